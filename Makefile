@@ -1,0 +1,38 @@
+# One way in. `make demo` and `make test` need nothing but Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help demo test test-slow bench format clean
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)  ## harden a VAE, attack it and its plain twin, write doubleback-demo/report.html
+	$(BIN)/doubleback demo
+
+test: $(READY)  ## format, lint, types, layers, quick tests: what CI runs
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m 'not slow'
+
+test-slow: $(READY)  ## the long tests
+	$(BIN)/pytest -m slow
+
+bench: $(READY)  ## speed, as ratios measured side by side
+	$(BIN)/python -m benchmarks.train
+	$(BIN)/python -m benchmarks.audit
+
+format: $(READY)  ## format and mend what can be mended
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+clean:  ## remove the environment and the caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,9 @@
+"""The one error that a user can cause, and its message: what is wrong, what was expected, how to mend it."""
+
+
+class InputError(ValueError):
+    """Something handed to doubleback is unusable: a value, a file, a folder.
+
+    The message is one line naming the value, what was expected and the fix. The command line prints it and
+    exits with status 2; in the library it is an ordinary `ValueError`.
+    """

@@ -1,0 +1,6 @@
+"""Autoencoders, and the protocol that makes anyone's autoencoder one of them."""
+
+from doubleback.models.base import Autoencoder, Reconstruction
+from doubleback.models.vae import VAE
+
+__all__ = ["VAE", "Autoencoder", "Reconstruction"]
