@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message is one line naming the value, what was expected and the fix. The command line prints it and
     exits with status 2; in the library it is an ordinary `ValueError`.
     """
+
+
+class DivergedError(RuntimeError):
+    """Training's loss is no longer finite; the message says at which step, and what to change."""

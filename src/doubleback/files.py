@@ -33,7 +33,9 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         scratch.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
+        ) from error
     finally:
         if scratch is not None:
             scratch.unlink(missing_ok=True)
@@ -73,9 +75,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give a folder that `doubleback train` or `audit` has written") from None
+        raise InputError(
+            f"{path} does not exist; give a folder that `doubleback train` or `audit` has written"
+        ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable JSON ({str(error).splitlines()[0]}); write it anew") from error
+        raise InputError(
+            f"{path} is not readable JSON ({str(error).splitlines()[0]}); write it anew"
+        ) from error
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a JSON {type(value).__name__}, not an object; write it anew")
     return value

@@ -1,50 +1,309 @@
 """What training minimises: the negative ELBO and the double-backpropagation penalties.
 
-    L = L0 + kl_weight * L1 + penalty_weight * L2                                   (paper, eqs. 10-12)
-    L0 = -log p(x|z)      L1 = KL(q(z|x) || N(0, I))
-    L2 = ||d L0 / d x||^2           penalty "reconstruction" (algorithms 1 and 2; Drucker & LeCun 1991)
-    L2 = E_v ||v' d xhat / d x||^2  penalty "output": the squared Frobenius norm of the output Jacobian
-    L2 = E_v ||v' d mean / d x||^2  penalty "latent": the same of the code's mean        v ~ N(0, I)
+    L  = L0 + kl_weight L1 + penalty_weight L2                                      (paper, eqs. 10-12)
+    L0 = -log p(x|z),  L1 = KL(q(z|x) || N(0, I))
+    L2 = ||d L0 / d x||^2            "reconstruction" (algorithms 1 and 2; Drucker & LeCun 1991)
+    L2 = E_v ||v' d x_hat / d x||^2  "output": the squared Frobenius norm of the output's Jacobian
+    L2 = E_v ||v' d mean / d x||^2   "latent": the same of the code's mean;  v ~ N(0, I)
 
-All terms are kept for each example, (B,), and averaged over the batch last. Rows never interact, so the gradient
-of the summed loss in x holds each example's own gradient.
+Every term is kept for each example, (B,), and averaged over the batch last. Rows never interact, so the gradient
+of a summed loss in x holds each example's own gradient. The gradients are taken by `torch.func`, the only way in
+which `torch.compile` accepts a double backward.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from doubleback.distributions import Bernoulli
 from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder, Reconstruction
-from doubleback.distributions import Bernoulli, Likelihood
 
-Kind = Literal["none", "reconstruction", "output", "latent"]
+Penalty = Literal["none", "reconstruction", "output", "latent"]
 Estimator = Literal["exact", "finite-difference"]
+
+# The values that serve on MNIST (docs/choices.md says how each was measured): [penalty][is Bernoulli].
+DEFAULT_WEIGHTS = {
+    "none": {True: 0.0, False: 0.0},
+    "reconstruction": {True: 0.03, False: 0.01},
+    "output": {True: 1.0, False: 1.0},
+    "latent": {True: 1.0, False: 1.0},
+}
 
 
 class Terms(NamedTuple):
-    """The three terms of the objective for each example, in nats and nats^2 per unit of x: each (B,)."""
+    """The objective's terms for each example, each (B,): nats, nats, and nats^2 per unit^2 of x (or 1)."""
 
-    reconstruction: Tensor
-    kl: Tensor
-    penalty: Tensor
+    reconstruction: Float[Tensor, "B"]
+    kl: Float[Tensor, "B"]
+    penalty: Float[Tensor, "B"]
 
 
-def _squared_rows(x: Tensor) -> Tensor:
+def reconstruction_loss(reconstruction: Reconstruction, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B"]:
+    """L0 = -log p(x|z) in nats, summed over the pixels."""
+    return -reconstruction.likelihood.log_prob(x)
+
+
+def gradient_penalty(
+    model: Autoencoder,
+    x: Float[Tensor, "B C H W"],
+    noise: Float[Tensor, "B ..."] | None,
+    *,
+    through_target: bool | None = None,
+) -> tuple[Reconstruction, Float[Tensor, "B"]]:
+    """L2 = ||d L0 / d x||^2, by double backpropagation (paper, algorithms 1 and 2).
+
+    Args:
+        model: an autoencoder whose rows do not interact.
+        x: images in [0, 1].
+        noise: (B, *noise_shape), or None for the mean path.
+        through_target: does the target of L0 move with the input? None: it moves for a Gaussian likelihood, where
+            the literal gradient 2 (J - I)'(x_hat - x) serves best, and is held fixed for a Bernoulli one, where
+            the literal gradient would add -logit and crush the contrast.
+
+    Returns:
+        The reconstruction of x and the penalty of each example.
+    """
+
+    def loss(moving: Tensor) -> tuple[Tensor, Reconstruction]:
+        reconstruction = model(moving, noise)
+        target = moving if _target_moves(reconstruction, through_target) else x
+        return reconstruction_loss(reconstruction, target).sum(), reconstruction
+
+    gradient, reconstruction = torch.func.grad(loss, has_aux=True)(x)
+    return reconstruction, _squared_norm(gradient)
+
+
+def jacobian_penalty(
+    model: Autoencoder,
+    x: Float[Tensor, "B C H W"],
+    noise: Float[Tensor, "B ..."] | None,
+    projections: Float[Tensor, "P B ..."],
+    *,
+    of: Literal["output", "latent"],
+) -> tuple[Reconstruction, Float[Tensor, "B"]]:
+    """L2 = mean over v of ||v' d x_hat / d x||^2 (`of="output"`) or ||v' d mean / d x||^2 (`of="latent"`).
+
+    With v ~ N(0, I) its expectation is the squared Frobenius norm of the Jacobian.
+
+    Args:
+        model: an autoencoder whose rows do not interact.
+        x: images in [0, 1].
+        noise: (B, *noise_shape), or None for the mean path.
+        projections: the draws of v, each shaped as what is differentiated: (B, C, H, W) or (B, D).
+        of: what is differentiated.
+
+    Returns:
+        The reconstruction of x and the penalty of each example.
+    """
+
+    def output(moving: Tensor) -> tuple[Tensor, Reconstruction]:
+        reconstruction = model(moving, noise)
+        return _differentiated(reconstruction, of), reconstruction
+
+    _, pull_back, reconstruction = torch.func.vjp(output, x, has_aux=True)
+    return reconstruction, torch.stack([_squared_norm(pull_back(v)[0]) for v in projections]).mean(0)
+
+
+def gradient_penalty_by_differences(
+    model: Autoencoder,
+    x: Float[Tensor, "B C H W"],
+    noise: Float[Tensor, "B ..."] | None,
+    *,
+    through_target: bool | None = None,
+    step: float = 1e-2,
+) -> tuple[Reconstruction, Float[Tensor, "B"]]:
+    """L2 = ((L0(x + h g/||g||) - L0(x)) / h)^2 with g = d L0 / d x held fixed: no second derivative is taken.
+
+    For small h this is ||g||^2, and its gradient in the parameters that of ||g||^2 (Finlay & Oberman 2019, "Scaleable
+    input gradient regularization"). For models without a double backward (cuDNN's LSTM, flash attention).
+    Arguments and results as in `gradient_penalty`; `step` is h, in units of x.
+    """
+
+    def loss(moving: Tensor) -> tuple[Tensor, Reconstruction]:
+        reconstruction = model(moving, noise)
+        target = moving if _target_moves(reconstruction, through_target) else x
+        return reconstruction_loss(reconstruction, target), reconstruction
+
+    with _full_precision(x):
+        with torch.no_grad():
+            gradient = torch.func.grad(lambda moving: loss(moving)[0].sum())(x)
+        norm = _squared_norm(gradient).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+        there, _ = loss(x + step * gradient / norm.view(-1, 1, 1, 1))
+        here, reconstruction = loss(x)
+        return reconstruction, ((there - here) / step).square()
+
+
+def jacobian_penalty_by_differences(
+    model: Autoencoder,
+    x: Float[Tensor, "B C H W"],
+    noise: Float[Tensor, "B ..."] | None,
+    directions: Float[Tensor, "P B C H W"],
+    *,
+    of: Literal["output", "latent"],
+    step: float = 1e-2,
+) -> tuple[Reconstruction, Float[Tensor, "B"]]:
+    """L2 = mean over w of ||f(x + h w) - f(x)||^2 / h^2 with f = x_hat or mean: forward passes only.
+
+    With w ~ N(0, I) in the INPUT space its expectation is the squared Frobenius norm of the Jacobian, up to O(h).
+    Arguments and results as in `jacobian_penalty`; `directions` are the draws of w, each shaped as x.
+    """
+    with _full_precision(x):
+        reconstruction = model(x, noise)
+        here = _differentiated(reconstruction, of)
+        moved = [_differentiated(model(x + step * w, noise), of) - here for w in directions]
+        return reconstruction, torch.stack([_squared_norm(change / step) for change in moved]).mean(0)
+
+
+def _target_moves(reconstruction: Reconstruction, through_target: bool | None) -> bool:
+    fixed = isinstance(reconstruction.likelihood, Bernoulli)
+    return not fixed if through_target is None else through_target
+
+
+def _differentiated(reconstruction: Reconstruction, of: str) -> Tensor:
+    return reconstruction.likelihood.mean if of == "output" else reconstruction.posterior.mean
+
+
+def _squared_norm(x: Tensor) -> Float[Tensor, "B"]:
     return x.flatten(1).square().sum(1)
 
 
-def _negative_log_likelihood(reconstruction: Reconstruction, target: Tensor) -> Tensor:
-    return -reconstruction.likelihood.log_prob(target)
+def _full_precision(x: Tensor) -> torch.autocast:
+    """Differences of bf16 numbers are rounding noise: leave autocast."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
-def gradient_penalty(model, x, noise, through_target):
-    def loss(moving):
-        r = model(moving, noise)
-        return _negative_log_likelihood(r, moving if through_target else x).sum(), r
-    gradient, r = torch.func.grad(loss, has_aux=True)(x)
-    return r, _squared_rows(gradient)
+class Objective(nn.Module):
+    """An autoencoder with the loss it is trained on: L = L0 + kl_weight L1 + penalty_weight L2.
+
+    "The total loss focuses on the reconstruction in the first half of the time and on DBP in the other": the
+    penalty is off for the first `penalty_start` of the steps.
+
+    Args:
+        model: what is trained.
+        penalty: what is kept small, "none", "reconstruction", "output" or "latent".
+        penalty_weight: lambda2; None takes a measured default for the penalty and the likelihood.
+        kl_weight: lambda1.
+        through_target: of the "reconstruction" penalty, see `gradient_penalty`.
+        projections: draws of v a step, of the Jacobian penalties.
+        estimator: "exact" double backward, or "finite-difference".
+        difference_step: h of the finite differences, in units of x.
+        penalty_start: share of the steps, in [0, 1], after which the penalty is on.
+        penalty_every: take the penalty every k-th step only, its weight multiplied by k.
+
+    Raises:
+        InputError: a weight is negative or not finite, a name unknown, a count under 1, a share outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        *,
+        penalty: Penalty = "none",
+        penalty_weight: float | None = None,
+        kl_weight: float = 1.0,
+        through_target: bool | None = None,
+        projections: int = 1,
+        estimator: Estimator = "exact",
+        difference_step: float = 1e-2,
+        penalty_start: float = 0.5,
+        penalty_every: int = 1,
+    ) -> None:
+        super().__init__()
+        _check_choice("penalty", penalty, get_args(Penalty))
+        _check_choice("estimator", estimator, get_args(Estimator))
+        for name, weight in (("penalty_weight", penalty_weight or 0.0), ("kl_weight", kl_weight)):
+            if not (math.isfinite(weight) and weight >= 0):
+                raise InputError(f"{name} is {weight}; give a number of at least 0")
+        for name, count in (("projections", projections), ("penalty_every", penalty_every)):
+            if count < 1:
+                raise InputError(f"{name} is {count}; give a whole number of at least 1")
+        if not 0 <= penalty_start <= 1:
+            raise InputError(f"penalty_start is {penalty_start}; give a share of the steps between 0 and 1")
+        if not difference_step > 0:
+            raise InputError(f"difference_step is {difference_step}; give a positive number, such as 0.01")
+        self.model = model
+        self.penalty = penalty
+        self.kl_weight = kl_weight
+        self.through_target = through_target
+        self.projections = projections
+        self.estimator = estimator
+        self.difference_step = difference_step
+        self.penalty_start = penalty_start
+        self.penalty_every = penalty_every
+        self._penalty_weight = penalty_weight
+
+    def penalty_weight(self, step: int, steps: int) -> float:
+        """lambda2 at one of `steps` training steps: 0 before the switch and between the k-th steps.
+
+        >>> from doubleback.models import VAE
+        >>> objective = Objective(VAE(), penalty="output", penalty_weight=0.5, penalty_every=2)
+        >>> [objective.penalty_weight(step, 8) for step in range(8)]
+        [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0]
+        """
+        since = step - math.ceil(self.penalty_start * steps)
+        on = since >= 0 and since % self.penalty_every == 0
+        return self.penalty_every * self.full_penalty_weight if on else 0.0
+
+    @property
+    def full_penalty_weight(self) -> float:
+        """lambda2 once it is on: as given, or the measured default."""
+        if self._penalty_weight is not None:
+            return self._penalty_weight if self.penalty != "none" else 0.0
+        bernoulli = getattr(self.model, "likelihood", "bernoulli") == "bernoulli"
+        return DEFAULT_WEIGHTS[self.penalty][bernoulli]
+
+    def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The step's randomness: noise (B, *noise_shape), and the projections of a Jacobian penalty (or None).
+
+        Drawn from N(0, I) on the generator's device, for the batch `x` of shape (B, C, H, W).
+        """
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, dtype=x.dtype, device=generator.device)
+
+        noise = normal(len(x), *self.model.noise_shape)
+        if self.penalty not in ("output", "latent"):
+            return noise, None
+        in_code = self.penalty == "latent" and self.estimator == "exact"
+        shape = (math.prod(self.model.noise_shape),) if in_code else x.shape[1:]
+        return noise, normal(self.projections, len(x), *shape)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B C H W"],
+        noise: Float[Tensor, "B ..."] | None,
+        projections: Tensor | None = None,
+        penalised: bool = True,
+    ) -> Terms:
+        """The three terms for each example; the penalty is zero where `penalised` is False."""
+        if penalised and self.penalty != "none":
+            reconstruction, penalty = self._penalty(x, noise, projections)
+        else:
+            reconstruction, penalty = self.model(x, noise), x.new_zeros(len(x))
+        return Terms(
+            reconstruction_loss(reconstruction, x), reconstruction.posterior.kl_to_standard(), penalty
+        )
+
+    def _penalty(
+        self, x: Tensor, noise: Tensor | None, projections: Tensor | None
+    ) -> tuple[Reconstruction, Tensor]:
+        exact, step = self.estimator == "exact", self.difference_step
+        if self.penalty == "reconstruction":
+            through = self.through_target
+            if exact:
+                return gradient_penalty(self.model, x, noise, through_target=through)
+            return gradient_penalty_by_differences(self.model, x, noise, through_target=through, step=step)
+        assert projections is not None
+        of: Literal["output", "latent"] = "output" if self.penalty == "output" else "latent"
+        if exact:
+            return jacobian_penalty(self.model, x, noise, projections, of=of)
+        return jacobian_penalty_by_differences(self.model, x, noise, projections, of=of, step=step)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}")

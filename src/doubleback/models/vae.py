@@ -41,7 +41,9 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         if min(*image_shape, *hidden, latent) < 1:
-            raise InputError(f"VAE sizes are image {image_shape}, hidden {tuple(hidden)}, latent {latent}; all must be 1 or more")
+            raise InputError(
+                f"VAE sizes are image {image_shape}, hidden {tuple(hidden)}, latent {latent}; all must be 1 or more"
+            )
         if likelihood not in ("bernoulli", "gaussian"):
             raise InputError(f"likelihood is {likelihood!r}; choose 'bernoulli' or 'gaussian'")
         if not (math.isfinite(variance) and variance > 0):
@@ -58,12 +60,12 @@ class VAE(nn.Module):
     ) -> DiagonalGaussian:
         """q(z|x), (B, D). `noise` is taken for the protocol's sake: this posterior does not depend on it."""
         del noise
-        mean, log_var = self.encoder(x.flatten(1)).chunk(2, dim=1)
+        mean, log_var = _unrounded(self.encoder(x.flatten(1))).chunk(2, dim=1)
         return DiagonalGaussian(mean, log_var)
 
     def decode(self, z: Float[Tensor, "B D"]) -> Likelihood:
         """p(x|z) over (B, C, H, W)."""
-        logits = self.decoder(z).unflatten(1, self.image_shape)
+        logits = _unrounded(self.decoder(z)).unflatten(1, self.image_shape)
         if self.likelihood == "bernoulli":
             return Bernoulli(logits)
         return Gaussian(torch.sigmoid(logits), logits.new_tensor(math.log(self.variance)))
@@ -83,3 +85,8 @@ def _dense(*widths: int) -> nn.Sequential:
     for inputs, outputs in zip(widths, widths[1:], strict=False):
         layers += [nn.Linear(inputs, outputs), nn.Softplus()]
     return nn.Sequential(*layers[:-1])
+
+
+def _unrounded(x: Tensor) -> Tensor:
+    """Under bf16 autocast the sums over pixels and dimensions still run in float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

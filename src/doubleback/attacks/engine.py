@@ -1,0 +1,227 @@
+"""One attack engine: minimise one number per row inside a box, all rows in one batch.
+
+    x* = argmin_{low <= x <= high} objective(x),  for each row by itself
+
+Rows never interact, so pairs x coefficients x restarts go through together, a chunk at a time, and a row that has
+converged leaves the batch. Each row keeps its best iterate by the objective, never its last.
+
+Two methods. `spectral` is the nonmonotone spectral projected gradient (Birgin, Martinez & Raydan 2000, "Nonmonotone
+spectral projected gradient methods on convex sets", algorithm 2.2): Barzilai-Borwein steps, so no step size to tune
+for coefficients from 2^-20 to 2^20. `adam` is for objectives that draw fresh noise, where a line search would chase
+the noise.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from doubleback.errors import InputError
+
+RowObjective = Callable[[Float[Tensor, "n ..."], Int[Tensor, "n"]], Float[Tensor, "n"]]
+"""Maps iterates (n, ...) and the row numbers they belong to, (n,), to one number each, (n,)."""
+
+Method = Literal["spectral", "adam"]
+
+_MEMORY = 10  # the line search accepts what is no worse than the worst of so many last values
+_SUFFICIENT = 1e-4  # ... less this share of the predicted decrease
+_PATIENCE = 10  # steps between two looks at who has converged
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best iterates.
+
+    Attributes:
+        x: (N, ...), inside the box.
+        value: (N,), the objective (or the score) there.
+        converged: (N,), whether the row left before the last step.
+    """
+
+    x: Float[Tensor, "N ..."]
+    value: Float[Tensor, "N"]
+    converged: Bool[Tensor, "N"]
+
+    def better(self, other: "Optimum") -> "Optimum":
+        """The better of the two, row by row."""
+        mine = self.value <= other.value
+        return Optimum(
+            torch.where(_column(mine, self.x), self.x, other.x),
+            torch.where(mine, self.value, other.value),
+            torch.where(mine, self.converged, other.converged),
+        )
+
+
+def minimize(
+    objective: RowObjective,
+    start: Float[Tensor, "N ..."],
+    *,
+    box: tuple[float, float] = (0.0, 1.0),
+    steps: int = 300,
+    method: Method = "spectral",
+    step_size: float = 0.05,
+    tolerance: float = 1e-4,
+    score: RowObjective | None = None,
+    max_rows: int = 1024,
+) -> Optimum:
+    """Minimise `objective` row by row inside the box.
+
+    Args:
+        objective: differentiable; may draw fresh noise only with `method="adam"`.
+        start: (N, ...), projected on the box first.
+        box: (low, high), the same for every element.
+        steps: evaluations of the objective after the first.
+        method: "spectral" or "adam".
+        step_size: of Adam, in units of x, falling to zero on a cosine.
+        tolerance: a row leaves when ten steps have lowered its best value by less than this share of it.
+        score: what decides the best iterate where the objective is noisy: looked at every tenth step, and last.
+        max_rows: rows in a chunk: what bounds the memory.
+
+    Returns:
+        The best iterates. No value is above the one at the start.
+
+    Raises:
+        InputError: a count is under 1, the box is empty, the method unknown, or the objective is not finite at
+            the start.
+    """
+    if steps < 1 or max_rows < 1:
+        raise InputError(f"steps is {steps} and max_rows is {max_rows}; give whole numbers of at least 1")
+    if not box[0] < box[1]:
+        raise InputError(f"box is {box}; give (low, high) with low < high")
+    if method not in ("spectral", "adam"):
+        raise InputError(f"method is {method!r}; choose 'spectral' or 'adam'")
+    start = start.detach().clamp(*box)
+    best = _Best(start)
+    for rows in torch.arange(len(start), device=start.device).split(max_rows):
+        if method == "spectral":
+            _spectral(objective, rows, best, box, steps, tolerance)
+        else:
+            _adam(objective, rows, best, box, steps, step_size, score)
+    return Optimum(best.x, best.value, best.converged)
+
+
+def minimize_from(
+    objective: RowObjective, starts: Iterable[Float[Tensor, "N ..."]], **settings: object
+) -> Optimum:
+    """The best of `minimize` over several starts, row by row: more starts never make it worse."""
+    optima = (minimize(objective, start, **settings) for start in starts)  # type: ignore[arg-type]
+    best = next(optima)
+    for optimum in optima:
+        best = best.better(optimum)
+    return best
+
+
+class _Best:
+    """The best iterate of every row so far."""
+
+    def __init__(self, start: Tensor) -> None:
+        self.x = start.clone()
+        self.value = start.new_full((len(start),), math.inf)
+        self.converged = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+
+    def offer(self, rows: Tensor, x: Tensor, value: Tensor) -> None:
+        better = value < self.value[rows]
+        self.x[rows[better]] = x[better]
+        self.value[rows[better]] = value[better]
+
+
+def _spectral(
+    objective: RowObjective, rows: Tensor, best: _Best, box: tuple[float, float], steps: int, tolerance: float
+) -> None:
+    """x <- x + lam d with d = P(x - a g) - x, a = s's / s'y, lam by backtracking against the last values' worst."""
+    x = best.x[rows]
+    f, g = _value_and_gradient(objective, x, rows)
+    if not torch.isfinite(f).all():
+        raise InputError("the objective is not finite at the start; check the model and the images for NaN")
+    best.offer(rows, x, f)
+    f_start, f_before = f, f
+    a = 1 / (_project(x - g, box) - x).flatten(1).abs().amax(1).clamp_min(_tiny(f))
+    d, slope = _direction(x, g, a, box)
+    lam = torch.ones_like(f)
+    recent = f.expand(_MEMORY, -1).clone()
+    for step in range(1, steps + 1):
+        x_new = _project(x + _column(lam, x) * d, box)
+        f_new, g_new = _value_and_gradient(objective, x_new, rows)
+        f_new = f_new.nan_to_num(nan=math.inf)
+        best.offer(rows, x_new, f_new)
+        accepted = f_new <= recent.amax(0) + _SUFFICIENT * lam * slope
+        s, y = (x_new - x).flatten(1), (g_new - g).flatten(1)
+        curvature = (s * y).sum(1)
+        spectral = torch.where(curvature > 0, (s * s).sum(1) / curvature, math.inf).clamp(1e-10, 1e10)
+        lam = torch.where(accepted, 1.0, _backtracked(lam, f, f_new, slope))
+        taken = _column(accepted, x)
+        x, g = torch.where(taken, x_new, x), torch.where(taken, g_new, g)
+        f, a = torch.where(accepted, f_new, f), torch.where(accepted, spectral, a)
+        recent[step % _MEMORY] = torch.where(accepted, f_new, recent[step % _MEMORY])
+        d, slope = _direction(x, g, a, box)
+        if step % _PATIENCE == 0:
+            f_now = best.value[rows]
+            done = (f_before - f_now <= tolerance * f_now.abs()) | (f_now.abs() <= 1e-9 * f_start.abs())
+            best.converged[rows[done]] = True
+            left = ~done
+            if not left.any():
+                return
+            rows, x, g, f, a, d, slope, lam = (v[left] for v in (rows, x, g, f, a, d, slope, lam))
+            f_start, f_before, recent = f_start[left], f_now[left], recent[:, left]
+
+
+def _direction(x: Tensor, g: Tensor, a: Tensor, box: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """d = P(x - a g) - x and the slope g'd, (n,)."""
+    d = _project(x - _column(a, x) * g, box) - x
+    return d, (g * d).flatten(1).sum(1)
+
+
+def _backtracked(lam: Tensor, f: Tensor, f_new: Tensor, slope: Tensor) -> Tensor:
+    """The minimiser of the parabola through f, slope and f_new, kept within [0.1, 0.5] of the last step."""
+    parabola = -0.5 * lam.square() * slope / (f_new - f - lam * slope)
+    return torch.minimum(torch.maximum(parabola.nan_to_num(nan=0.0), 0.1 * lam), 0.5 * lam)
+
+
+def _adam(
+    objective: RowObjective,
+    rows: Tensor,
+    best: _Best,
+    box: tuple[float, float],
+    steps: int,
+    step_size: float,
+    score: RowObjective | None,
+) -> None:
+    """Adam (Kingma & Ba 2015) projected on the box, its step falling to zero on a cosine."""
+    x = best.x[rows]
+    first, second = torch.zeros_like(x), torch.zeros_like(x)
+    for step in range(steps + 1):
+        f, g = _value_and_gradient(objective, x, rows)
+        if score is None:
+            best.offer(rows, x, f)
+        elif step % _PATIENCE == 0 or step == steps:
+            with torch.no_grad():
+                best.offer(rows, x, score(x, rows))
+        first.lerp_(g, 0.1)
+        second.lerp_(g.square(), 0.001)
+        mean, scale = first / (1 - 0.9 ** (step + 1)), (second / (1 - 0.999 ** (step + 1))).sqrt()
+        rate = step_size * 0.5 * (1 + math.cos(math.pi * step / steps))
+        x = _project(x - rate * mean / (scale + _tiny(f)), box)
+
+
+def _value_and_gradient(objective: RowObjective, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    x = x.detach().requires_grad_()
+    value = objective(x, rows)
+    (gradient,) = torch.autograd.grad(value.sum(), x)
+    return value.detach(), gradient
+
+
+def _project(x: Tensor, box: tuple[float, float]) -> Tensor:
+    return x.clamp(*box)
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    """(n,) -> (n, 1, ...), to go with (n, ...)."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def _tiny(values: Tensor) -> float:
+    return torch.finfo(values.dtype).tiny ** 0.5

@@ -1,0 +1,92 @@
+"""Weights and training state on disk, as safetensors with JSON in the header: no pickle is written or read.
+
+One file holds all of a state, so that replacing it is atomic. The header names the identity (a digest of the
+configuration) that the tensors belong to, so that an edited configuration or a stray file is noticed.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from doubleback.errors import InputError
+from doubleback.files import replacing
+
+
+def save_tensors(
+    path: Path, tensors: dict[str, Tensor], identity: str, state: dict[str, Any] | None = None
+) -> None:
+    """Write named tensors with their identity and a JSON-able `state` in one file."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {"format": "pt", "identity": identity, "state": json.dumps(state or {})}
+    with replacing(path) as scratch:
+        try:
+            save_file(contiguous, scratch, metadata=header)
+        except SafetensorError as error:  # its only way to say that the disk is full
+            raise OSError(str(error)) from error
+
+
+def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote: the tensors and the state.
+
+    Raises:
+        InputError: the file is missing, damaged, not doubleback's, or belongs to another identity.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a folder that `doubleback train` has finished")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged ({error}); train it again or restore the file") from error
+    if "identity" not in header:
+        raise InputError(
+            f"{path} was not written by doubleback; wrap its model with `AutoencoderAdapter` instead"
+        )
+    if header["identity"] != identity:
+        raise InputError(
+            f"{path} does not belong to config.json beside it (edited, or from another run); restore config.json"
+        )
+    return tensors, json.loads(header["state"])
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put the tensors into the module.
+
+    Raises:
+        InputError: names or shapes differ; the message names the first that does.
+    """
+    expected = module.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        have = tuple(tensors[name].shape) if name in tensors else "nothing"
+        want = tuple(expected[name].shape) if name in expected else "nothing"
+        if have != want:
+            raise InputError(
+                f"{path} does not fit the model: {name} is {have} where {want} is expected; use its own run"
+            )
+    module.load_state_dict(tensors)
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """An optimiser's state as named tensors and JSON-able parameter groups."""
+    packed = optimizer.state_dict()
+    tensors = {
+        f"{index}.{name}": value for index, row in packed["state"].items() for name, value in row.items()
+    }
+    return tensors, packed["param_groups"]
+
+
+def unpack_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
+) -> None:
+    """Undo `pack_optimizer`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

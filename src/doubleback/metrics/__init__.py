@@ -1,0 +1,1 @@
+"""What is measured, from tensors and callables alone: `curve`, `smoothness`, `images`."""

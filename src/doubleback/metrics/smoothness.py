@@ -1,0 +1,129 @@
+"""How strongly outputs answer to inputs: gradient and Jacobian norms for each example of a batch.
+
+    ||d loss / dx||_2,    ||J||_F = sqrt(E_v ||J'v||^2), v ~ N(0, I),    ||J||_2 = max_u ||J u|| / ||u||
+
+J = d f / dx of one example. Nothing here knows a model: `loss` and `f` are deterministic functions of a batch
+whose rows do not interact. Derivatives are reverse mode only (J u is the derivative of v -> J'v), so that all
+of it works where double backpropagation does; under `no_grad`, so that no graph is kept for the parameters.
+
+Sources: Drucker & LeCun 1991 (the input gradient); Hutchinson 1990 (the trace estimator behind ||J||_F).
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from doubleback.errors import InputError
+
+Function = Callable[[Tensor], Tensor]
+
+
+def input_gradient_norm(loss: Function, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
+    """||d loss_b / d x_b||_2.
+
+    Args:
+        loss: (B, ...) -> (B,), one number for each row.
+        x: the batch.
+
+    Returns:
+        (B,), at least 0, in units of the loss per unit of x.
+    """
+    with torch.no_grad():
+        gradient = torch.func.grad(lambda moving: loss(moving).sum())(x)
+    return _norm(gradient)
+
+
+def jacobian_frobenius(
+    f: Function, x: Float[Tensor, "B ..."], *, projections: int = 64, generator: torch.Generator
+) -> Float[Tensor, "B"]:
+    """||J||_F = sqrt(E_v ||J'v||^2), estimated with `projections` draws v ~ N(0, I): one backward pass each.
+
+    The square is unbiased; its relative standard deviation is at most sqrt(2 / projections) for each example
+    (attained by a Jacobian of rank 1).
+
+    Args:
+        f: (B, ...) -> (B, ...), row by row.
+        x: the batch.
+        projections: how many draws, each of its own for every row.
+        generator: draws v, on the generator's device.
+
+    Returns:
+        (B,), at least 0, in units of f per unit of x.
+
+    Raises:
+        InputError: `projections` is under 1.
+    """
+    if projections < 1:
+        raise InputError(f"projections is {projections}; give 1 or more")
+    with torch.no_grad():
+        y, pull_back = _vjp(f, x)
+        squares = [_norm(pull_back(_normal_like(y, generator))).square() for _ in range(projections)]
+        return torch.stack(squares).mean(0).sqrt()
+
+
+def jacobian_spectral(
+    f: Function,
+    x: Float[Tensor, "B ..."],
+    *,
+    generator: torch.Generator,
+    tolerance: float = 1e-4,
+    max_iterations: int = 200,
+) -> Float[Tensor, "B"]:
+    """||J||_2, the largest singular value, by power iteration: v <- J u / ||J u||, u <- J'v / ||J'v||.
+
+    ||J'v|| rises to ||J||_2 from below, the faster the further the two largest singular values lie apart.
+    All rows go on until the largest relative change of any is at most `tolerance`, or for `max_iterations`.
+
+    Args:
+        f: (B, ...) -> (B, ...), row by row.
+        x: the batch.
+        generator: draws the first u, on the generator's device.
+        tolerance: the relative change to stop at.
+        max_iterations: one backward and one double backward pass each.
+
+    Returns:
+        (B,), at least 0 (0 for a zero Jacobian), in units of f per unit of x.
+
+    Raises:
+        InputError: `max_iterations` is under 1.
+    """
+    if max_iterations < 1:
+        raise InputError(f"max_iterations is {max_iterations}; give 1 or more")
+    with torch.no_grad():
+        y, pull_back = _vjp(f, x)
+        _, push_forward = _vjp(lambda v: _vjp(f, x)[1](v), torch.zeros_like(y))
+        u = _normal_like(x, generator)
+        norm = x.new_zeros(len(x))
+        for _ in range(max_iterations):
+            v = _unit(push_forward(u))
+            u = pull_back(v)
+            norm, previous = _norm(u), norm
+            u = _unit(u)
+            if ((norm - previous).abs() <= tolerance * norm).all():
+                break
+        return norm
+
+
+def _vjp(f: Function, x: Tensor) -> tuple[Tensor, Function]:
+    """f(x) and v -> J'v."""
+    y, pull_back, *_ = torch.func.vjp(f, x)
+    return y, lambda v: pull_back(v)[0]
+
+
+def _norm(x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
+    """The 2-norm of each row."""
+    norm: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norm
+
+
+def _unit(x: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
+    """Each row over its norm; a zero row stays zero."""
+    norm = _norm(x).clamp_min(torch.finfo(x.dtype).tiny)
+    return x / norm.view(-1, *[1] * (x.ndim - 1))
+
+
+def _normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """N(0, I) in the shape of x, drawn on the generator's device: the same for any dtype and device of x."""
+    return torch.randn(x.shape, generator=generator, device=generator.device).to(x)

@@ -1,0 +1,148 @@
+"""One self-contained HTML file from run folders: no network, no other file, no script."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from doubleback.errors import InputError
+from doubleback.files import write_text
+from doubleback.report.figures import SERIES, curves_figure, has_curves, series, training_figure
+from doubleback.report.pictures import galleries, strips
+from doubleback.report.runs import WORST_CASE, Run, read_runs, title
+from doubleback.report.table import comparison
+from doubleback.report.verdict import baseline, verdict
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    note: str
+    svg: Markup
+
+
+def write_report(folders: Sequence[Path], output: Path | None = None, *, command: str | None = None) -> Path:
+    """Write the report of one or several runs, audited or not.
+
+    Args:
+        folders: run folders, `audit --output` folders, or folders that hold several of them.
+        output: the HTML file; by default FOLDER/report.html for one folder, ./report.html for several.
+        command: the command line that asked for it, printed among those that repeat the runs.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        InputError: a folder is missing or holds nothing to report, a file in it is damaged, or `output`
+            cannot be written or is no HTML file.
+    """
+    if not folders:
+        raise InputError(
+            "no folder to report on; give one that `doubleback train`, `audit` or `demo` has written"
+        )
+    path = output or (Path(folders[0]) / "report.html" if len(folders) == 1 else Path("report.html"))
+    if path.suffix.lower() not in {".html", ".htm"} or path.is_dir():
+        raise InputError(f"{path} is not the name of an HTML file; end it in .html")
+    write_text(path, _render(read_runs([Path(folder) for folder in folders]), command))
+    return path
+
+
+def _render(runs: Sequence[Run], command: str | None) -> str:
+    environment = Environment(
+        loader=PackageLoader("doubleback.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["title"] = title
+    return environment.get_template("template.html").render(
+        runs=runs,
+        colours=SERIES,
+        verdict=verdict(runs),
+        table=comparison(runs, baseline(runs)),
+        compared=baseline(runs),
+        curves=_curves(runs),
+        galleries=galleries(runs),
+        strips=strips(runs),
+        training=_training(runs),
+        settings=[_settings(run) for run in runs],
+        commands=_commands(runs, command),
+    )
+
+
+def _curves(runs: Sequence[Run]) -> list[_Panel]:
+    attacks = list(dict.fromkeys(attack for run in runs if run.audit for attack in run.audit.attacks))
+    notes = {
+        "latent": "moves the code to the target's",
+        "output": "moves the reconstruction to the target",
+        "untargeted": "moves the reconstruction away, anywhere",
+        WORST_CASE: "pair by pair, the lowest of these and blending",
+    }
+    return [
+        _Panel(
+            title(attack).capitalize(), notes.get(attack, ""), curves_figure(runs, attack, f"curves-{attack}")
+        )
+        for attack in [*attacks, WORST_CASE]
+        if any(has_curves(run, attack) for run in runs)
+    ]
+
+
+def _training(runs: Sequence[Run]) -> list[_Panel]:
+    panels = [
+        ("Validation error", "L2", "validation_l2", None, False),
+        (
+            "Reconstruction loss",
+            "nats; dashed: validation",
+            "reconstruction",
+            "validation_reconstruction",
+            False,
+        ),
+        ("KL of the code", "nats; dashed: validation", "kl", "validation_kl", False),
+        ("Penalty", "before its weight, while it is on", "penalty", None, True),
+    ]
+    return [
+        _Panel(name, note, training_figure(runs, column, dashed, f"training-{column}", log=log))
+        for name, note, column, dashed, log in panels
+        if any(series(run, column)[0] for run in runs)
+    ]
+
+
+def _settings(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Titled lists of names and values: what was trained, what was audited, by which version."""
+    groups = [("Training", _flat(run.settings))]
+    if run.audit:
+        groups.append(("Audit", _flat(run.audit.config.get("audit"))))
+    versions = {"trained by doubleback": run.config.get("version")}
+    versions["audited by doubleback"] = run.audit.config.get("version") if run.audit else None
+    groups.append(("Versions", [(key, _word(value)) for key, value in versions.items() if value is not None]))
+    return [(name, rows) for name, rows in groups if rows]
+
+
+def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if not isinstance(value, Mapping):
+        return [(prefix, _word(value))] if prefix else []
+    return [
+        row for key, item in value.items() for row in _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    ]
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _commands(runs: Sequence[Run], command: str | None) -> list[str]:
+    """Each command once, in the order that repeats them: training, audits, report."""
+    trained = [run.config.get("command") for run in runs]
+    audited = [run.audit.config.get("command") for run in runs if run.audit]
+    lines = [
+        shlex.join(str(word) for word in words)
+        for words in trained + audited
+        if isinstance(words, list) and words
+    ]
+    return list(dict.fromkeys([*lines, *([command] if command else [])]))

@@ -1,0 +1,375 @@
+"""One training loop for every model and objective, on Lightning Fabric.
+
+All randomness of a step follows from (seed, step) and the order of an epoch from (seed, epoch). So a run that is
+killed and resumed takes the very steps of one that never stopped, and each process of a distributed run draws the
+same global batch and noise and keeps its own slice of them.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
+from doubleback.data import ImageData, Split, as_unit
+from doubleback.errors import DivergedError, InputError
+from doubleback.files import write_rows
+from doubleback.models import Autoencoder
+from doubleback.objective import Objective, Terms, reconstruction_loss
+
+Precision = Literal["32", "64", "bf16-mixed"]
+STATE = Path("checkpoint/state.safetensors")
+LOG = Path("log.csv")
+_FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
+_ORDER, _NOISE = 0, 1  # streams of randomness
+
+
+@dataclass
+class History:
+    """How a training went, so far.
+
+    Attributes:
+        rows: a dictionary an epoch: the columns of `log.csv`.
+        step: optimiser steps taken.
+        seconds: wall time over all resumptions, compiling left out.
+        compile_seconds: wall time of the steps in which `torch.compile` worked.
+        sums: of the running epoch: loss, reconstruction, kl, steps; penalty, penalised steps.
+    """
+
+    rows: list[dict[str, float | None]] = field(default_factory=list)
+    step: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    sums: list[float] = field(default_factory=lambda: [0.0] * 6)
+
+
+def fit(
+    objective: Objective | Autoencoder,
+    images: ImageData,
+    *,
+    epochs: int = 20,
+    batch_size: int = 256,
+    learning_rate: float = 3e-3,
+    max_grad_norm: float = 30.0,
+    seed: int = 0,
+    precision: Precision = "32",
+    compile: bool = False,
+    devices: int = 1,
+    folder: Path | None = None,
+    resume: bool = False,
+    identity: str = "",
+    tensorboard: bool = False,
+    progress: bool = True,
+) -> History:
+    """Train in place: Adam, a one-cycle learning rate, batches gathered from memory.
+
+    Args:
+        objective: what is minimised; a bare autoencoder stands for its negative ELBO.
+        images: uint8 splits; `train` is learned from, `validation` is watched.
+        epochs: passes over `train`.
+        batch_size: of all processes together; a last, smaller batch is left out.
+        learning_rate: the peak of the one-cycle schedule.
+        max_grad_norm: the gradient's 2-norm is clipped here.
+        seed: of the order and the noise.
+        precision: "32", "64" or "bf16-mixed" (autocast).
+        compile: compile the objective, double backward included; the time that takes is told apart.
+        devices: processes on this machine (those of `torchrun` and SLURM are found by themselves).
+        folder: where the log and the checkpoint go; None leaves nothing on disk.
+        resume: go on from the folder's checkpoint, if there is one.
+        identity: what the checkpoint belongs to; another's is refused.
+        tensorboard: write `folder/tensorboard` too.
+        progress: show a bar with the loss and the time left.
+
+    Returns:
+        The history. The trained weights are in the objective's model.
+
+    Raises:
+        InputError: a setting is out of range, or the checkpoint belongs to something else.
+        DivergedError: the loss stopped being finite; the last good weights are in the model and the checkpoint.
+        KeyboardInterrupt: passed on after the running step, its state saved.
+    """
+    _check_settings(epochs, batch_size, learning_rate, max_grad_norm, precision)
+    if tensorboard and folder is None:
+        raise InputError("tensorboard is asked for without a folder; give the folder to write to")
+    loggers = (
+        [TensorBoardLogger(root_dir=folder, name="tensorboard", version="")] if tensorboard and folder else []
+    )
+    fabric = Fabric(
+        accelerator="auto", devices=devices, precision=_FABRIC_PRECISION[precision], loggers=loggers
+    )
+    fabric.launch()
+    run = _Run(
+        fabric,
+        objective if isinstance(objective, Objective) else Objective(objective),
+        images,
+        epochs=epochs,
+        batch_size=min(batch_size, len(images.train)),
+        learning_rate=learning_rate,
+        max_grad_norm=max_grad_norm,
+        seed=seed,
+        compiled=compile,
+        folder=folder,
+        identity=identity,
+    )
+    run.start(resume)
+    with run.bar(progress) as advance, _interrupt_between_steps() as interrupted:
+        for _ in range(run.history.step, run.steps):
+            run.step()
+            advance()
+            if interrupted():
+                run.save()
+                raise KeyboardInterrupt
+    return run.history
+
+
+class _Run:
+    """A training in progress: everything that a checkpoint must bring back is in here."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        objective: Objective,
+        images: ImageData,
+        *,
+        epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        max_grad_norm: float,
+        seed: int,
+        compiled: bool,
+        folder: Path | None,
+        identity: str,
+    ) -> None:
+        if batch_size % fabric.world_size:
+            raise InputError(
+                f"batch size {batch_size} does not divide over {fabric.world_size} processes; give a multiple"
+            )
+        self.fabric, self.objective, self.images = fabric, objective, images
+        self.batch_size, self.max_grad_norm, self.seed = batch_size, max_grad_norm, seed
+        self.compiled, self.folder, self.identity = compiled, folder, identity
+        self.steps_per_epoch = len(images.train) // batch_size
+        self.steps = epochs * self.steps_per_epoch
+        if fabric.strategy.precision.precision == "64-true":
+            objective.double()
+        self.optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, fused=True)
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=learning_rate, total_steps=max(self.steps, 2)
+        )
+        module = torch.compile(objective) if compiled else objective
+        self.module, self.wrapped_optimizer = fabric.setup(module, self.optimizer)
+        self.history = History()
+        self._compiled_variants: set[bool] = set()
+        self._order: tuple[int, Tensor] | None = None
+
+    # -- one step ---------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Take one optimiser step; close the epoch after its last."""
+        started = time.perf_counter()
+        history, step = self.history, self.history.step
+        weight = self.objective.penalty_weight(step, self.steps)
+        terms = self._terms(step, penalised=weight > 0)
+        loss = terms.reconstruction.mean() + self.objective.kl_weight * terms.kl.mean()
+        loss = loss + weight * terms.penalty.mean()
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(
+            self.module, self.wrapped_optimizer, max_norm=self.max_grad_norm, error_if_nonfinite=False
+        )
+        self.wrapped_optimizer.step()
+        self.scheduler.step()
+        self.wrapped_optimizer.zero_grad()
+        history.step += 1
+        self._account(loss, terms, weight, started)
+        if history.step % self.steps_per_epoch == 0:
+            self._close_epoch(weight)
+
+    def _terms(self, step: int, *, penalised: bool) -> Terms:
+        index = self._batch(step)
+        x = as_unit(self.images.train.images[index]).to(next(self.objective.parameters()).dtype)
+        noise, projections = self.objective.draw(x, _generator(self.seed, _NOISE, step))
+        mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
+        projections = None if projections is None else projections[:, mine]
+        x, noise, projections = self.fabric.to_device((x[mine], noise[mine], projections))
+        return self.module(x, noise, projections, penalised)
+
+    def _batch(self, step: int) -> Tensor:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            order = torch.randperm(len(self.images.train), generator=_generator(self.seed, _ORDER, epoch))
+            self._order = (epoch, order)
+        return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
+
+    def _account(self, loss: Tensor, terms: Terms, weight: float, started: float) -> None:
+        value = self.fabric.all_reduce(
+            torch.stack([loss.detach(), *(term.detach().mean() for term in terms)])
+        ).tolist()
+        if not all(map(math.isfinite, value)):
+            self._restore_last_good()
+            raise DivergedError(
+                f"the loss became {value[0]} at step {self.history.step} of {self.steps}; "
+                "lower --learning-rate or --penalty-weight (the last good weights are kept)"
+            )
+        added = [*value[:3], 1.0, value[3], float(weight > 0)]
+        self.history.sums = [old + new for old, new in zip(self.history.sums, added, strict=True)]
+        elapsed = time.perf_counter() - started
+        if self.compiled and (weight > 0) not in self._compiled_variants:
+            self._compiled_variants.add(weight > 0)
+            self.history.compile_seconds += elapsed
+        else:
+            self.history.seconds += elapsed
+
+    # -- one epoch --------------------------------------------------------------------------------------------
+
+    def _close_epoch(self, weight: float) -> None:
+        started = time.perf_counter()
+        history = self.history
+        loss, reconstruction, kl, count, penalty, penalised = history.sums
+        row: dict[str, float | None] = {
+            "epoch": history.step // self.steps_per_epoch,
+            "step": history.step,
+            "seconds": round(history.seconds, 3),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "penalty_weight": weight,
+            "loss": loss / count,
+            "reconstruction": reconstruction / count,
+            "kl": kl / count,
+            "penalty": penalty / penalised if penalised else None,
+        }
+        row |= validate(self.objective.model, self.images.validation)
+        history.rows.append(row)
+        history.sums = [0.0] * len(history.sums)
+        self.fabric.log_dict({k: v for k, v in row.items() if v is not None}, step=history.step)
+        history.seconds += time.perf_counter() - started
+        self.save()
+
+    # -- what is on disk --------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the state, then the log (rank 0)."""
+        if self.folder is None or not self.fabric.is_global_zero:
+            return
+        moments, groups = pack_optimizer(self.optimizer)
+        tensors = {f"model.{name}": value for name, value in self.objective.model.state_dict().items()}
+        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+        state = {"groups": groups, "scheduler": self.scheduler.state_dict(), "history": asdict(self.history)}
+        save_tensors(self.folder / STATE, tensors, self.identity, state)
+        write_rows(self.folder / LOG, self.history.rows)
+
+    def start(self, resume: bool) -> None:
+        """Load the checkpoint if there is one to resume; otherwise write the first."""
+        if resume and self.folder and (self.folder / STATE).exists():
+            self._load()
+        else:
+            self.save()
+
+    def _load(self) -> None:
+        assert self.folder is not None
+        path = self.folder / STATE
+        tensors, state = load_tensors(path, self.identity)
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
+        for name, value in tensors.items():
+            part, key = name.split(".", 1)
+            parts[part][key] = value
+        load_weights(self.objective.model, parts["model"], path)
+        unpack_optimizer(self.optimizer, parts["optimizer"], state["groups"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.history = History(**state["history"])
+
+    def _restore_last_good(self) -> None:
+        if self.folder is not None:
+            self._load()
+
+    # -- what a person sees -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def bar(self, shown: bool) -> Iterator[Any]:
+        """A progress bar with the loss of the running epoch and the time left."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[terms]}"),
+            TimeRemainingColumn(),
+        )
+        visible = shown and self.fabric.is_global_zero
+        with Progress(*columns, console=Console(stderr=True), disable=not visible) as progress:
+            task = progress.add_task("training", total=self.steps, completed=self.history.step, terms="")
+
+            def advance() -> None:
+                loss, reconstruction, kl, count, penalty, penalised = self.history.sums
+                if count:
+                    terms = f"loss {loss / count:.2f}  reconstruction {reconstruction / count:.2f}  kl {kl / count:.2f}"
+                    terms += f"  penalty {penalty / penalised:.2f}" if penalised else ""
+                    progress.update(task, terms=terms)
+                progress.update(task, advance=1)
+
+            yield advance
+
+
+@torch.no_grad()
+def validate(model: Autoencoder, split: Split, batch_size: int = 2048) -> dict[str, float | None]:
+    """Mean loss, KL (nats an image) and reconstruction error (2-norm) over a split, on the mean path."""
+    device, dtype = next((p.device, p.dtype) for p in model.parameters())
+    sums = torch.zeros(3, dtype=torch.float64)
+    for batch in split.images.split(batch_size):
+        x = as_unit(batch).to(device, dtype)
+        r = model(x)
+        rows = (
+            reconstruction_loss(r, x),
+            r.posterior.kl_to_standard(),
+            (r.likelihood.mean - x).flatten(1).norm(dim=1),
+        )
+        sums += torch.stack(rows).double().sum(1).cpu()
+    names = ("validation_reconstruction", "validation_kl", "validation_l2")
+    return dict(zip(names, (sums / len(split)).tolist(), strict=True))
+
+
+def _generator(*key: int) -> torch.Generator:
+    """The generator of one stream: (seed, stream, place)."""
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def _interrupt_between_steps() -> Iterator[Any]:
+    """Turn the first Ctrl-C into a flag that the loop reads after the step; a second one acts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _check_settings(
+    epochs: int, batch_size: int, learning_rate: float, max_grad_norm: float, precision: str
+) -> None:
+    for name, count in (("epochs", epochs), ("batch size", batch_size)):
+        if count < 1:
+            raise InputError(f"{name} is {count}; give a whole number of at least 1")
+    for name, value in (("learning rate", learning_rate), ("max gradient norm", max_grad_norm)):
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} is {value}; give a positive number")
+    if precision not in get_args(Precision):
+        raise InputError(f"precision is {precision!r}; choose one of {', '.join(get_args(Precision))}")

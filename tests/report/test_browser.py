@@ -1,0 +1,82 @@
+"""The report in a real headless Chromium, on a desk and on a phone: no error, nothing empty or sticking out."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--enable-logging=stderr",
+    "--v=0",
+]
+MEASURE = """
+<script>
+const root = document.documentElement;
+const measure = () => [...document.querySelectorAll("svg, img")].map(seen => {
+  const box = seen.getBoundingClientRect();
+  return [box.width, box.height, seen.tagName != "IMG" || seen.naturalWidth];
+});
+const closed = { width: innerWidth, overflow: root.scrollWidth - innerWidth };
+for (const details of document.querySelectorAll("details")) details.open = true;
+closed.overflow_open = root.scrollWidth - innerWidth;
+const heights = [...document.querySelectorAll("svg text")].map(text => text.getBoundingClientRect().height);
+closed.text = Math.min(...heights);
+closed.sizes = measure();
+root.setAttribute("data-measured", JSON.stringify(closed));
+</script>
+"""
+
+
+# a window cannot be narrower than 500 pixels, a frame can
+FRAME = """<!DOCTYPE html><body style="margin: 0">
+<iframe style="border: 0; width: {width}px; height: 900px" srcdoc="{page}"></iframe>
+<script>
+onload = () => document.body.append(frames[0].document.documentElement.dataset.measured);
+</script>
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> str:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser on PATH (looked for {', '.join(BROWSERS)}); apt-get install chromium")
+    return found
+
+
+def measured(browser: str, page: Path, folder: Path, width: int) -> tuple[dict[str, Any], str]:
+    """What a script appended to a copy of the page finds, and all that the browser logged."""
+    measuring = page.read_text(encoding="utf-8").replace("</body>", MEASURE + "</body>")
+    frame = folder / "frame.html"
+    frame.write_text(FRAME.format(width=width, page=html.escape(measuring)), encoding="utf-8")
+    window = [f"--user-data-dir={folder / 'profile'}", f"--window-size={max(width, 500)},900", "--dump-dom"]
+    command = [browser, *FLAGS, *window, frame.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r'</script>\s*({"width".*?})\s*</body>', done.stdout, re.S)
+    assert found, done.stderr
+    return json.loads(html.unescape(found[1])), done.stderr
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_report_in_a_browser(browser: str, page: Path, tmp_path: Path, width: int) -> None:
+    seen, log = measured(browser, page, tmp_path, width)
+    assert "CONSOLE" not in log
+    assert seen["width"] == width
+    assert seen["overflow"] <= 0
+    assert seen["overflow_open"] <= 0
+    assert len(seen["sizes"]) > 100
+    assert all(size[0] > 10 and size[1] > 10 and size[2] for size in seen["sizes"])
+    assert seen["text"] > 9, "text in a figure too small to read"

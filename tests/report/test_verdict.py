@@ -1,0 +1,66 @@
+"""The sentence never says more than the numbers."""
+
+from pathlib import Path
+
+from doubleback.report.runs import read_runs
+from doubleback.report.verdict import Verdict, baseline, verdict
+from tests.report.synthetic import make_audit, make_run, write_json
+
+
+def judged(folder: Path, plain: float, hardened: float, **options: float) -> Verdict:
+    runs = []
+    for name, penalty, strength in (("plain", "none", plain), ("hardened", "output", hardened)):
+        runs.append(make_run(folder / name, penalty=penalty))
+        make_audit(runs[-1] / "audit", runs[-1], strength=strength, **options)  # type: ignore[arg-type]
+    return verdict(read_runs(runs))
+
+
+def test_better(tmp_path: Path) -> None:
+    assert ">hardened</b> withstands 1." in judged(tmp_path, 0.2, 0.4).sentence
+
+
+def test_worse(tmp_path: Path) -> None:
+    assert "withstands less than" in judged(tmp_path, 0.4, 0.2).sentence
+
+
+def test_overlapping_intervals_settle_nothing(tmp_path: Path) -> None:
+    found = judged(tmp_path, 0.3, 0.305, spread=0.5)
+    assert "cannot be told apart" in found.sentence
+    assert "overlapping 95 % intervals" in found.sentence
+
+
+def test_other_pairs_are_not_ranked(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name) for name in "ab"]
+    for run, pairs in zip(runs, (20, 10), strict=True):
+        make_audit(run / "audit", run, pairs=pairs)
+    assert "different pairs" in verdict(read_runs(runs)).sentence
+
+
+def test_baseline_is_the_first_without_a_penalty(tmp_path: Path) -> None:
+    penalties = ("latent", "none", "none")
+    runs = read_runs([make_run(tmp_path / str(i), penalty=penalty) for i, penalty in enumerate(penalties)])
+    assert baseline(runs) == 1
+    assert baseline(runs[:1]) is None
+
+
+def test_doubts_are_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    make_audit(run / "audit", run)
+    found = read_runs([run])[0]
+    assert found.audit is not None
+    results = dict(found.audit.results)
+    results["attacks"]["latent"] |= {"converged": 0.5, "share_of_ceiling": 0.99}
+    write_json(run / "audit" / "results.json", results)
+    notes = verdict(read_runs([run])).notes
+    assert any("50% of the latent attack's rows converged" in note for note in notes)
+    assert any("latent attack does no better than blending" in note for note in notes)
+
+
+def test_a_dear_gain_is_called_so(tmp_path: Path) -> None:
+    judged(tmp_path, 0.2, 0.4)
+    runs = read_runs([tmp_path / "plain", tmp_path / "hardened"])
+    results = {**runs[1].results, "test": {**runs[1].results["test"], "reconstruction_l2": 4.0}}
+    write_json(tmp_path / "hardened" / "results.json", results)
+    found = verdict(read_runs([tmp_path / "plain", tmp_path / "hardened"]))
+    assert "at 1.39 times its reconstruction error" in found.sentence
+    assert any("reconstructs markedly worse" in note for note in found.notes)
