@@ -1,6 +1,8 @@
 """`python -m doubleback`: the same command as `doubleback`."""
 
+import sys
+
 from doubleback.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -17,9 +17,7 @@ from doubleback.errors import InputError
 from doubleback.files import replacing
 
 
-def save_tensors(
-    path: Path, tensors: dict[str, Tensor], identity: str, state: dict[str, Any] | None = None
-) -> None:
+def save_tensors(path: Path, tensors: dict[str, Tensor], identity: str, state: dict[str, Any] | None = None) -> None:
     """Write named tensors with their identity and a JSON-able `state` in one file."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"format": "pt", "identity": identity, "state": json.dumps(state or {})}
@@ -45,9 +43,7 @@ def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged ({error}); train it again or restore the file") from error
     if "identity" not in header:
-        raise InputError(
-            f"{path} was not written by doubleback; wrap its model with `AutoencoderAdapter` instead"
-        )
+        raise InputError(f"{path} was not written by doubleback; wrap its model with `AutoencoderAdapter` instead")
     if header["identity"] != identity:
         raise InputError(
             f"{path} does not belong to config.json beside it (edited, or from another run); restore config.json"
@@ -75,9 +71,7 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """An optimiser's state as named tensors and JSON-able parameter groups."""
     packed = optimizer.state_dict()
-    tensors = {
-        f"{index}.{name}": value for index, row in packed["state"].items() for name, value in row.items()
-    }
+    tensors = {f"{index}.{name}": value for index, row in packed["state"].items() for name, value in row.items()}
     return tensors, packed["param_groups"]
 
 

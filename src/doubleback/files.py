@@ -79,9 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} does not exist; give a folder that `doubleback train` or `audit` has written"
         ) from None
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is not readable JSON ({str(error).splitlines()[0]}); write it anew"
-        ) from error
+        raise InputError(f"{path} is not readable JSON ({str(error).splitlines()[0]}); write it anew") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a JSON {type(value).__name__}, not an object; write it anew")
     return value

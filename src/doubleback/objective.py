@@ -104,7 +104,7 @@ def jacobian_penalty(
         reconstruction = model(moving, noise)
         return _differentiated(reconstruction, of), reconstruction
 
-    _, pull_back, reconstruction = torch.func.vjp(output, x, has_aux=True)
+    _, pull_back, reconstruction = torch.func.vjp(output, x, has_aux=True)  # type: ignore[misc]  # torch's hint has no aux
     return reconstruction, torch.stack([_squared_norm(pull_back(v)[0]) for v in projections]).mean(0)
 
 
@@ -284,13 +284,9 @@ class Objective(nn.Module):
             reconstruction, penalty = self._penalty(x, noise, projections)
         else:
             reconstruction, penalty = self.model(x, noise), x.new_zeros(len(x))
-        return Terms(
-            reconstruction_loss(reconstruction, x), reconstruction.posterior.kl_to_standard(), penalty
-        )
+        return Terms(reconstruction_loss(reconstruction, x), reconstruction.posterior.kl_to_standard(), penalty)
 
-    def _penalty(
-        self, x: Tensor, noise: Tensor | None, projections: Tensor | None
-    ) -> tuple[Reconstruction, Tensor]:
+    def _penalty(self, x: Tensor, noise: Tensor | None, projections: Tensor | None) -> tuple[Reconstruction, Tensor]:
         exact, step = self.estimator == "exact", self.difference_step
         if self.penalty == "reconstruction":
             through = self.through_target

@@ -18,17 +18,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import TensorBoardLogger
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from torch import Tensor, nn
 
 from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
-from doubleback.data import ImageData, Split, as_unit
+from doubleback.data import ImageData, as_unit
 from doubleback.errors import DivergedError, InputError
+from doubleback.evaluation import reconstruction_quality
 from doubleback.files import write_rows
 from doubleback.models import Autoencoder
-from doubleback.objective import Objective, Terms, reconstruction_loss
+from doubleback.objective import Objective, Terms
+from doubleback.progress import progress_bar
 
 Precision = Literal["32", "64", "bf16-mixed"]
 STATE = Path("checkpoint/state.safetensors")
@@ -101,15 +101,13 @@ def fit(
         DivergedError: the loss stopped being finite; the last good weights are in the model and the checkpoint.
         KeyboardInterrupt: passed on after the running step, its state saved.
     """
-    _check_settings(epochs, batch_size, learning_rate, max_grad_norm, precision)
+    check_settings(epochs, batch_size, learning_rate, max_grad_norm, precision)
     if tensorboard and folder is None:
         raise InputError("tensorboard is asked for without a folder; give the folder to write to")
-    loggers = (
+    loggers: Any = (
         [TensorBoardLogger(root_dir=folder, name="tensorboard", version="")] if tensorboard and folder else []
     )
-    fabric = Fabric(
-        accelerator="auto", devices=devices, precision=_FABRIC_PRECISION[precision], loggers=loggers
-    )
+    fabric = Fabric(accelerator="auto", devices=devices, precision=_FABRIC_PRECISION[precision], loggers=loggers)
     fabric.launch()
     run = _Run(
         fabric,
@@ -157,7 +155,9 @@ class _Run:
             raise InputError(
                 f"batch size {batch_size} does not divide over {fabric.world_size} processes; give a multiple"
             )
-        self.fabric, self.objective, self.images = fabric, objective, images
+        if not isinstance(objective.model, nn.Module):
+            raise InputError(f"the model is a {type(objective.model).__name__}; give a torch.nn.Module to train")
+        self.fabric, self.objective, self.model, self.images = fabric, objective, objective.model, images
         self.batch_size, self.max_grad_norm, self.seed = batch_size, max_grad_norm, seed
         self.compiled, self.folder, self.identity = compiled, folder, identity
         self.steps_per_epoch = len(images.train) // batch_size
@@ -168,7 +168,7 @@ class _Run:
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=learning_rate, total_steps=max(self.steps, 2)
         )
-        module = torch.compile(objective) if compiled else objective
+        module: Any = torch.compile(objective) if compiled else objective
         self.module, self.wrapped_optimizer = fabric.setup(module, self.optimizer)
         self.history = History()
         self._compiled_variants: set[bool] = set()
@@ -203,7 +203,8 @@ class _Run:
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         projections = None if projections is None else projections[:, mine]
         x, noise, projections = self.fabric.to_device((x[mine], noise[mine], projections))
-        return self.module(x, noise, projections, penalised)
+        terms: Terms = self.module(x, noise, projections, penalised)
+        return terms
 
     def _batch(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -213,15 +214,12 @@ class _Run:
         return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
 
     def _account(self, loss: Tensor, terms: Terms, weight: float, started: float) -> None:
-        value = self.fabric.all_reduce(
-            torch.stack([loss.detach(), *(term.detach().mean() for term in terms)])
-        ).tolist()
+        values = torch.stack([loss.detach(), *(term.detach().mean() for term in terms)])
+        reduced = self.fabric.all_reduce(values)
+        assert isinstance(reduced, Tensor)
+        value = reduced.tolist()
         if not all(map(math.isfinite, value)):
-            self._restore_last_good()
-            raise DivergedError(
-                f"the loss became {value[0]} at step {self.history.step} of {self.steps}; "
-                "lower --learning-rate or --penalty-weight (the last good weights are kept)"
-            )
+            self._diverge(f"the loss became {value[0]}")
         added = [*value[:3], 1.0, value[3], float(weight > 0)]
         self.history.sums = [old + new for old, new in zip(self.history.sums, added, strict=True)]
         elapsed = time.perf_counter() - started
@@ -230,6 +228,14 @@ class _Run:
             self.history.compile_seconds += elapsed
         else:
             self.history.seconds += elapsed
+
+    def _diverge(self, what: str) -> None:
+        step = self.history.step
+        self._unpack(*self._good)
+        raise DivergedError(
+            f"{what} at step {step} of {self.steps}; lower the learning rate or the penalty weight "
+            "(the last good weights are kept)"
+        )
 
     # -- one epoch --------------------------------------------------------------------------------------------
 
@@ -248,93 +254,64 @@ class _Run:
             "kl": kl / count,
             "penalty": penalty / penalised if penalised else None,
         }
-        row |= validate(self.objective.model, self.images.validation)
+        quality = reconstruction_quality(self.objective.model, self.images.validation.images)
+        row["validation_reconstruction"] = quality["reconstruction_nll"]
+        row["validation_kl"] = quality["kl"]
+        row["validation_l2"] = quality["reconstruction_l2"]
         history.rows.append(row)
         history.sums = [0.0] * len(history.sums)
         self.fabric.log_dict({k: v for k, v in row.items() if v is not None}, step=history.step)
         history.seconds += time.perf_counter() - started
         self.save()
 
-    # -- what is on disk --------------------------------------------------------------------------------------
-
-    def save(self) -> None:
-        """Write the state, then the log (rank 0)."""
-        if self.folder is None or not self.fabric.is_global_zero:
-            return
-        moments, groups = pack_optimizer(self.optimizer)
-        tensors = {f"model.{name}": value for name, value in self.objective.model.state_dict().items()}
-        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
-        state = {"groups": groups, "scheduler": self.scheduler.state_dict(), "history": asdict(self.history)}
-        save_tensors(self.folder / STATE, tensors, self.identity, state)
-        write_rows(self.folder / LOG, self.history.rows)
+    # -- the state, in memory and on disk ---------------------------------------------------------------------
 
     def start(self, resume: bool) -> None:
-        """Load the checkpoint if there is one to resume; otherwise write the first."""
+        """Take up the folder's checkpoint if there is one to resume; otherwise write the first."""
         if resume and self.folder and (self.folder / STATE).exists():
-            self._load()
-        else:
-            self.save()
+            self._unpack(*load_tensors(self.folder / STATE, self.identity))
+        self.save()
 
-    def _load(self) -> None:
-        assert self.folder is not None
-        path = self.folder / STATE
-        tensors, state = load_tensors(path, self.identity)
+    def save(self) -> None:
+        """Keep the state, in memory and (rank 0) on disk; the log beside it."""
+        if not all(parameter.isfinite().all() for parameter in self.objective.parameters()):
+            self._diverge("a weight is no longer finite")
+        self._good = self._pack()
+        if self.folder is not None and self.fabric.is_global_zero:
+            save_tensors(self.folder / STATE, self._good[0], self.identity, self._good[1])
+            write_rows(self.folder / LOG, self.history.rows)
+
+    def _pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        moments, groups = pack_optimizer(self.optimizer)
+        parts = {"model": self.model.state_dict(), "optimizer": moments}
+        tensors = {f"{part}.{name}": value.clone() for part, named in parts.items() for name, value in named.items()}
+        return tensors, {"groups": groups, "scheduler": self.scheduler.state_dict(), "history": asdict(self.history)}
+
+    def _unpack(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
         for name, value in tensors.items():
             part, key = name.split(".", 1)
             parts[part][key] = value
-        load_weights(self.objective.model, parts["model"], path)
+        load_weights(self.model, parts["model"], self.folder or STATE)
         unpack_optimizer(self.optimizer, parts["optimizer"], state["groups"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.history = History(**state["history"])
-
-    def _restore_last_good(self) -> None:
-        if self.folder is not None:
-            self._load()
 
     # -- what a person sees -----------------------------------------------------------------------------------
 
     @contextmanager
     def bar(self, shown: bool) -> Iterator[Any]:
         """A progress bar with the loss of the running epoch and the time left."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[terms]}"),
-            TimeRemainingColumn(),
-        )
-        visible = shown and self.fabric.is_global_zero
-        with Progress(*columns, console=Console(stderr=True), disable=not visible) as progress:
-            task = progress.add_task("training", total=self.steps, completed=self.history.step, terms="")
+        shown = shown and self.fabric.is_global_zero
+        with progress_bar("training", self.steps, shown, completed=self.history.step) as update:
 
             def advance() -> None:
-                loss, reconstruction, kl, count, penalty, penalised = self.history.sums
-                if count:
-                    terms = f"loss {loss / count:.2f}  reconstruction {reconstruction / count:.2f}  kl {kl / count:.2f}"
-                    terms += f"  penalty {penalty / penalised:.2f}" if penalised else ""
-                    progress.update(task, terms=terms)
-                progress.update(task, advance=1)
+                _, reconstruction, kl, count, penalty, penalised = self.history.sums
+                terms = {"reconstruction": reconstruction, "kl": kl} if count else {}
+                text = "  ".join(f"{name} {total / count:.1f}" for name, total in terms.items())
+                update(1, text + (f"  penalty {penalty / penalised:.1f}" if penalised else ""))
 
             yield advance
-
-
-@torch.no_grad()
-def validate(model: Autoencoder, split: Split, batch_size: int = 2048) -> dict[str, float | None]:
-    """Mean loss, KL (nats an image) and reconstruction error (2-norm) over a split, on the mean path."""
-    device, dtype = next((p.device, p.dtype) for p in model.parameters())
-    sums = torch.zeros(3, dtype=torch.float64)
-    for batch in split.images.split(batch_size):
-        x = as_unit(batch).to(device, dtype)
-        r = model(x)
-        rows = (
-            reconstruction_loss(r, x),
-            r.posterior.kl_to_standard(),
-            (r.likelihood.mean - x).flatten(1).norm(dim=1),
-        )
-        sums += torch.stack(rows).double().sum(1).cpu()
-    names = ("validation_reconstruction", "validation_kl", "validation_l2")
-    return dict(zip(names, (sums / len(split)).tolist(), strict=True))
 
 
 def _generator(*key: int) -> torch.Generator:
@@ -362,9 +339,12 @@ def _interrupt_between_steps() -> Iterator[Any]:
         signal.signal(signal.SIGINT, before)
 
 
-def _check_settings(
-    epochs: int, batch_size: int, learning_rate: float, max_grad_norm: float, precision: str
-) -> None:
+def check_settings(epochs: int, batch_size: int, learning_rate: float, max_grad_norm: float, precision: str) -> None:
+    """Refuse what `fit` cannot train with, before anything is written.
+
+    Raises:
+        InputError: a count under 1, a rate that is not positive, an unknown precision.
+    """
     for name, count in (("epochs", epochs), ("batch size", batch_size)):
         if count < 1:
             raise InputError(f"{name} is {count}; give a whole number of at least 1")

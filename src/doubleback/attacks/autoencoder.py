@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from doubleback.attacks.engine import Advance
 from doubleback.attacks.sweep import Attack, matching, squared_norm, sweep
 from doubleback.distributions import DiagonalGaussian
 from doubleback.errors import InputError
@@ -37,6 +38,7 @@ def latent_attack(
     restarts: int = 0,
     samples: int = 0,
     seed: int = 0,
+    advance: Advance | None = None,
 ) -> Attack:
     """Move the code of each source towards the code of its target.
 
@@ -50,6 +52,7 @@ def latent_attack(
         restarts: further starts, from random points about the source; the best end counts, so more never hurt.
         samples: 0 attacks the mean path; n averages n fresh draws of the model's noise at every step.
         seed: of the starts and the noise.
+        advance: told how many row-steps are done, of P * K * steps * (2 + restarts) in all: for a progress bar.
 
     Raises:
         InputError: the images do not match in shape, lie outside [0, 1] or are not finite; a count is out of range.
@@ -78,6 +81,7 @@ def latent_attack(
         restarts=restarts,
         samples=samples,
         seed=seed,
+        advance=advance,
     )
 
 
@@ -91,6 +95,7 @@ def output_attack(
     restarts: int = 0,
     samples: int = 0,
     seed: int = 0,
+    advance: Advance | None = None,
 ) -> Attack:
     """Move the reconstruction of each source towards its target: ||x_hat(x_a) - x_t||^2 + C ||d||^2.
 
@@ -111,6 +116,7 @@ def output_attack(
         restarts=restarts,
         samples=samples,
         seed=seed,
+        advance=advance,
     )
 
 
@@ -124,6 +130,7 @@ def untargeted_attack(
     restarts: int = 0,
     samples: int = 0,
     seed: int = 0,
+    advance: Advance | None = None,
 ) -> Attack:
     """Move the reconstruction of each source as far as its cost allows: -||x_hat(x_a) - x_hat(x0)||^2 + C ||d||^2.
 
@@ -147,5 +154,6 @@ def untargeted_attack(
         restarts=restarts,
         samples=samples,
         seed=seed,
+        advance=advance,
         start_noise=1e-2,
     )

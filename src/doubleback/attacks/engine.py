@@ -25,6 +25,9 @@ from doubleback.errors import InputError
 RowObjective = Callable[[Float[Tensor, "n ..."], Int[Tensor, "n"]], Float[Tensor, "n"]]
 """Maps iterates (n, ...) and the row numbers they belong to, (n,), to one number each, (n,)."""
 
+Advance = Callable[[int], None]
+"""Told how many steps of how many rows are done since the last call: N * steps in all, as rows leave early or not."""
+
 Method = Literal["spectral", "adam"]
 
 _MEMORY = 10  # the line search accepts what is no worse than the worst of so many last values
@@ -67,6 +70,7 @@ def minimize(
     tolerance: float = 1e-4,
     score: RowObjective | None = None,
     max_rows: int = 1024,
+    advance: Advance | None = None,
 ) -> Optimum:
     """Minimise `objective` row by row inside the box.
 
@@ -80,6 +84,7 @@ def minimize(
         tolerance: a row leaves when ten steps have lowered its best value by less than this share of it.
         score: what decides the best iterate where the objective is noisy: looked at every tenth step, and last.
         max_rows: rows in a chunk: what bounds the memory.
+        advance: told of the progress, for a bar.
 
     Returns:
         The best iterates. No value is above the one at the start.
@@ -96,17 +101,16 @@ def minimize(
         raise InputError(f"method is {method!r}; choose 'spectral' or 'adam'")
     start = start.detach().clamp(*box)
     best = _Best(start)
-    for rows in torch.arange(len(start), device=start.device).split(max_rows):
+    advance = advance or (lambda _: None)
+    for rows in torch.split(torch.arange(len(start), device=start.device), max_rows):
         if method == "spectral":
-            _spectral(objective, rows, best, box, steps, tolerance)
+            _spectral(objective, rows, best, box, steps, tolerance, advance)
         else:
-            _adam(objective, rows, best, box, steps, step_size, score)
+            _adam(objective, rows, best, box, steps, step_size, score, advance)
     return Optimum(best.x, best.value, best.converged)
 
 
-def minimize_from(
-    objective: RowObjective, starts: Iterable[Float[Tensor, "N ..."]], **settings: object
-) -> Optimum:
+def minimize_from(objective: RowObjective, starts: Iterable[Float[Tensor, "N ..."]], **settings: object) -> Optimum:
     """The best of `minimize` over several starts, row by row: more starts never make it worse."""
     optima = (minimize(objective, start, **settings) for start in starts)  # type: ignore[arg-type]
     best = next(optima)
@@ -130,7 +134,13 @@ class _Best:
 
 
 def _spectral(
-    objective: RowObjective, rows: Tensor, best: _Best, box: tuple[float, float], steps: int, tolerance: float
+    objective: RowObjective,
+    rows: Tensor,
+    best: _Best,
+    box: tuple[float, float],
+    steps: int,
+    tolerance: float,
+    advance: Advance,
 ) -> None:
     """x <- x + lam d with d = P(x - a g) - x, a = s's / s'y, lam by backtracking against the last values' worst."""
     x = best.x[rows]
@@ -158,10 +168,12 @@ def _spectral(
         f, a = torch.where(accepted, f_new, f), torch.where(accepted, spectral, a)
         recent[step % _MEMORY] = torch.where(accepted, f_new, recent[step % _MEMORY])
         d, slope = _direction(x, g, a, box)
+        advance(len(rows))
         if step % _PATIENCE == 0:
             f_now = best.value[rows]
             done = (f_before - f_now <= tolerance * f_now.abs()) | (f_now.abs() <= 1e-9 * f_start.abs())
             best.converged[rows[done]] = True
+            advance(int(done.sum()) * (steps - step))
             left = ~done
             if not left.any():
                 return
@@ -189,6 +201,7 @@ def _adam(
     steps: int,
     step_size: float,
     score: RowObjective | None,
+    advance: Advance,
 ) -> None:
     """Adam (Kingma & Ba 2015) projected on the box, its step falling to zero on a cosine."""
     x = best.x[rows]
@@ -205,6 +218,7 @@ def _adam(
         mean, scale = first / (1 - 0.9 ** (step + 1)), (second / (1 - 0.999 ** (step + 1))).sqrt()
         rate = step_size * 0.5 * (1 + math.cos(math.pi * step / steps))
         x = _project(x - rate * mean / (scale + _tiny(f)), box)
+        advance(len(rows) if step else 0)
 
 
 def _value_and_gradient(objective: RowObjective, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,4 +238,4 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _tiny(values: Tensor) -> float:
-    return torch.finfo(values.dtype).tiny ** 0.5
+    return float(torch.finfo(values.dtype).tiny ** 0.5)

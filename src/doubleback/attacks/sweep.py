@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from doubleback.attacks.engine import minimize_from
+from doubleback.attacks.engine import Advance, minimize_from
 from doubleback.data import as_unit
 from doubleback.errors import InputError
 
@@ -63,9 +63,7 @@ def matching(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """
     source, target = as_unit(source), as_unit(target)
     if source.shape != target.shape:
-        raise InputError(
-            f"source is {tuple(source.shape)}, target {tuple(target.shape)}; give one target a source"
-        )
+        raise InputError(f"source is {tuple(source.shape)}, target {tuple(target.shape)}; give one target a source")
     return source, target
 
 
@@ -80,6 +78,7 @@ def sweep(
     restarts: int,
     samples: int,
     seed: int,
+    advance: Advance | None,
     start_noise: float = 1e-8,
 ) -> Attack:
     """Minimise the loss from the source, from the best blend with the target, and from `restarts` random points.
@@ -94,9 +93,7 @@ def sweep(
             raise InputError(f"{name} is {count}; give a whole number of at least 0")
     C = (coefficient_sweep() if coefficients is None else coefficients).to(source)
     if C.ndim != 1 or not len(C) or not bool(((C >= 0) & C.isfinite()).all()):
-        raise InputError(
-            "coefficients must be a row of finite numbers of at least 0; see `coefficient_sweep`"
-        )
+        raise InputError("coefficients must be a row of finite numbers of at least 0; see `coefficient_sweep`")
     problem = _Sweep(loss, source, target, C, noise_shape, samples, seed)
     best = minimize_from(
         problem.attempted,
@@ -104,11 +101,10 @@ def sweep(
         steps=steps,
         method="adam" if samples else "spectral",
         score=problem.scored if samples else None,
+        advance=advance,
     )
-    x_adv, objective, converged = (
-        rows.unflatten(0, (len(source), len(C))) for rows in (best.x, best.value, best.converged)
-    )
-    return Attack(x_adv, C, objective, converged)
+    P, K = len(source), len(C)
+    return Attack(best.x.view(P, K, *source.shape[1:]), C, best.value.view(P, K), best.converged.view(P, K))
 
 
 class _Sweep:
@@ -167,7 +163,7 @@ class _Sweep:
         return self._averaged(x, pair, self.held.expand(-1, len(x), *self.noise_shape))
 
     def _averaged(self, x: Tensor, pair: Tensor, noise: Iterable[Tensor]) -> Tensor:
-        draws = list(noise) or [None]
+        draws: list[Tensor | None] = [*noise] or [None]
         return torch.stack([self.loss(x, pair, draw) for draw in draws]).mean(0)
 
     def _generator(self, stream: int) -> torch.Generator:

@@ -191,13 +191,9 @@ def bootstrap_interval(
     """
     sample = torch.from_numpy(_float64(values).copy())
     if sample.ndim != 1 or not sample.isfinite().all():
-        raise InputError(
-            f"values of shape {tuple(sample.shape)}; give one row of finite numbers, one for each pair"
-        )
+        raise InputError(f"values of shape {tuple(sample.shape)}; give one row of finite numbers, one for each pair")
     if not (0 < level < 1 and resamples >= 1):
-        raise InputError(
-            f"level is {level}, resamples {resamples}; give a level between 0 and 1, resamples from 1 up"
-        )
+        raise InputError(f"level is {level}, resamples {resamples}; give a level between 0 and 1, resamples from 1 up")
     if len(sample) < 2:
         return None
     generator = torch.Generator().manual_seed(seed)
@@ -219,9 +215,7 @@ def _trapezoid(u: Float64[np.ndarray, "N"], v: Float64[np.ndarray, "N"]) -> floa
 
 def _float64(values: Numbers | float) -> Float64[np.ndarray, "..."]:
     """Numbers of any kind, on any device, as a float64 array."""
-    return np.asarray(
-        values.detach().cpu().double() if isinstance(values, Tensor) else values, dtype=np.float64
-    )
+    return np.asarray(values.detach().cpu().double() if isinstance(values, Tensor) else values, dtype=np.float64)
 
 
 def _points_within_one(

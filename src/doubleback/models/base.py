@@ -33,12 +33,8 @@ class Autoencoder(Protocol):
 
     noise_shape: tuple[int, ...]
 
-    def encode(
-        self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B ..."] | None = None
-    ) -> DiagonalGaussian:
+    def encode(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B ..."] | None = None) -> DiagonalGaussian:
         """q(z|x): all that a latent attack needs (no decoder run)."""
 
-    def __call__(
-        self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B ..."] | None = None
-    ) -> Reconstruction:
+    def __call__(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B ..."] | None = None) -> Reconstruction:
         """Encode, draw z with `noise` (None: its mean), decode."""

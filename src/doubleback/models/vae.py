@@ -4,6 +4,7 @@ Source: Kingma & Welling 2013, in the sizes of Gondim-Ribeiro, Tabacof & Valle 2
 the paper adopts: encoder 512-512, decoder 512-512, softplus, 32 latent dimensions.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -49,15 +50,13 @@ class VAE(nn.Module):
         if not (math.isfinite(variance) and variance > 0):
             raise InputError(f"variance is {variance}; give a positive number")
         self.image_shape = image_shape
-        self.noise_shape = (latent,)
+        self.noise_shape: tuple[int, ...] = (latent,)
         self.likelihood = likelihood
         self.variance = variance
         self.encoder = _dense(math.prod(image_shape), *hidden, 2 * latent)
         self.decoder = _dense(latent, *reversed(hidden), math.prod(image_shape))
 
-    def encode(
-        self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None
-    ) -> DiagonalGaussian:
+    def encode(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> DiagonalGaussian:
         """q(z|x), (B, D). `noise` is taken for the protocol's sake: this posterior does not depend on it."""
         del noise
         mean, log_var = _unrounded(self.encoder(x.flatten(1))).chunk(2, dim=1)
@@ -65,14 +64,12 @@ class VAE(nn.Module):
 
     def decode(self, z: Float[Tensor, "B D"]) -> Likelihood:
         """p(x|z) over (B, C, H, W)."""
-        logits = _unrounded(self.decoder(z)).unflatten(1, self.image_shape)
+        logits = _unrounded(self.decoder(z)).view(-1, *self.image_shape)
         if self.likelihood == "bernoulli":
             return Bernoulli(logits)
         return Gaussian(torch.sigmoid(logits), logits.new_tensor(math.log(self.variance)))
 
-    def forward(
-        self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None
-    ) -> Reconstruction:
+    def forward(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> Reconstruction:
         """Encode, draw z = mean + sigma * noise (None: the mean), decode."""
         posterior = self.encode(x)
         z = posterior.mean if noise is None else posterior.sample(noise)
@@ -82,7 +79,7 @@ class VAE(nn.Module):
 def _dense(*widths: int) -> nn.Sequential:
     """Linear layers of the given widths with a softplus between each two."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.Softplus()]
     return nn.Sequential(*layers[:-1])
 

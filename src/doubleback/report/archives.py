@@ -105,16 +105,11 @@ def read_log(path: Path) -> list[LogRow]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            return [
-                {key: float(cell) if cell else None for key, cell in row.items()}
-                for row in csv.DictReader(stream)
-            ]
+            return [{key: float(cell) if cell else None for key, cell in row.items()} for row in csv.DictReader(stream)]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(
-            f"{path} is not a table of numbers ({error}); train again to write it anew"
-        ) from error
+        raise InputError(f"{path} is not a table of numbers ({error}); train again to write it anew") from error
 
 
 def number(record: Mapping[str, Any], path: str) -> float | None:
@@ -173,9 +168,7 @@ def _expect(path: Path, name: str, holds: bool, wanted: str) -> None:
 def _take(path: Path, arrays: Arrays, name: str, ndim: int) -> NDArray[Any]:
     array = arrays.get(name)
     if array is None or array.ndim != ndim or array.dtype.kind not in "bfiu":
-        raise InputError(
-            f"{path}: expected a {ndim}-dimensional array of numbers {name!r}; write the file anew"
-        )
+        raise InputError(f"{path}: expected a {ndim}-dimensional array of numbers {name!r}; write the file anew")
     return array
 
 

@@ -66,9 +66,7 @@ def curves_figure(runs: Sequence[Run], attack: str, key: str) -> Markup:
     return _svg(draw, key, f"Curves of the {title(attack)} attack; mean AUDDC: {said}", size=(3.9, 3.2))
 
 
-def training_figure(
-    runs: Sequence[Run], column: str, dashed: str | None, key: str, *, log: bool = False
-) -> Markup:
+def training_figure(runs: Sequence[Run], column: str, dashed: str | None, key: str, *, log: bool = False) -> Markup:
     """One column of every run's log.csv over the epochs, another dashed, and where the penalty switches on.
 
     Args:
@@ -85,9 +83,7 @@ def training_figure(
                 epochs, values = series(run, name) if name else ([], [])
                 if epochs:
                     alone = len(epochs) == 1
-                    axes.plot(
-                        epochs, values, ls=style, c=_colour(i), lw=1.8, marker="o" if alone else None, ms=4
-                    )
+                    axes.plot(epochs, values, ls=style, c=_colour(i), lw=1.8, marker="o" if alone else None, ms=4)
             if (start := penalty_start(run)) is not None:
                 axes.axvline(start, color=_colour(i), lw=1.2, ls=(0, (1, 2)))
         if log:
@@ -178,9 +174,7 @@ def _svg(draw: Callable[[Axes], None], key: str, label: str, size: tuple[float, 
     """Draw, and return an `<svg>` without a size of its own, its ids prefixed by `key`."""
     text = io.StringIO()
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # a glyph that matplotlib's font lacks, the page's may have
+        warnings.simplefilter("ignore", UserWarning)  # a glyph that matplotlib's font lacks, the page's may have
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         figure.patch.set_visible(False)

@@ -42,9 +42,7 @@ def write_report(folders: Sequence[Path], output: Path | None = None, *, command
             cannot be written or is no HTML file.
     """
     if not folders:
-        raise InputError(
-            "no folder to report on; give one that `doubleback train`, `audit` or `demo` has written"
-        )
+        raise InputError("no folder to report on; give one that `doubleback train`, `audit` or `demo` has written")
     path = output or (Path(folders[0]) / "report.html" if len(folders) == 1 else Path("report.html"))
     if path.suffix.lower() not in {".html", ".htm"} or path.is_dir():
         raise InputError(f"{path} is not the name of an HTML file; end it in .html")
@@ -85,9 +83,7 @@ def _curves(runs: Sequence[Run]) -> list[_Panel]:
         WORST_CASE: "pair by pair, the lowest of these and blending",
     }
     return [
-        _Panel(
-            title(attack).capitalize(), notes.get(attack, ""), curves_figure(runs, attack, f"curves-{attack}")
-        )
+        _Panel(title(attack).capitalize(), notes.get(attack, ""), curves_figure(runs, attack, f"curves-{attack}"))
         for attack in [*attacks, WORST_CASE]
         if any(has_curves(run, attack) for run in runs)
     ]
@@ -127,9 +123,7 @@ def _settings(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     if not isinstance(value, Mapping):
         return [(prefix, _word(value))] if prefix else []
-    return [
-        row for key, item in value.items() for row in _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    ]
+    return [row for key, item in value.items() for row in _flat(item, f"{prefix}.{key}" if prefix else str(key))]
 
 
 def _word(value: Any) -> str:
@@ -141,8 +135,6 @@ def _commands(runs: Sequence[Run], command: str | None) -> list[str]:
     trained = [run.config.get("command") for run in runs]
     audited = [run.audit.config.get("command") for run in runs if run.audit]
     lines = [
-        shlex.join(str(word) for word in words)
-        for words in trained + audited
-        if isinstance(words, list) and words
+        shlex.join(str(word) for word in words) for words in trained + audited if isinstance(words, list) and words
     ]
     return list(dict.fromkeys([*lines, *([command] if command else [])]))

@@ -84,11 +84,7 @@ class Run:
     def reconstruction_l2(self) -> float | None:
         """Over the test images; where only the audit is at hand, over its sources."""
         trained = number(self.results, "test.reconstruction_l2")
-        return (
-            trained
-            if trained is not None or self.audit is None
-            else number(self.audit.results, "reconstruction_l2")
-        )
+        return trained if trained is not None or self.audit is None else number(self.audit.results, "reconstruction_l2")
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -125,9 +121,7 @@ def _runs_in(folder: Path) -> list[Run]:
             return [run]
         children = sorted(folder.iterdir(), key=lambda child: (child.name != "plain", child.name))
     except OSError as error:
-        raise InputError(
-            f"cannot read {folder}: {error.strerror or error}; give a readable folder"
-        ) from error
+        raise InputError(f"cannot read {folder}: {error.strerror or error}; give a readable folder") from error
     found = [run for child in children if child.is_dir() and (run := _read_run(child))]
     if not found:
         raise InputError(
@@ -153,9 +147,7 @@ def _read_trained(folder: Path, config: Mapping[str, Any]) -> Run:
         results=read_record(folder / "results.json"),
         log=read_log(folder / "log.csv"),
         images=read_test_images(folder / "images.npz"),
-        audit=_read_audit(folder / "audit", read_record(folder / "audit" / "config.json"))
-        if audited
-        else None,
+        audit=_read_audit(folder / "audit", read_record(folder / "audit" / "config.json")) if audited else None,
     )
 
 
@@ -169,9 +161,7 @@ def _read_audited(folder: Path, config: Mapping[str, Any]) -> Run:
         return alone
     if lookup(read_record(home / "config.json"), "train") != config.get("train"):
         return alone
-    return replace(
-        _read_trained(home, read_record(home / "config.json")), name=name, folder=folder, audit=audit
-    )
+    return replace(_read_trained(home, read_record(home / "config.json")), name=name, folder=folder, audit=audit)
 
 
 def _read_audit(folder: Path, config: Mapping[str, Any]) -> Audit:
@@ -184,9 +174,7 @@ def _distinct(runs: Iterable[Run]) -> list[str]:
     """Folder names; where two are alike, with their parents' names; where these are too, numbered."""
     runs = list(runs)
     plain = Counter(run.name for run in runs)
-    longer = [
-        run.name if plain[run.name] == 1 else f"{run.folder.resolve().parent.name}/{run.name}" for run in runs
-    ]
+    longer = [run.name if plain[run.name] == 1 else f"{run.folder.resolve().parent.name}/{run.name}" for run in runs]
     seen: Counter[str] = Counter()
     names = []
     for name in longer:

@@ -50,9 +50,7 @@ class _Figure:
 
 
 _QUALITY = [
-    _Figure(
-        "Reconstruction error", "L2 of x\u0302 \u2212 x, pixels in [0, 1]", "lower", "test.reconstruction_l2"
-    ),
+    _Figure("Reconstruction error", "L2 of x\u0302 \u2212 x, pixels in [0, 1]", "lower", "test.reconstruction_l2"),
     _Figure("Negative log-likelihood", "nats an image", "lower", "test.reconstruction_nll"),
     _Figure("PSNR", "dB", "higher", "test.reconstruction_psnr"),
     _Figure("KL of the code", "to N(0, I), nats an image", "", "test.kl"),
@@ -90,9 +88,7 @@ def comparison(runs: Sequence[Run], baseline: int | None) -> list[Group]:
         "Smoothness": _SMOOTHNESS,
         "Cost": _COST,
     }
-    filled = [
-        Group(name, [_row(figure, runs, baseline) for figure in figures]) for name, figures in groups.items()
-    ]
+    filled = [Group(name, [_row(figure, runs, baseline) for figure in figures]) for name, figures in groups.items()]
     kept = [Group(group.title, [row for row in group.rows if _holds(row)]) for group in filled]
     return [group for group in kept if group.rows]
 

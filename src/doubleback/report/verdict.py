@@ -83,11 +83,7 @@ def _alone(one: _Audited) -> Markup:
 def _compared(base: _Audited, best: _Audited) -> Markup:
     """Who withstands how many times as much, at what price, or that the pairs do not settle it."""
     errors = best.run.reconstruction_l2, base.run.reconstruction_l2
-    price = (
-        f"{errors[0] / errors[1]:.2f} times"
-        if errors[0] is not None and errors[1]
-        else "an unknown multiple of"
-    )
+    price = f"{errors[0] / errors[1]:.2f} times" if errors[0] is not None and errors[1] else "an unknown multiple of"
     ratio = f"{best.auddc / base.auddc:.2f} times" if base.auddc > 0 else f"{best.auddc:.3f} against"
     if not _settled(base, best):
         says = "{best} and {base} cannot be told apart on these pairs: {best} scores {ratio} what {base} does"
@@ -130,9 +126,7 @@ def _doubts(one: _Audited) -> list[str]:
     notes = []
     used, flagged = (number(one.audit.results, f"pairs.{key}") for key in ("used", "flagged"))
     if flagged:
-        notes.append(
-            f"{one.run.name}: {_pairs(int(flagged))} left out, where an adversarial distance means nothing."
-        )
+        notes.append(f"{one.run.name}: {_pairs(int(flagged))} left out, where an adversarial distance means nothing.")
     if used == 1:
         notes.append(f"{one.run.name}: a single pair, so there is no interval and little to conclude.")
     for attack in one.audit.attacks:

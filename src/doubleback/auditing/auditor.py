@@ -1,0 +1,209 @@
+"""Attack every pair with every attack, a few pairs at a time, and write down what was reached."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from doubleback.attacks import Attack, coefficient_sweep, latent_attack, output_attack, untargeted_attack
+from doubleback.auditing.pairs import Pairs, draw_pairs
+from doubleback.auditing.record import BLEND, Array, Audit, Points
+from doubleback.data import ImageData
+from doubleback.errors import InputError
+from doubleback.evaluation import as_pixels, placed, reconstruct
+from doubleback.metrics.images import l2
+from doubleback.models import Autoencoder
+from doubleback.progress import progress_bar
+
+AttackName = Literal["latent", "output", "untargeted"]
+ATTACKS: dict[str, Callable[..., Attack]] = {
+    "latent": latent_attack,
+    "output": output_attack,
+    "untargeted": untargeted_attack,
+}
+CHUNK = 20  # pairs attacked together: what bounds the memory, whatever the number of pairs
+BLEND_POINTS = 101
+BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
+SHOWN = 8  # pairs in the gallery
+_SCORE = 2**32  # seeds from here on draw the noise that scores, which no attack has seen
+
+
+def audit(
+    model: Autoencoder,
+    images: ImageData | UInt8[Tensor, "N C H W"],
+    labels: Int[Tensor, "N"] | None = None,
+    *,
+    attacks: Sequence[AttackName] = ("latent", "output"),
+    pairs: int = 20,
+    coefficients: int = 50,
+    steps: int = 300,
+    restarts: int = 0,
+    samples: int = 0,
+    seed: int = 0,
+    progress: bool = True,
+) -> "Audit":
+    """Attack pairs of images and measure what the model withstands.
+
+    Args:
+        model: any autoencoder; a module is put into evaluation mode meanwhile.
+        images: the test images, or a data set, whose test split is taken.
+        labels: of the images; source and target then differ in label. A data set brings its own.
+        attacks: "latent", "output", "untargeted".
+        pairs: how many, drawn by the seed; more pairs keep the first ones.
+        coefficients: how many C from 2^-20 to 2^20, beside C = 0.
+        steps: at most so many steps for every start of an attack.
+        restarts: random starts beside the source and the blend.
+        samples: 0: the mean path; n: attack with n fresh draws of noise a step, score on n others.
+        seed: of the pairs, the starts and the noise.
+        progress: show a bar with the time left.
+
+    Raises:
+        InputError: a setting is out of range, there are too few images or labels, or no pair has a meaningful curve.
+    """
+    if isinstance(images, ImageData):
+        split = images.test
+        images, labels = split.images, split.labels
+    unknown = [name for name in attacks if name not in ATTACKS]
+    if unknown or not attacks:
+        raise InputError(f"attack {', '.join(unknown) or 'is missing'}; choose from {', '.join(ATTACKS)}")
+    if steps < 1:
+        raise InputError(f"steps is {steps}; give a whole number of at least 1")
+    C = coefficient_sweep(coefficients)
+    source_index, target_index = draw_pairs(len(images), labels, pairs, seed)
+    started = time.perf_counter()
+    draws = _score_noise(model, samples, seed)
+    names = list(dict.fromkeys(attacks))
+    with _evaluating(model):
+
+        def chunks_of(rows: Tensor) -> Iterator[tuple[Tensor, Pairs]]:
+            for chunk in torch.split(rows, CHUNK):
+                source, target = (placed(model, images[index[chunk]]) for index in (source_index, target_index))
+                yield chunk, Pairs(model, source, target, draws)
+
+        record = _Record(pairs, len(C), names, images.shape[1:])
+        for chunk, some in chunks_of(torch.arange(pairs)):
+            record.put_reconstructions(chunk, some)
+        kept = torch.from_numpy(np.flatnonzero(~record.flagged))
+        if not len(kept):
+            raise InputError(
+                f"none of the {pairs} pairs has a meaningful curve: no reconstruction of a source is clearly further "
+                "from the target than the target's own; train the model longer, or audit more pairs"
+            )
+        with progress_bar("attacking", len(names) * len(kept) * len(C) * steps * (2 + restarts), progress) as advance:
+            for number, (chunk, some) in enumerate(chunks_of(kept)):
+                record.put_blend(chunk, some)
+                for name in names:
+                    record.put_attack(
+                        name,
+                        chunk,
+                        some,
+                        coefficients=C,
+                        steps=steps,
+                        restarts=restarts,
+                        samples=samples,
+                        seed=number + 1_000_003 * seed,
+                        advance=advance,
+                    )
+    return Audit(
+        C.numpy(),
+        source_index.numpy(),
+        target_index.numpy(),
+        record.flagged,
+        record.source_l2,
+        record.points,
+        record.gallery,
+        time.perf_counter() - started,
+    )
+
+
+class _Record:
+    """An audit being made: what each chunk of pairs adds."""
+
+    def __init__(self, pairs: int, coefficients: int, attacks: Sequence[str], image_shape: Sequence[int]) -> None:
+        shown, budgets = min(pairs, SHOWN), len(BUDGETS)
+        self.flagged = np.zeros(pairs, dtype=bool)
+        self.source_l2 = np.full(pairs, np.nan)
+        self.points = {name: Points.none_yet(pairs, coefficients) for name in attacks}
+        self.points[BLEND] = Points.none_yet(pairs, BLEND_POINTS)
+        self.gallery: dict[str, Array] = {"budgets": np.array(BUDGETS)}
+        for name in ("source", "target", "source_reconstruction", "target_reconstruction"):
+            self.gallery[name] = np.zeros((shown, *image_shape), dtype=np.uint8)
+        for name in attacks:
+            for image in ("x_adv", "reconstruction"):
+                self.gallery[f"{name}/{image}"] = np.zeros((shown, budgets, *image_shape), dtype=np.uint8)
+            for measure in ("distortion", "adversarial_distance"):
+                self.gallery[f"{name}/{measure}"] = np.full((shown, budgets), np.nan)
+
+    def put_reconstructions(self, rows: Tensor, pairs: Pairs) -> None:
+        """Which pairs are flagged, and what the gallery shows of every pair."""
+        self.flagged[rows] = pairs.flagged.cpu().numpy()
+        self.source_l2[rows] = l2(pairs.rec_source[0], pairs.source).double().cpu().numpy()
+        self._show("source", rows, pairs.source)
+        self._show("target", rows, pairs.target)
+        self._show("source_reconstruction", rows, pairs.rec_source[0])
+        self._show("target_reconstruction", rows, pairs.rec_target[0])
+
+    def put_blend(self, rows: Tensor, pairs: Pairs) -> None:
+        """x0 + u (x_t - x0) for u from 0 to 1."""
+        shares = torch.linspace(0, 1, BLEND_POINTS).to(pairs.source)
+        blends = pairs.source[:, None].lerp(pairs.target[:, None], shares[:, None, None, None])
+        self._put(BLEND, rows, pairs, blends)
+
+    def put_attack(self, name: str, rows: Tensor, pairs: Pairs, *, samples: int, **settings: Any) -> None:
+        """Run one attack and score it."""
+        started = time.perf_counter()
+        points = self.points[name]
+        attack = ATTACKS[name](pairs.model, pairs.source, pairs.target, samples=samples, **settings)
+        self._put(name, rows, pairs, attack.x_adv)
+        if not samples:  # Adam on noise never says that it has converged
+            share = attack.converged.double().mean().item() * len(rows) / (~self.flagged).sum()
+            points.converged = (points.converged or 0.0) + share
+        points.seconds += time.perf_counter() - started
+        self._show_within_budgets(name, rows, attack.x_adv, pairs)
+
+    def _put(self, name: str, rows: Tensor, pairs: Pairs, x_adv: Float[Tensor, "P K C H W"]) -> None:
+        self.points[name].distortion[rows] = pairs.distortion(x_adv).double().cpu().numpy()
+        self.points[name].adversarial_distance[rows] = pairs.adversarial_distance(x_adv, name).double().cpu().numpy()
+
+    def _show_within_budgets(self, name: str, rows: Tensor, x_adv: Tensor, pairs: Pairs) -> None:
+        """For every budget the adversarial input of the smallest v whose u is within it (else of the smallest u)."""
+        shown = rows[rows < SHOWN]
+        u, v = (
+            points[shown][:, None] for points in (self.points[name].distortion, self.points[name].adversarial_distance)
+        )
+        within = u <= np.array(BUDGETS)[:, None]
+        best = np.where(within.any(2), np.where(within, v, np.inf).argmin(2), u.argmin(2))  # (shown, Q)
+        place = np.arange(len(shown))[:, None]
+        chosen = x_adv[place, torch.from_numpy(best)]
+        self._show(f"{name}/x_adv", shown, chosen)
+        reconstruction = reconstruct(pairs.model, chosen.flatten(0, 1), pairs.draws[0]).view_as(chosen)
+        self._show(f"{name}/reconstruction", shown, reconstruction)
+        self.gallery[f"{name}/distortion"][shown] = u[place, 0, best]
+        self.gallery[f"{name}/adversarial_distance"][shown] = v[place, 0, best]
+
+    def _show(self, name: str, rows: Tensor, images: Tensor) -> None:
+        shown = rows < SHOWN
+        self.gallery[name][rows[shown]] = as_pixels(images[shown])
+
+
+def _score_noise(model: Autoencoder, samples: int, seed: int) -> list[Tensor | None]:
+    """The draws that score: none of an attack's own streams."""
+    noise = torch.randn(samples, *model.noise_shape, generator=torch.Generator().manual_seed(_SCORE + seed))
+    return [*noise] or [None]
+
+
+@contextmanager
+def _evaluating(model: Autoencoder) -> Iterator[None]:
+    """A module in evaluation mode; afterwards in the mode it was in."""
+    module = model if isinstance(model, nn.Module) else nn.Module()
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)

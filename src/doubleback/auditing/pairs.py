@@ -1,0 +1,79 @@
+"""Pairs of a source and a target: which images, how a model reconstructs them, what an adversarial input reaches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from doubleback.errors import InputError
+from doubleback.evaluation import reconstruct
+from doubleback.metrics.curve import adversarial_distance, distortion, flag
+from doubleback.models import Autoencoder
+
+
+def draw_pairs(
+    count: int, labels: Int[Tensor, "N"] | None, pairs: int, seed: int
+) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
+    """Draw the places of sources, all different, and of a target for each, of another label where there are labels.
+
+    They depend on nothing but the arguments, so every model is attacked on the same pairs; more pairs keep the first.
+
+    Raises:
+        InputError: fewer than one pair, more pairs than images, or images of a single label.
+    """
+    if pairs < 1:
+        raise InputError(f"pairs is {pairs}; give a whole number of at least 1")
+    if pairs > count or count < 2:
+        raise InputError(f"pairs is {pairs}, but there are {count} test images; ask for fewer pairs")
+    if labels is not None and len(labels) != count:
+        raise InputError(f"there are {len(labels)} labels for {count} images; give one an image")
+    kind = np.arange(count) if labels is None else labels.numpy()
+    if (kind == kind[0]).all():
+        raise InputError(f"all {count} test images have the label {kind[0]}; pass images of several, or no labels")
+    rng = np.random.default_rng(seed)
+    source = rng.permutation(count)[:pairs]
+    target = [rng.choice(np.flatnonzero(kind != kind[place])) for place in source]
+    return torch.from_numpy(source), torch.tensor(target)
+
+
+class Pairs:
+    """Some pairs, how the model reconstructs them, and what an adversarial input has reached."""
+
+    def __init__(self, model: Autoencoder, source: Tensor, target: Tensor, draws: Sequence[Tensor | None]) -> None:
+        self.model, self.source, self.target, self.draws = model, source, target, draws
+        self.rec_source = [reconstruct(model, source, draw) for draw in draws]
+        self.rec_target = [reconstruct(model, target, draw) for draw in draws]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def flagged(self) -> Bool[Tensor, "P"]:
+        """Those without a meaningful curve, for any draw of the noise."""
+        each = [
+            flag(self.source, self.target, rec_source, rec_target)
+            for rec_source, rec_target in zip(self.rec_source, self.rec_target, strict=True)
+        ]
+        return torch.stack(each).any(0)
+
+    def at(self, rows: Tensor) -> "Pairs":
+        """Some of them."""
+        return Pairs(self.model, self.source[rows], self.target[rows], self.draws)
+
+    def distortion(self, x_adv: Float[Tensor, "P K C H W"]) -> Float[Tensor, "P K"]:
+        """u."""
+        return distortion(x_adv, self.source, self.target)
+
+    def adversarial_distance(self, x_adv: Float[Tensor, "P K C H W"], attack: str) -> Float[Tensor, "P K"]:
+        """v, a mean over the draws; of the untargeted attack the change that is left, max(0, 1 - change / way)."""
+        each = []
+        for draw, rec_source, rec_target in zip(self.draws, self.rec_source, self.rec_target, strict=True):
+            rec_adv = reconstruct(self.model, x_adv.flatten(0, 1), draw).view_as(x_adv)
+            if attack == "untargeted":
+                v = (1 - distortion(rec_adv, rec_source, rec_target)).clamp_min(0)
+            else:
+                v = adversarial_distance(rec_adv, rec_source, rec_target, self.target)
+            each.append(v)
+        return torch.stack(each).mean(0)

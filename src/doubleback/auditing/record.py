@@ -1,0 +1,147 @@
+"""What an audit found: the points of every attack, and the figures that follow from them.
+
+An attack's sweep of coefficients gives points (u, v) for each pair, their envelope a curve, its area an AUDDC. The
+worst case takes, pair by pair, the lowest of the curves of all targeted attacks and of blending; the ceiling is what
+blending alone would leave. Flagged pairs have no meaningful curve and are left out everywhere.
+"""
+
+import math
+import sys
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+
+from doubleback.metrics.curve import DistortionCurve, auddc, bootstrap_interval
+
+Array = NDArray[Any]
+BLEND, WORST_CASE, CEILING = "blend", "worst_case", "ceiling"
+GRID = np.linspace(0, 1, 201)  # the distortions at which envelopes are written
+
+
+@dataclass(eq=False)
+class Points:
+    """What one attack, or blending, reached: K points for each of P pairs. Flagged pairs hold NaN.
+
+    Attributes:
+        distortion: u, (P, K).
+        adversarial_distance: v, (P, K).
+        converged: share of the rows that converged before the last step; None where that has no meaning.
+        seconds: wall time.
+    """
+
+    distortion: Float[np.ndarray, "P K"]
+    adversarial_distance: Float[np.ndarray, "P K"]
+    converged: float | None = None
+    seconds: float = 0.0
+
+    @classmethod
+    def none_yet(cls, pairs: int, count: int) -> "Points":
+        """NaN throughout."""
+        return cls(np.full((pairs, count), np.nan), np.full((pairs, count), np.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What attacks did to an autoencoder on P pairs.
+
+    Attributes:
+        coefficients: C, (K,).
+        source_index, target_index: places in the test split, (P,).
+        flagged: (P,), the pairs without a meaningful curve: left out everywhere.
+        source_l2: (P,), the reconstruction error of each source.
+        points: by attack, and "blend".
+        gallery: uint8 images of the first pairs, by their name in docs/run-directory.md.
+        seconds: wall time of it all.
+    """
+
+    coefficients: Float[np.ndarray, "K"]
+    source_index: Int[np.ndarray, "P"]
+    target_index: Int[np.ndarray, "P"]
+    flagged: Bool[np.ndarray, "P"]
+    source_l2: Float[np.ndarray, "P"]
+    points: dict[str, Points]
+    gallery: dict[str, Array]
+    seconds: float
+
+    @property
+    def attacks(self) -> list[str]:
+        """The attacks that were run."""
+        return [name for name in self.points if name != BLEND]
+
+    def curves(self, name: str) -> list[DistortionCurve | None]:
+        """The envelope of each pair: of an attack, of "blend", or the "worst_case"; None for flagged pairs."""
+        if name == WORST_CASE:
+            targeted = [attack for attack in self.attacks if attack != "untargeted"]
+            every = zip(*(self.curves(attack) for attack in [*targeted, BLEND]), strict=True)
+            return [None if None in pair else reduce(DistortionCurve.minimum, pair) for pair in every]
+        points = self.points[name]
+        return [
+            None if flagged else DistortionCurve.envelope(u, v)
+            for flagged, u, v in zip(self.flagged, points.distortion, points.adversarial_distance, strict=True)
+        ]
+
+    def auddc(self, name: str, convention: str = "envelope") -> Float[np.ndarray, "P"]:
+        """The AUDDC of each pair, NaN for flagged ones. "worst_case" and "ceiling" have the envelope convention."""
+        if convention == "reference":
+            points = self.points[name]
+            areas = [
+                math.nan if flagged else auddc(u, v, "reference")
+                for flagged, u, v in zip(self.flagged, points.distortion, points.adversarial_distance, strict=True)
+            ]
+        else:
+            curves = self.curves(BLEND if name == CEILING else name)
+            areas = [math.nan if curve is None else curve.area() for curve in curves]
+        return np.array(areas)
+
+    def results(self) -> dict[str, Any]:
+        """The figures of `audit/results.json` (docs/run-directory.md)."""
+        ceiling = self._summary(self.auddc(CEILING))
+        attacks: dict[str, Any] = {}
+        for name in [*self.attacks, WORST_CASE]:
+            conventions = ("envelope",) if name == WORST_CASE else ("envelope", "reference")
+            area = {convention: self._summary(self.auddc(name, convention)) for convention in conventions}
+            attacks[name] = {"auddc": area, "share_of_ceiling": area["envelope"]["mean"] / ceiling["mean"]}
+            if name in self.points:
+                attacks[name] |= {"seconds": self.points[name].seconds, "converged": self.points[name].converged}
+        flagged = int(self.flagged.sum())
+        return {
+            "attacks": attacks,
+            "ceiling": ceiling,
+            "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
+            "reconstruction_l2": float(self.source_l2[~self.flagged].mean()),
+            "seconds": self.seconds,
+            "peak_memory_mb": _peak_memory_mb(),
+        }
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays of `audit/curves.npz` (docs/run-directory.md)."""
+        arrays: dict[str, Array] = {"coefficients": self.coefficients, "flagged": self.flagged, "grid": GRID}
+        arrays |= {"source_index": self.source_index, "target_index": self.target_index}
+        for name, points in self.points.items():
+            arrays[f"{name}/distortion"] = points.distortion
+            arrays[f"{name}/adversarial_distance"] = points.adversarial_distance
+        for name in [*self.points, WORST_CASE]:
+            curves = self.curves(name)
+            arrays[f"{CEILING if name == BLEND else name}/auddc"] = self.auddc(name)
+            arrays[f"{name}/envelope"] = np.array(
+                [np.full(GRID.shape, np.nan) if curve is None else curve.at(GRID) for curve in curves]
+            )
+        return arrays
+
+    def _summary(self, areas: Float[np.ndarray, "P"]) -> dict[str, Any]:
+        used = areas[~self.flagged]
+        return {"mean": float(used.mean()), "ci95": bootstrap_interval(used)}
+
+
+def _peak_memory_mb() -> float | None:
+    """The process's peak resident memory; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

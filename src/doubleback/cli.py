@@ -1,0 +1,158 @@
+"""The command line: parse, dispatch, and say in one line what is wrong. Heavy imports wait inside the commands."""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from doubleback import __version__
+from doubleback.errors import DivergedError, InputError
+from doubleback.experiments.config import Audit, Demo, Report, Train
+
+Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Audit, tyro.conf.subcommand("audit")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+)
+DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
+
+Start with `doubleback demo`, then: train a plain and a hardened run, audit both, read the report. `doubleback COMMAND
+--help` explains every setting."""
+_ERRORS = Console(stderr=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0, 2 for input that cannot be used (one line on stderr), 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _dispatch(_parsed(words), shlex.join(["doubleback", *words]))
+    except (InputError, DivergedError) as error:
+        print(f"doubleback: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("doubleback: interrupted; what is finished is kept, `train --resume` goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parsed(words: Sequence[str]) -> Demo | Train | Audit | Report:
+    """The command that the words spell; --help and --version exit here."""
+    if list(words) == ["--version"]:
+        print(f"doubleback {__version__}")
+        raise SystemExit(0)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            command: Demo | Train | Audit | Report = tyro.cli(
+                Command,
+                args=words or ["--help"],
+                prog="doubleback",
+                description=DESCRIPTION,
+                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            raise
+        raise InputError(_one_line(said.getvalue())) from None
+    return command
+
+
+def _one_line(box: str) -> str:
+    """The parser's box as one line.
+
+    >>> _one_line("╭─ Unrecognized options ──╮\\n│ Unrecognized options: foo │\\n│ ──────── │\\n│ See --help │\\n╰──╯")
+    'Unrecognized options: foo. See --help'
+    """
+    lines = [line.strip("│ ").strip() for line in box.splitlines()]
+    parts = [""]
+    for line in lines:
+        if re.fullmatch(r"[╭╰─].*", line):
+            parts.append("")
+        else:
+            parts[-1] = f"{parts[-1]} {line}".strip()
+    return ". ".join(part.rstrip(".") for part in parts if part)
+
+
+def _dispatch(settings: Demo | Train | Audit | Report, command: str) -> None:
+    words = shlex.split(command)
+    if isinstance(settings, Report):
+        from doubleback.report import write_report
+
+        print(write_report(settings.folders, settings.output, command=command))
+        return
+    with _ERRORS.status("loading torch"):
+        from doubleback.experiments import run
+    if isinstance(settings, Train):
+        if results := run.train(settings, words):
+            _show_trained({str(settings.output): results})
+    elif isinstance(settings, Audit):
+        _show_audited(run.audit(settings, words))
+    else:
+        results = run.demo(settings)
+        _show_audited({name: results[name] for name in ("plain", "hardened")})
+        page = _report_of(settings.output, command)
+        print(f"{page}: open it in a browser")
+
+
+def _report_of(folder: Path, command: str) -> Path:
+    from doubleback.report import write_report
+
+    return write_report([folder], command=command)
+
+
+def _show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """What was trained, a line a run."""
+    _show(
+        ("run", "L2", "nll", "kl", "input gradient", "seconds"),
+        [
+            (
+                name,
+                f"{run['test']['reconstruction_l2']:.3f}",
+                f"{run['test']['reconstruction_nll']:.1f}",
+                f"{run['test']['kl']:.1f}",
+                f"{run['test']['input_gradient_norm']:.2f}",
+                f"{run['train']['seconds']:.1f}",
+            )
+            for name, run in runs.items()
+        ],
+    )
+
+
+def _show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """What each run withstands: mean AUDDC, envelope convention, higher is more robust."""
+    attacks = list(dict.fromkeys(attack for run in runs.values() for attack in run["attacks"]))
+    rows = []
+    for name, run in runs.items():
+        figures = [run["attacks"][attack]["auddc"]["envelope"] for attack in attacks]
+        rows.append(
+            (name, f"{run['reconstruction_l2']:.3f}", *map(_with_interval, figures), f"{run['ceiling']['mean']:.3f}")
+        )
+    _show(("AUDDC", "L2", *(attack.replace("_", " ") for attack in attacks), "ceiling"), rows)
+
+
+def _with_interval(figure: Mapping[str, Any]) -> str:
+    low_high = figure["ci95"]
+    return f"{figure['mean']:.3f}" + (f" [{low_high[0]:.3f}, {low_high[1]:.3f}]" if low_high else "")
+
+
+def _show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*header, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

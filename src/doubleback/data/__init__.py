@@ -1,0 +1,12 @@
+"""Images by name, folder or hub id, as uint8 tensors: `load_images`, and `as_unit` for images in [0, 1].
+
+Everything but the bundled digits goes through Hugging Face `datasets` and one decoder, and is kept decoded on
+disk, under $DOUBLEBACK_CACHE, $XDG_CACHE_HOME/doubleback or ~/.cache/doubleback (safe to delete at any time).
+A later call maps those files into memory, copy on write: only what is touched takes memory, and no caller can
+change the files. $DOUBLEBACK_DATA/<name>, where it exists, stands in for the hub's mnist, svhn or celeba.
+"""
+
+from doubleback.data.images import ImageData, Split, as_unit
+from doubleback.data.loading import load_images
+
+__all__ = ["ImageData", "Split", "as_unit", "load_images"]

@@ -1,0 +1,99 @@
+"""How well an autoencoder reconstructs a split, and how strongly it answers to its input: always on the mean path.
+
+An AUDDC never stands without these beside it: an autoencoder that reconstructs badly can look robust.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from doubleback.data import as_unit
+from doubleback.metrics.images import l2, psnr
+from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
+from doubleback.models import Autoencoder
+from doubleback.objective import reconstruction_loss
+
+BATCH = 1024
+JACOBIAN_IMAGES = 256  # the norms of a Jacobian take some hundred passes, so they are means over the first images
+
+
+def reconstruction_quality(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> dict[str, float]:
+    """Means over the images, pixels in [0, 1].
+
+    Returns:
+        `reconstruction_l2` (2-norm of x_hat - x), `reconstruction_nll` (nats), `reconstruction_psnr` (dB), `kl` (nats).
+    """
+
+    def of_batch(x: Tensor) -> Tensor:
+        r = model(x)
+        x_hat = r.likelihood.mean
+        return torch.stack([l2(x_hat, x), reconstruction_loss(r, x), psnr(x_hat, x), r.posterior.kl_to_standard()])
+
+    with torch.no_grad():
+        rows = torch.cat([of_batch(x) for x in _batches(model, images)], dim=1)
+    names = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "kl")
+    return dict(zip(names, rows.double().mean(1).tolist(), strict=True))
+
+
+def evaluate(model: Autoencoder, images: UInt8[Tensor, "N C H W"], *, seed: int = 0) -> dict[str, Any]:
+    """`reconstruction_quality`, and how strongly the model answers to its input.
+
+    Args:
+        model: any autoencoder; a module is evaluated in the mode it is in (call `eval()` first).
+        images: the test images.
+        seed: of the random projections behind the Jacobian norms.
+
+    Returns:
+        Nested: `images` (count), the four of `reconstruction_quality`, `input_gradient_norm` (mean 2-norm of the
+        reconstruction loss's gradient in x, its target held fixed), `output_jacobian` and `latent_jacobian` (of
+        x_hat and of the code's mean: mean `spectral` and `frobenius` norm over the first 256 images).
+    """
+
+    def gradient_norm(x: Tensor) -> Tensor:
+        return input_gradient_norm(lambda moving: reconstruction_loss(model(moving), x), x)
+
+    def jacobian_norms(f: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        x = placed(model, images[:JACOBIAN_IMAGES])
+        spectral = jacobian_spectral(f, x, generator=torch.Generator().manual_seed(seed), tolerance=1e-3)
+        frobenius = jacobian_frobenius(f, x, generator=torch.Generator().manual_seed(seed))
+        return {"spectral": spectral.mean().item(), "frobenius": frobenius.mean().item()}
+
+    return {
+        "images": len(images),
+        **reconstruction_quality(model, images),
+        "input_gradient_norm": torch.cat([gradient_norm(x) for x in _batches(model, images)]).mean().item(),
+        "output_jacobian": jacobian_norms(lambda x: model(x).likelihood.mean),
+        "latent_jacobian": jacobian_norms(lambda x: model.encode(x).mean),
+    }
+
+
+@torch.no_grad()
+def reconstruct(
+    model: Autoencoder, x: Float[Tensor, "N C H W"], noise: Float[Tensor, "..."] | None = None
+) -> Float[Tensor, "N C H W"]:
+    """x_hat of any number of images, a batch at a time, on the mean path or with one `noise` shared by all."""
+
+    def of_batch(x: Tensor) -> Tensor:
+        return model(x, None if noise is None else noise.expand(len(x), *noise.shape)).likelihood.mean
+
+    return torch.cat([of_batch(batch) for batch in torch.split(x, BATCH)])
+
+
+def placed(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+    """Images in [0, 1], on the device and in the dtype of the model's parameters (if it has any)."""
+    parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
+    x = as_unit(images)
+    return x if parameter is None else x.to(parameter.device, parameter.dtype)
+
+
+def as_pixels(x: Float[Tensor, "*N C H W"]) -> UInt8[np.ndarray, "*N C H W"]:
+    """Images in [0, 1] as uint8, to be written down."""
+    return (x * 255).round().byte().cpu().numpy()
+
+
+def _batches(model: Autoencoder, images: Tensor) -> Iterator[Tensor]:
+    return (placed(model, batch) for batch in torch.split(images, BATCH))

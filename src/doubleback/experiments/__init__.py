@@ -1,0 +1,1 @@
+"""What the command line does: a configuration in, a run folder out."""

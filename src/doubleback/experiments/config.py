@@ -1,0 +1,144 @@
+"""Every setting of every command, with its help. Imports no torch: `doubleback --help` is quick."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an autoencoder, plain or hardened by double backpropagation.
+
+    Example: doubleback train --data mnist --penalty reconstruction --output runs/hardened
+    """
+
+    output: Annotated[Path, arg(metavar="DIR")]
+    """The run's folder; it must not hold another run."""
+    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: digits)")] = None
+    """digits (bundled), mnist, svhn, celeba, a hub id owner/name, or a folder of parquet or images."""
+    image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
+    """Crop and resize every image to this height and width."""
+    limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
+    """Use at most this many images of each split."""
+    model: Literal["vae"] = "vae"
+    """Which architecture."""
+    hidden: Annotated[tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint="(default: 512 512)")] = None
+    """Widths of the encoder's layers, mirrored by the decoder."""
+    latent: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 32)")] = None
+    """Size of the code."""
+    likelihood: Annotated[
+        Literal["bernoulli", "gaussian"] | None,
+        arg(metavar="{bernoulli,gaussian}", help_behavior_hint="(default: bernoulli)"),
+    ] = None
+    """Of the pixels: Bernoulli, or Gaussian around a sigmoid mean with a fixed variance."""
+    variance: Annotated[
+        float | None, arg(metavar="X", help_behavior_hint="(default: 0.02, which weighs the squared error by 25)")
+    ] = None
+    """Of the Gaussian likelihood."""
+    penalty: Literal["none", "reconstruction", "output", "latent"] = "none"
+    """What is kept small: the gradient of the reconstruction loss, or the Jacobian of the output or of the code."""
+    penalty_weight: Annotated[
+        float | None,
+        arg(
+            metavar="X",
+            help_behavior_hint="(default: measured; for reconstruction 0.03 (bernoulli) or 0.01 (gaussian))",
+        ),
+    ] = None
+    """lambda2, the weight of the penalty."""
+    kl_weight: float = 1.0
+    """lambda1, the weight of the KL divergence."""
+    through_target: Annotated[
+        Literal["yes", "no"] | None,
+        arg(metavar="{yes,no}", help_behavior_hint="(default: no for bernoulli, yes for gaussian, as measured)"),
+    ] = None
+    """Does the loss's target move with the input?"""
+    projections: int = 1
+    """Random projections a step, of the Jacobian penalties."""
+    estimator: Literal["exact", "finite-difference"] = "exact"
+    """How the penalty's gradient is taken."""
+    difference_step: float = 1e-2
+    """Step of the finite differences, in units of a pixel."""
+    penalty_start: Annotated[float | None, arg(metavar="X", help_behavior_hint="(default: 0.5; 0 with --init)")] = None
+    """Share of the steps after which the penalty is on."""
+    every: int = 1
+    """Take the penalty every k-th step only, k times as heavy."""
+    epochs: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 20; 5 with --init)")] = None
+    """Passes over the training images."""
+    batch_size: int = 256
+    """Images a step."""
+    learning_rate: float = 3e-3
+    """Peak of the one-cycle schedule."""
+    max_grad_norm: float = 30.0
+    """Gradients are clipped at this norm."""
+    seed: int = 0
+    """Of the weights, the order, the noise and the validation images."""
+    precision: Literal["32", "64", "bf16-mixed"] = "32"
+    """Of the arithmetic; bf16-mixed is several times faster where the processor has it."""
+    compile: bool = False
+    """Compile the loss, double backward included: worth its half minute on long runs."""
+    devices: int = 1
+    """Processes on this machine; torchrun and SLURM are found by themselves."""
+    init: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="(default: new weights)")] = None
+    """Start from the weights of this run, and with its data and model: harden what exists already."""
+    resume: bool = False
+    """Go on from the folder's checkpoint, to the very weights of a run that never stopped."""
+    tensorboard: bool = False
+    """Write TensorBoard's files too (pip install 'doubleback[tensorboard]')."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Attack trained runs and measure what each withstands.
+
+    Example: doubleback audit runs/plain runs/hardened
+    """
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]")]
+    """Folders that `doubleback train` has written."""
+    attack: tuple[Literal["latent", "output", "untargeted"], ...] = ("latent", "output")
+    """What the attacks move: the code, the reconstruction towards a target, or the reconstruction anywhere."""
+    pairs: int = 20
+    """Pairs of a source and a target from the test images, the same for every run."""
+    coefficients: int = 50
+    """Weights of the distortion in the attack, from 2^-20 to 2^20, beside 0."""
+    steps: int = 300
+    """Steps of an attack, at most."""
+    restarts: int = 0
+    """Random starts, beside the source and the best blend with the target."""
+    samples: int = 0
+    """0 attacks the mean path; n averages n draws of the model's noise at every step and scores on n others."""
+    seed: int = 0
+    """Of the pairs, the starts and the noise."""
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/audit)")] = None
+    """Write DIR/<run's name>/ for each run."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one HTML page about runs and their audits.
+
+    Example: doubleback report runs/plain runs/hardened --output report.html
+    """
+
+    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR [DIR ...]")]
+    """Run folders, audit folders, or folders of several of them."""
+    output: Annotated[Path | None, arg(metavar="FILE.html", help_behavior_hint="(default: see below)")] = None
+    """By default DIR/report.html for one folder, ./report.html for several."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train a plain and a hardened autoencoder, attack both, and write a report: about a minute."""
+
+    output: Annotated[Path, arg(metavar="DIR")] = Path("doubleback-demo")
+    """Gets plain/, hardened/, report.html and results.json; what is finished there already is kept."""
+    data: Annotated[str, arg(metavar="NAME|PATH")] = "digits"
+    """As in `doubleback train`."""
+    epochs: int = 60
+    """Passes over the training images, for each of the two."""
+    pairs: int = 20
+    """Pairs to attack."""
+    seed: int = 0
+    """Of the training and of the pairs."""

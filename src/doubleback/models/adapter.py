@@ -1,0 +1,84 @@
+"""Anyone's encoder and decoder as an `Autoencoder`, without subclassing."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from doubleback.distributions import DiagonalGaussian, Gaussian
+from doubleback.errors import InputError
+from doubleback.models.base import Reconstruction
+
+Encoder = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
+Decoder = Callable[[Tensor], Tensor]
+
+
+class AutoencoderAdapter(nn.Module):
+    """A third-party encoder and decoder, seen as an autoencoder over images in [0, 1].
+
+    Attacks, audits and penalties see images in [0, 1]; the encoder is given low + (high - low) x, then
+    (. - mean) / std, and what the decoder gives is scaled back to [0, 1].
+
+    Args:
+        encoder: scaled images (B, C, H, W) -> code (B, D), or the pair (mean, log_var) of a variational encoder.
+        decoder: codes (B, D) -> images (B, C, H, W) in the range `bounds` (normalised, if `mean` and `std` are given).
+        latent: D.
+        bounds: (low, high), the range of pixels that encoder and decoder were trained on.
+        mean: of each channel, subtracted in units of `bounds`; None: no normalisation.
+        std: of each channel; None: no normalisation.
+        variance: of the Gaussian pixel likelihood by which a reconstruction is judged.
+
+    A code without a log_var gets variance 1: KL(q(z|x_a) || q(z|x_t)) is then half the squared distance of the codes.
+    Modules given as encoder and decoder become submodules: they are trained by `fit`, and moved by `to`.
+
+    Raises:
+        InputError: low is not below high, a std is not positive, or `latent` or the variance is not positive.
+
+    >>> model = AutoencoderAdapter(nn.Flatten(), nn.Unflatten(1, (1, 2, 2)), latent=4, bounds=(-1, 1))
+    >>> x = torch.rand(3, 1, 2, 2)
+    >>> bool(model(x).likelihood.mean.allclose(x))
+    True
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        *,
+        latent: int,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        variance: float = 0.02,
+    ) -> None:
+        super().__init__()
+        low, high = bounds
+        if not low < high:
+            raise InputError(f"bounds are {bounds}; give (low, high) with low < high")
+        if latent < 1 or not variance > 0 or min(std or (1.0,)) <= 0:
+            raise InputError(f"latent is {latent}, variance {variance}, std {std}; all must be positive")
+        self.encoder, self.decoder = encoder, decoder
+        self.noise_shape: tuple[int, ...] = (latent,)
+        self.variance = variance
+        spread = torch.tensor(std or (1.0,)).view(1, -1, 1, 1)
+        self.register_buffer("scale", (high - low) / spread, persistent=False)
+        self.register_buffer("shift", (low - torch.tensor(mean or (0.0,)).view(1, -1, 1, 1)) / spread, persistent=False)
+
+    def encode(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> DiagonalGaussian:
+        """q(z|x), (B, D); independent of the noise."""
+        del noise
+        code = self.encoder(self.scale * x + self.shift)
+        mean, log_var = code if isinstance(code, tuple) else (code, torch.zeros_like(code))
+        return DiagonalGaussian(mean, log_var)
+
+    def forward(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> Reconstruction:
+        """Encode, draw z (None: the mean), decode."""
+        posterior = self.encode(x)
+        z = posterior.mean if noise is None else posterior.sample(noise)
+        x_hat = (self.decoder(z) - self.shift) / self.scale
+        return Reconstruction(posterior, Gaussian(x_hat, x_hat.new_tensor(math.log(self.variance))))

@@ -1,0 +1,196 @@
+"""A source is decoded once, and again whenever it or its copy in the cache has changed."""
+
+import copy
+import errno
+import json
+import os
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from doubleback.data import cache as data_cache
+from doubleback.data import decoding, load_images
+from tests.data.folders import entries, hub_folder, png, refused, values, write_parquet
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with every image decoded."""
+    counted, decode = [], decoding.to_array
+
+    def counting(*arguments: Any) -> Any:
+        counted.append(1)
+        return decode(*arguments)
+
+    monkeypatch.setattr(decoding, "to_array", counting)
+    return counted
+
+
+def test_a_second_call_decodes_nothing(tmp_path: Path, cache: Path, decodings: list[int]) -> None:
+    folder = hub_folder(tmp_path / "set")
+    first = load_images(folder)
+    assert len(decodings) == 26
+    first.train.images.fill_(7)  # a caller's own business: neither file nor later calls see it
+    second = load_images(folder)
+    assert len(decodings) == 26
+    assert values(second.test.images) == list(range(6))
+    assert 7 not in values(second.train.images)[8:]
+    (entry,) = entries(cache)
+    assert entry.name.startswith("set-")
+    names = {path.name for path in entry.iterdir()}
+    assert names == {"train.npy", "test.npy", "train-labels.npy", "test-labels.npy", "images.json"}
+
+
+def test_changed_files_and_other_options_are_decoded_anew(tmp_path: Path, cache: Path, decodings: list[int]) -> None:
+    folder = hub_folder(tmp_path / "set")
+    load_images(folder)
+    load_images(folder, seed=3, validation=2)
+    assert len(decodings) == 26
+    load_images(folder, limit=2)
+    assert len(decodings) == 30
+    load_images(folder, image_size=3)
+    assert len(decodings) == 56
+    os.utime(folder / "test-00000-of-00001.parquet", ns=(1, 1))
+    load_images(folder)
+    assert len(decodings) == 82
+    assert len(entries(cache)) == 4
+
+
+def damage_truncated(entry: Path) -> None:
+    os.truncate(entry / "train.npy", 200)
+
+
+def damage_dtype(entry: Path) -> None:
+    np.save(entry / "train.npy", np.load(entry / "train.npy").astype(np.int16))
+
+
+def damage_count(entry: Path) -> None:
+    np.save(entry / "train.npy", np.load(entry / "train.npy")[1:])
+
+
+def damage_labels(entry: Path) -> None:
+    np.save(entry / "test-labels.npy", np.zeros(2, np.int64))
+
+
+def damage_missing(entry: Path) -> None:
+    (entry / "test.npy").unlink()
+
+
+def damage_record(entry: Path) -> None:
+    (entry / "images.json").write_text(json.dumps([1]))
+
+
+def damage_json(entry: Path) -> None:
+    (entry / "images.json").write_text("{")
+
+
+def damage_empty(entry: Path) -> None:
+    (entry / "test-labels.npy").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_truncated,
+        damage_dtype,
+        damage_count,
+        damage_labels,
+        damage_missing,
+        damage_record,
+        damage_json,
+        damage_empty,
+    ],
+)
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, cache: Path, damage: Callable[[Path], None]) -> None:
+    folder = hub_folder(tmp_path / "set")
+    expected = copy.deepcopy(load_images(folder))  # off the files that are about to be damaged
+    (entry,) = entries(cache)
+    damage(entry)
+    loaded = load_images(folder)
+    assert loaded.train.images.dtype == torch.uint8
+    for part in ("train", "validation", "test"):
+        assert torch.equal(getattr(loaded, part).images, getattr(expected, part).images)
+        assert torch.equal(getattr(loaded, part).labels, getattr(expected, part).labels)
+    assert entries(cache) == [entry]
+    assert np.load(entry / "train.npy").shape == (20, 1, 5, 6)
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_decoding_leaves_nothing(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
+) -> None:
+    folder = hub_folder(tmp_path / "set")
+    decode, left = decoding.to_array, iter(range(22))
+
+    def failing(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise failure
+        return decode(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "to_array", failing)
+        with pytest.raises(failure):
+            load_images(folder)
+    assert entries(cache) == []
+    assert values(load_images(folder).test.images) == list(range(6))
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("DOUBLEBACK_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    assert values(load_images(hub_folder(tmp_path / "set")).test.images) == list(range(6))
+    assert entries(tmp_path / "temporary") == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    refused(tmp_path / "set", "cannot write", "DOUBLEBACK_CACHE", "Not a directory")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "set"
+    write_parquet(folder / "train.parquet", [png(i, (400, 400)) for i in range(20)])
+    monkeypatched = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for allowed in (1 << 20, 1 << 10):  # the decoded images do not fit; not even the Arrow file does
+            resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, monkeypatched[1]))
+            refused(folder, "cannot write", "free some space")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, monkeypatched)
+        signal.signal(signal.SIGXFSZ, previous)
+    assert entries(cache) == []
+
+
+def test_a_full_disk_under_the_cache_alone_is_done_without(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes: list[Path] = []
+    decode = decoding.decode
+
+    def full_at_first(source: Any, splits: Any, folder: Path) -> None:
+        homes.append(folder)
+        decode(source, splits, folder)
+        if len(homes) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(data_cache, "decode", full_at_first)
+    assert values(load_images(hub_folder(tmp_path / "set")).test.images) == list(range(6))
+    assert [home.is_relative_to(cache) for home in homes] == [True, False]
+    assert entries(cache) == []
+    assert not homes[1].exists()
+
+
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "HOME"])
+def test_where_the_cache_is_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.delenv("DOUBLEBACK_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "here"))
+    load_images(hub_folder(tmp_path / "set"))
+    inside = {"XDG_CACHE_HOME": "doubleback", "HOME": ".cache/doubleback"}[variable]
+    assert len(entries(tmp_path / "here" / inside)) == 1

@@ -1,0 +1,148 @@
+"""From encoded images and labels to arrays."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import ExifTags, Image
+from pyarrow import parquet
+
+from doubleback.data import load_images
+from tests.data.folders import hub_folder, image_folder, png, refused, values, write_parquet
+
+
+def test_parquet_without_the_record_of_features(tmp_path: Path) -> None:
+    labels = ["dog", "ant"] * 5
+    for split in ("train", "test"):
+        write_parquet(tmp_path / "set" / f"{split}.parquet", [png(i) for i in range(10)], labels, features=False)
+    loaded = load_images(tmp_path / "set")
+    assert loaded.label_names == ("ant", "dog")
+    assert loaded.test.labels is not None
+    assert loaded.test.labels.tolist() == [1, 0] * 5
+
+
+def test_whole_numbers_as_labels_have_no_names_and_other_numbers_are_no_labels(tmp_path: Path) -> None:
+    for name, labels in (("whole", [7, 8, 9]), ("real", [0.5, 1.5, 2.5])):
+        write_parquet(tmp_path / name / "train.parquet", [png(i) for i in range(3)], labels, features=False)
+        write_parquet(tmp_path / name / "test.parquet", [png(i) for i in range(3)], labels, features=False)
+    whole, real = load_images(tmp_path / "whole"), load_images(tmp_path / "real")
+    assert whole.test.labels is not None
+    assert whole.test.labels.tolist() == [7, 8, 9]
+    assert whole.label_names is None
+    assert real.test.labels is None
+
+
+def test_labels_stay_with_their_images(tmp_path: Path) -> None:
+    labels = [f"{i:02}" for i in range(20)]
+    write_parquet(tmp_path / "set" / "train.parquet", [png(i) for i in range(20)], labels, features=False)
+    loaded = load_images(tmp_path / "set", limit=9)  # without a test split, and some of each part
+    assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (8, 1, 4)
+    for part in (loaded.train, loaded.validation, loaded.test):
+        assert part.labels is not None
+        assert part.labels.tolist() == values(part.images)
+
+
+def test_the_first_image_decides_on_grey_or_colour(tmp_path: Path) -> None:
+    grey = [png(9), png(90, mode="RGB"), png(9)]
+    write_parquet(tmp_path / "grey" / "train.parquet", grey)
+    write_parquet(tmp_path / "colour" / "train.parquet", grey[::-1][1:])
+    assert load_images(tmp_path / "grey").image_shape == (1, 5, 6)
+    assert load_images(hub_folder(tmp_path / "set")).image_shape == (1, 5, 6)
+    write_parquet(tmp_path / "rgb" / "train.parquet", [png(90, mode="RGB"), png(9), png(90, mode="RGB")])
+    assert load_images(tmp_path / "rgb").image_shape == (3, 5, 6)
+
+
+def test_sixteen_bit_greys_keep_their_range(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((4, 4), 128 * 256 + i, np.uint16)).save(folder / f"{i}.png")
+    assert values(load_images(folder).train.images) == [128]
+
+
+def test_images_held_sideways_are_turned_upright(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    picture = Image.fromarray(np.array([[0, 80, 160], [40, 120, 200]], np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # the first row is the right-hand side
+    for i in range(3):
+        picture.save(folder / f"{i}.png", exif=exif)
+    assert load_images(folder).train.images[0, 0].tolist() == [[40, 0], [120, 80], [200, 160]]
+
+
+def test_image_size_crops_to_the_centred_square_and_smooths(tmp_path: Path) -> None:
+    wide = np.zeros((4, 12), np.uint8)
+    wide[:, 4:8] = 127
+    fine = np.indices((16, 16)).sum(0) % 2 * np.uint8(255)
+    images = []
+    for picture in (wide, fine, fine):
+        stream = io.BytesIO()
+        Image.fromarray(picture.astype(np.uint8)).save(stream, "PNG")
+        images.append(stream.getvalue())
+    write_parquet(tmp_path / "set" / "train.parquet", images)
+    refused(tmp_path / "set", "12x4", "16x16", "train row", "--image-size")
+    loaded = load_images(tmp_path / "set", image_size=4)
+    for part in (loaded.train, loaded.validation, loaded.test):
+        assert part.images.shape == (1, 1, 4, 4)
+        assert (part.images.double() - 127.5).abs().max() < 10
+
+
+def test_images_beyond_the_limit_are_not_decoded(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path / "set")
+    loaded = load_images(folder, limit=4)
+    kept = {*values(loaded.train.images), *values(loaded.validation.images)}
+    images = [png(i) if i in kept else b"broken" for i in range(20)]
+    write_parquet(folder / "train-00000-of-00001.parquet", images, [0] * 20)
+    assert len(load_images(folder, limit=4).train) == 3
+    refused(folder, "not a readable image")
+
+
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
+    images = [png(i) for i in range(10)]
+    images[7] = images[7][:40]
+    write_parquet(tmp_path / "set" / "train.parquet", [png(0)] * 10)
+    write_parquet(tmp_path / "set" / "test.parquet", images)
+    refused(tmp_path / "set", "test row 7 of 7.png", "not a readable image", "replace or remove it")
+    write_parquet(tmp_path / "set" / "test.parquet", [png(0), b""])
+    refused(tmp_path / "set", "test row 1")
+    folder = image_folder(tmp_path / "insects")
+    (folder / "train" / "bee" / "2.png").write_bytes(b"junk")
+    refused(folder, "train row 6", str(folder / "train" / "bee" / "2.png"))
+
+
+def test_folders_without_images(tmp_path: Path) -> None:
+    for name, table in (("numbers", {"label": [1, 2]}), ("flat", {"image": [1, 2], "b": [3, 4]})):
+        (tmp_path / name).mkdir()
+        parquet.write_table(pa.table(table), tmp_path / name / "train.parquet")
+    refused(tmp_path / "numbers", "no column of images", "columns: label", "`image`")
+    refused(tmp_path / "flat", "no column of images", "image, b")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "readme.xyz").write_text("hello")
+    refused(tmp_path / "other", "other", "cannot be read", "expected parquet")
+
+
+def test_a_source_without_training_images_or_with_too_few(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "held" / "test-00000-of-00001.parquet", [png(1)])
+    refused(tmp_path / "held", "no training images", "found test")
+    write_parquet(tmp_path / "one" / "train.parquet", [png(1)])
+    refused(tmp_path / "one", "holds 1 image")
+    write_parquet(tmp_path / "two" / "train.parquet", [png(1)] * 2)
+    refused(tmp_path / "two", "validation 1 is too many", "1 images")
+
+
+def test_a_missing_label_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "set" / "train.parquet", [png(1)] * 3, ["a", None, "b"], features=False)
+    refused(tmp_path / "set", "no label", "remove that column")
+
+
+def test_a_terminal_sees_a_bar_while_images_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    load_images(hub_folder(tmp_path / "set"))
+    output, error = capfd.readouterr()
+    assert output == ""
+    assert "decoding train" in error
