@@ -114,9 +114,7 @@ KNOWN_CURVES = (
     # envelope: 1 to 0.2 over half the way, then 0.2. reference: a step, then 0.2
     KnownCurve("tie", (0.5, 0.5), (0.2, 0.8), 3 / 10 + 1 / 10, 1 / 10),
     # reference: from 0.8 to 0.6 on the way to the tie, a step at it, 0.2 after it
-    KnownCurve(
-        "tie after a point", (0.5, 0.25, 0.5), (0.2, 0.8, 0.6), 9 / 40 + 5 / 40 + 4 / 40, 7 / 40 + 4 / 40
-    ),
+    KnownCurve("tie after a point", (0.5, 0.25, 0.5), (0.2, 0.8, 0.6), 9 / 40 + 5 / 40 + 4 / 40, 7 / 40 + 4 / 40),
     # worse than no attack: the envelope never exceeds 1
     KnownCurve("above one", (0.5,), (1.5,), 1.0, 3 / 4),
     # past the target's own reconstruction: envelope 1/8 - 1/4

@@ -135,24 +135,22 @@ def _show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
-    """What each run withstands: mean AUDDC, envelope convention, higher is more robust."""
+    """What each run withstands: mean AUDDC, envelope convention, higher is more robust; 95 % interval of the worst."""
     attacks = list(dict.fromkeys(attack for run in runs.values() for attack in run["attacks"]))
     rows = []
     for name, run in runs.items():
-        figures = [run["attacks"][attack]["auddc"]["envelope"] for attack in attacks]
-        rows.append(
-            (name, f"{run['reconstruction_l2']:.3f}", *map(_with_interval, figures), f"{run['ceiling']['mean']:.3f}")
-        )
+        figures = {attack: run["attacks"][attack]["auddc"]["envelope"] for attack in attacks}
+        interval = figures["worst_case"]["ci95"]
+        said = [f"{figure['mean']:.3f}" for figure in figures.values()]
+        said[-1] += f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+        rows.append((name, f"{run['reconstruction_l2']:.3f}", *said, f"{run['ceiling']['mean']:.3f}"))
     _show(("AUDDC", "L2", *(attack.replace("_", " ") for attack in attacks), "ceiling"), rows)
 
 
-def _with_interval(figure: Mapping[str, Any]) -> str:
-    low_high = figure["ci95"]
-    return f"{figure['mean']:.3f}" + (f" [{low_high[0]:.3f}, {low_high[1]:.3f}]" if low_high else "")
-
-
 def _show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*header, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for place, name in enumerate(header):
+        table.add_column(name, overflow="fold", no_wrap=place > 0)
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -42,9 +42,7 @@ def test_distances_by_hand() -> None:
 
     source, target = images(0.2, 0.5), images(0.7, 0.25)
     x_adv = torch.stack([images(0.2, 0.5), images(0.3, 0.75), images(0.7, 0.0)], dim=1)
-    torch.testing.assert_close(
-        distortion(x_adv, source, target), torch.tensor([[0.0, 0.2, 1.0], [0.0, 1.0, 2.0]])
-    )
+    torch.testing.assert_close(distortion(x_adv, source, target), torch.tensor([[0.0, 0.2, 1.0], [0.0, 1.0, 2.0]]))
     rec_source, rec_target = images(0.3, 0.55), images(0.6, 0.3)
     rec_adv = torch.stack([images(0.3, 0.55), images(0.6, 0.3), images(0.7, 0.2)], dim=1)
     torch.testing.assert_close(
@@ -129,9 +127,7 @@ def test_area_takes_any_kind_of_numbers(kind, convention: str) -> None:
 def test_area_is_summed_in_float64() -> None:
     """100,000 points of v = 1/3 in float32: a float32 sum would be off in the fifth digit."""
     u = torch.linspace(0, 1, 100_000)
-    assert auddc(u, torch.full_like(u, 1 / 3), "reference") == pytest.approx(
-        float(np.float32(1 / 3)), abs=1e-12
-    )
+    assert auddc(u, torch.full_like(u, 1 / 3), "reference") == pytest.approx(float(np.float32(1 / 3)), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +189,7 @@ def test_a_point_on_or_under_the_curve_never_raises_it(pairs: list, extra: tuple
 @given(points, st.data())
 def test_a_stronger_attack_never_raises_the_curve(pairs: list, data: st.DataObject) -> None:
     """The same distortions, every adversarial distance the same or lower."""
-    gains = data.draw(
-        st.lists(st.integers(0, 64).map(lambda n: n / 64), min_size=len(pairs), max_size=len(pairs))
-    )
+    gains = data.draw(st.lists(st.integers(0, 64).map(lambda n: n / 64), min_size=len(pairs), max_size=len(pairs)))
     stronger = [(u, v - gain) for (u, v), gain in zip(pairs, gains, strict=True)]
     assert (envelope(stronger).at(GRID) <= envelope(pairs).at(GRID) + 1e-12).all()
 
@@ -256,9 +250,7 @@ def test_bootstrap_agrees_with_scipy(level: float) -> None:
         (values,), np.mean, method="percentile", confidence_level=level, n_resamples=10_000, rng=1
     )
     ours = bootstrap_interval(values, level)
-    assert ours == pytest.approx(
-        tuple(expected.confidence_interval), abs=0.15 * float(expected.standard_error)
-    )
+    assert ours == pytest.approx(tuple(expected.confidence_interval), abs=0.15 * float(expected.standard_error))
 
 
 def test_bootstrap_is_repeatable_and_leaves_the_global_generator_alone() -> None:

@@ -22,9 +22,7 @@ def network() -> nn.Module:
     """A smooth map (B, 1, 3, 4) -> (B, 5) whose Jacobian differs from row to row."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        return nn.Sequential(
-            nn.Flatten(), nn.Linear(12, 8), nn.Softplus(), nn.Linear(8, 5), nn.Tanh()
-        ).double()
+        return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Softplus(), nn.Linear(8, 5), nn.Tanh()).double()
 
 
 def exact_jacobians(f, x: Tensor) -> Tensor:
@@ -120,9 +118,7 @@ def test_a_zero_row_does_not_keep_the_others_going() -> None:
     gain = torch.tensor([[0.0], [1.0]], dtype=torch.float64) * torch.linspace(0.5, 1, 20, dtype=torch.float64)
 
     def norms(tolerance: float) -> list[float]:
-        return jacobian_spectral(
-            lambda x: gain * x, images(2, 20), generator=generator(), tolerance=tolerance
-        ).tolist()
+        return jacobian_spectral(lambda x: gain * x, images(2, 20), generator=generator(), tolerance=tolerance).tolist()
 
     assert norms(1e-3)[0] == 0
     assert 0.9 < norms(1e-3)[1] < norms(0.0)[1]

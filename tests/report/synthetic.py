@@ -29,9 +29,7 @@ def blend(one: np.ndarray, other: np.ndarray, weight: Any) -> np.ndarray:
     return (one * (1.0 - weight) + other * weight).astype(np.uint8)
 
 
-def make_run(
-    folder: Path, *, penalty: str = "none", images: np.ndarray | None = None, **settings: Any
-) -> Path:
+def make_run(folder: Path, *, penalty: str = "none", images: np.ndarray | None = None, **settings: Any) -> Path:
     """What `train` leaves, weights apart."""
     images = digits(12) if images is None else images
     plain = penalty == "none"
@@ -51,9 +49,7 @@ def make_run(
     seconds = 14.2 if plain else 21.7
     trained = {"seconds": seconds, "compile_seconds": 0.0, "epochs": 12, "steps": 60, "images": 1149}
     write_json(folder / "results.json", {"schema": 1, "train": trained, "test": test})
-    np.savez_compressed(
-        folder / "images.npz", test=images[:8], test_reconstruction=blend(images[:8], 60, 0.2)
-    )
+    np.savez_compressed(folder / "images.npz", test=images[:8], test_reconstruction=blend(images[:8], 60, 0.2))
     write_log(folder / "log.csv", plain)
     return folder
 

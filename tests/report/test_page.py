@@ -79,10 +79,7 @@ def test_verdict_is_computed_from_the_numbers(page: Path, demo: Path) -> None:
         audited = json.loads((demo / run / "audit" / "results.json").read_text())
         worst[run] = audited["attacks"]["worst_case"]["auddc"]["envelope"]["mean"]
     times = f"{worst['hardened'] / worst['plain']:.2f} times"
-    assert (
-        heading(page)
-        == f"hardened withstands {times} what plain does, at 1.03 times its reconstruction error."
-    )
+    assert heading(page) == f"hardened withstands {times} what plain does, at 1.03 times its reconstruction error."
     assert "higher on 20 of 20 pairs" in Page(page).text
 
 
@@ -100,9 +97,7 @@ def test_ids_are_unique_and_references_resolve(page: Path) -> None:
     parsed, text = Page(page), page.read_text(encoding="utf-8")
     ids = parsed.attributes("id")
     assert len(ids) == len(set(ids))
-    referred = re.findall(r"url\(#([^)]*)\)", text) + [
-        link[1:] for link in parsed.attributes("href") if link[0] == "#"
-    ]
+    referred = re.findall(r"url\(#([^)]*)\)", text) + [link[1:] for link in parsed.attributes("href") if link[0] == "#"]
     assert set(referred) <= set(ids)
     assert not re.search(r"#0a0b[0-9a-f]{2}", text), "a stand-in colour was left"
 
@@ -119,9 +114,7 @@ def test_same_folders_same_bytes(page: Path, demo: Path, tmp_path: Path) -> None
 
 
 def test_names_and_settings_are_escaped(tmp_path: Path) -> None:
-    run = make_run(
-        tmp_path / "<img src=x onerror=alert(1)> $x^2$ & \u5b57", model="<script>alert(2)</script>"
-    )
+    run = make_run(tmp_path / "<img src=x onerror=alert(1)> $x^2$ & \u5b57", model="<script>alert(2)</script>")
     make_audit(run / "audit", run)
     parsed = Page(write_report([run], tmp_path / "out.html", command="doubleback report '<b>'"))
     assert parsed.count("script") == 0

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from doubleback.data.sources import Source, first_line
 from doubleback.data.splitting import rows_to_read
 from doubleback.errors import InputError
+from doubleback.progress import progress_bar
 
 
 def decode(source: Source, splits: Mapping[str, Any], folder: Path) -> None:
@@ -91,13 +92,11 @@ def _write_images(
     process, and this is an error to recover from.
     """
     import datasets
-    from rich.console import Console
-    from rich.progress import Progress
 
     shape: tuple[int, ...] = ()
-    first, console = "", Console(stderr=True)
+    first = ""
     with (
-        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+        progress_bar("decoding", sum(len(rows) for _, rows in reads.values())) as advance,
         warnings.catch_warnings(action="ignore"),  # Pillow's, about odd metadata
     ):
         for part, (split, rows) in reads.items():
@@ -105,7 +104,7 @@ def _write_images(
             (column,) = data.column_names
             data = data.cast_column(column, datasets.Image(decode=False))
             with (folder / f"{part}.npy").open("wb") as stream:
-                for row, record in zip(bar.track(rows, description=f"decoding {part}"), data, strict=True):
+                for row, record in zip(rows, data, strict=True):
                     image = record[column] or {}
                     where = f"{split} row {row} of {image.get('path') or source.place}"
                     array = to_array(image, where, shape[0] if shape else None, source.image_size)
@@ -120,6 +119,7 @@ def _write_images(
                         header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
                         np.lib.format.write_array_header_1_0(stream, header)
                     stream.write(array.tobytes())
+                    advance(1)
     return shape
 
 

@@ -140,5 +140,7 @@ class Demo:
     """Passes over the training images, for each of the two."""
     pairs: int = 20
     """Pairs to attack."""
+    coefficients: int = 25
+    """Weights of the distortion in the attack; `audit` takes 50."""
     seed: int = 0
     """Of the training and of the pairs."""

@@ -153,7 +153,12 @@ def demo(settings: config.Demo) -> dict[str, Any]:
             resume=True,
         )
         results[name] = train(run, _command_of(run))
-    audits = config.Audit(runs=tuple(settings.output / name for name in runs), pairs=settings.pairs, seed=settings.seed)
+    audits = config.Audit(
+        runs=tuple(settings.output / name for name in runs),
+        pairs=settings.pairs,
+        coefficients=settings.coefficients,
+        seed=settings.seed,
+    )
     found = audit(audits, _command_of(audits))
     for name, figures in zip(runs, found.values(), strict=True):
         results[name] |= figures

@@ -1,0 +1,107 @@
+"""Tensors come back bit for bit, and only to where they belong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
+from doubleback.errors import InputError
+
+
+def test_tensors_and_state_come_back(tmp_path: Path) -> None:
+    tensors = {"a": torch.randn(3, 2).mT, "b": torch.tensor([1, 2])}
+    save_tensors(tmp_path / "t.safetensors", tensors, "me", {"step": 3})
+    found, state = load_tensors(tmp_path / "t.safetensors", "me")
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert state == {"step": 3}
+
+
+def test_adam_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """Two steps, saved and loaded after the first, are two steps."""
+
+    def stepped(layer: nn.Linear, optimizer: torch.optim.Adam) -> None:
+        optimizer.zero_grad()
+        layer(torch.ones(1, 3)).square().sum().backward()
+        optimizer.step()
+
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(layer.parameters())
+    stepped(layer, optimizer)
+    moments, groups = pack_optimizer(optimizer)
+    save_tensors(tmp_path / "o.safetensors", {**moments}, "me", {"groups": groups})
+    twin = nn.Linear(3, 2)
+    twin.load_state_dict(layer.state_dict())
+    other = torch.optim.Adam(twin.parameters(), lr=0.5)
+    tensors, state = load_tensors(tmp_path / "o.safetensors", "me")
+    unpack_optimizer(other, tensors, state["groups"])
+    stepped(layer, optimizer)
+    stepped(twin, other)
+    assert torch.equal(layer.weight, twin.weight)
+
+
+def test_foreign_damaged_and_missing_files(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    with pytest.raises(InputError, match="does not exist"):
+        load_tensors(path, "me")
+    save_tensors(path, {"a": torch.zeros(1000)}, "another")
+    with pytest.raises(InputError, match=r"does not belong to config.json"):
+        load_tensors(path, "me")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="is damaged"):
+        load_tensors(path, "another")
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="not written by doubleback"):
+        load_tensors(path, "me")
+    path.write_bytes(b"\x80\x04not a pickle we would read")
+    with pytest.raises(InputError, match="is damaged"):
+        load_tensors(path, "me")
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({"weight": torch.zeros(2, 3)}, "bias is nothing"),
+        ({"weight": torch.zeros(3, 3), "bias": torch.zeros(2)}, r"weight is \(3, 3\) where \(2, 3\)"),
+        ({"weight": torch.zeros(2, 3), "bias": torch.zeros(2), "extra": torch.zeros(1)}, "extra is"),
+    ],
+)
+def test_weights_that_do_not_fit(weights: dict[str, torch.Tensor], said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        load_weights(nn.Linear(3, 2), weights, tmp_path)
+
+
+def test_no_pickle_is_in_the_house() -> None:
+    """Nothing in the package names a reader or writer of pickles."""
+    import doubleback
+
+    text = "".join(path.read_text() for path in Path(str(doubleback.__file__)).parent.rglob("*.py"))
+    assert "torch.load(" not in text
+    assert "torch.save(" not in text
+    assert "import pickle" not in text
+    assert "allow_pickle=True" not in text
+
+
+def test_full_disk_is_an_input_error(tmp_path: Path) -> None:
+    """In a process of its own: the file size limit stands in for the disk's end."""
+    code = f"""
+import resource, signal, torch
+from pathlib import Path
+from doubleback.checkpoints import save_tensors
+from doubleback.errors import InputError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    save_tensors(Path({str(tmp_path / "t.safetensors")!r}), {{"a": torch.zeros(10000)}}, "me")
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "cannot write" in done.stdout
+    assert "free some space" in done.stdout
+    assert list(tmp_path.iterdir()) == []

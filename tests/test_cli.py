@@ -1,0 +1,260 @@
+"""The command as people run it: in a process of its own where that matters, else through `main`."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import doubleback
+from doubleback.cli import main
+from doubleback.experiments.folders import load_run
+
+COMMAND = [sys.executable, "-m", "doubleback"]
+SMALL = shlex.split("train --data digits --image-size 8 --limit 300 --hidden 32 --latent 4")
+
+
+def run(*words: object, **settings: object) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **settings)  # type: ignore[call-overload,no-any-return]
+
+
+def refused(capsys: pytest.CaptureFixture[str], words: Sequence[object]) -> str:
+    """The one line that a refused command prints."""
+    assert main([str(word) for word in words]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"doubleback: [^\n]+\n", printed.err), printed.err
+    assert not set("╭│╰─") & set(printed.err)
+    return printed.err
+
+
+# -- help and the parser -------------------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = """
+import sys
+from doubleback.cli import main
+try:
+    main(["--help"])
+except SystemExit as leaving:
+    assert leaving.code in (0, None)
+heavy = {"torch", "datasets", "sklearn", "lightning_fabric", "torchmetrics", "matplotlib", "numpy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "doubleback demo" in done.stdout
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, doubleback; assert 'torch' not in sys.modules; assert 'fit' in dir(doubleback)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_public_names_are_there() -> None:
+    for name in doubleback.__all__:
+        assert getattr(doubleback, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = doubleback.nothing
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "audit", "report"])
+def test_every_setting_is_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([command, "--help"])
+    assert leaving.value.code in (0, None)
+    text = capsys.readouterr().out
+    assert "None" not in text
+    for option in re.findall(r"│ (--[a-z-]+)[^│]*│\n│([^│]*)│", text):
+        assert option[1].strip(), option
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"doubleback {doubleback.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train", "--output"),
+        ("train --output x --penalty jacobian", "none.*reconstruction.*output.*latent"),
+        ("train --output x --model transformer", "vae"),
+        ("train --output x --epochs many", "epochs"),
+        ("train --output x --epochz 3", "--epochs"),
+        ("trian", "trian"),
+        ("audit", "no run to audit"),
+        ("audit x --attack code", "latent"),
+        ("report", "no folder to report on"),
+        ("report nowhere", "nowhere is not a folder"),
+        ("audit nowhere", "nowhere is not a folder"),
+        ("train --output x --init nowhere", "nowhere is not a folder"),
+        ("train --output x --data ''", "data set"),
+        ("train --output x --data nowhere/at/all", "does not exist"),
+        ("train --output x --data mnits", "did you mean mnist"),
+        ("train --output x --epochs 0", "epochs is 0"),
+        ("train --output x --epochs -3", "epochs is -3"),
+        ("train --output x --penalty latent --penalty-weight -1", "penalty_weight is -1"),
+        ("train --output x --limit 0", "limit 0"),
+        ("demo --output x --pairs 0", "pairs is 0"),
+        ("demo --output x --epochs 0", "epochs is 0"),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    words: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert re.search(said, refused(capsys, shlex.split(words)))
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- bad images ----------------------------------------------------------------------------------------------
+
+
+def folder_of_images(folder: Path, sizes: Sequence[int]) -> Path:
+    folder.mkdir()
+    for i, size in enumerate(sizes):
+        Image.fromarray(np.full((size, size), 20 * i, dtype=np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def test_images_of_several_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of_images(tmp_path / "images", [8, 9, 8, 8, 8])
+    said = refused(capsys, ["train", "--data", folder, "--output", tmp_path / "run"])
+    assert "--image-size" in said
+    assert (
+        main(["train", "--data", str(folder), "--image-size", "8", "--epochs", "1", "--output", str(tmp_path / "run")])
+        == 0
+    )
+
+
+def test_corrupt_images_and_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of_images(tmp_path / "images", [8, 8, 8, 8, 8])
+    (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:40])
+    said = refused(capsys, ["train", "--data", folder, "--output", tmp_path / "run"])
+    assert "2.png is not a readable image" in said
+    parquet = tmp_path / "parquet"
+    parquet.mkdir()
+    (parquet / "train-00000-of-00001.parquet").write_bytes(b"PAR1 and no more")
+    said = refused(capsys, ["train", "--data", parquet, "--output", tmp_path / "run"])
+    assert "not readable parquet" in said
+    (tmp_path / "empty").mkdir()
+    assert "is empty" in refused(capsys, ["train", "--data", tmp_path / "empty", "--output", tmp_path / "run"])
+    assert not (tmp_path / "run").exists()
+
+
+# -- whole runs ----------------------------------------------------------------------------------------------
+
+
+def test_train_audit_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, hardened = tmp_path / "plain", tmp_path / "hardened"
+    assert main([*SMALL, "--epochs", "4", "--output", str(plain)]) == 0
+    assert main([*SMALL, "--epochs", "4", "--penalty", "output", "--output", str(hardened)]) == 0
+    quick = ["--pairs", "3", "--coefficients", "5", "--steps", "10"]
+    assert main(["audit", str(plain), str(hardened), "--attack", "latent", *quick]) == 0
+    assert main(["report", str(plain), str(hardened), "--output", str(tmp_path / "page.html")]) == 0
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert str(tmp_path / "page.html") in printed.out
+    page = (tmp_path / "page.html").read_text()
+    assert "doubleback train --data digits" in page
+    config = json.loads((plain / "audit" / "config.json").read_text())
+    assert config["command"][:2] == ["doubleback", "audit"]
+
+
+def test_bad_output_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    train = [*SMALL, "--epochs", "1", "--output", str(folder)]
+    assert main(train) == 0
+    capsys.readouterr()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert "another configuration (seed: 0 there, 1 here)" in refused(capsys, [*train, "--seed", "1"])
+    assert "add --resume" in refused(capsys, train)
+    assert main([*train, "--resume"]) == 0
+    capsys.readouterr()
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    config = json.loads((folder / "config.json").read_text())
+    config["train"]["latent"] = 5
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "does not belong to config.json" in refused(capsys, ["audit", folder])
+    (folder / "model.safetensors").write_bytes(b"nothing of the kind")
+    assert "is damaged" in refused(capsys, ["audit", folder])
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """The process's file size limit stands in for the disk's end."""
+    code = f"""
+import resource, signal, sys
+from doubleback.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+import doubleback.experiments.run
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+sys.exit(main({[*SMALL, "--epochs", "1", "--output", str(tmp_path / "run")]!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(r"doubleback: cannot write [^\n]*free some space[^\n]*\n", done.stderr), done.stderr
+    assert not list((tmp_path / "run").rglob("*.safetensors*"))
+
+
+def started(words: Sequence[object], until: Path) -> subprocess.Popen[str]:
+    """A command in the background, once `until` has appeared."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not until.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert until.exists(), process.communicate()
+    return process
+
+
+def test_killed_and_resumed_is_never_interrupted(tmp_path: Path) -> None:
+    """SIGKILL at some step; the resumed run ends with the same weights, bit for bit."""
+    train = [*SMALL, "--penalty", "reconstruction", "--epochs", "150"]
+    assert main([*train, "--output", str(tmp_path / "whole")]) == 0
+    process = started([*train, "--output", tmp_path / "killed"], tmp_path / "killed" / "log.csv")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed" / "results.json").exists()
+    rows = len((tmp_path / "killed" / "log.csv").read_text().splitlines())
+    assert rows < 151
+    assert main([*train, "--output", str(tmp_path / "killed"), "--resume"]) == 0
+    whole, resumed = (load_run(tmp_path / name).model.state_dict() for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+    process = started([*SMALL, "--epochs", "100000", "--output", tmp_path / "run"], tmp_path / "run" / "log.csv")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(r"doubleback: interrupted[^\n]*--resume[^\n]*\n", said), said
+    assert (tmp_path / "run" / "checkpoint" / "state.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(tmp_path: Path) -> None:
+    """DDP: the same batches and noise, halved; the same weights up to the order of sums."""
+    train = [*SMALL, "--penalty", "reconstruction", "--epochs", "3", "--batch-size", "64"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for devices in (1, 2):
+        done = run(*train, "--devices", devices, "--output", tmp_path / str(devices), env=environment)
+        assert done.returncode == 0, done.stderr
+    one, two = (load_run(tmp_path / str(devices)).model.state_dict() for devices in (1, 2))
+    assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)

@@ -1,0 +1,68 @@
+"""The figures of a model whose Jacobians and reconstructions are known."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from doubleback.evaluation import as_pixels, evaluate, placed, reconstruct, reconstruction_quality
+from doubleback.models import VAE
+from tests.problems import LinearAutoencoder
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randint(256, (40, 1, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_figures_of_the_linear_autoencoder(images: Tensor) -> None:
+    """x_hat projects x - 1/2 on 3 of 16 dimensions, so every figure has a closed form."""
+    model = LinearAutoencoder()
+    found = evaluate(model, images)
+    x = images.double().flatten(1) / 255
+    J = (model.V @ model.W).detach()
+    x_hat = (x - 0.5) @ J.mT + 0.5
+    error = x_hat - x
+    square = error.square()
+    assert found["images"] == 40
+    assert found["reconstruction_l2"] == pytest.approx(square.sum(1).sqrt().mean().item())
+    assert found["reconstruction_psnr"] == pytest.approx((-10 * square.mean(1).log10()).mean().item(), rel=1e-5)
+    nll = 0.5 * (square / 0.02 + math.log(2 * math.pi * 0.02)).sum(1).mean().item()
+    assert found["reconstruction_nll"] == pytest.approx(nll)
+    codes = (x - 0.5) @ model.W.detach().mT
+    assert found["kl"] == pytest.approx(0.5 * codes.square().sum(1).mean().item())
+    gradient = error @ J / 0.02  # the target held fixed, whatever the likelihood
+    assert found["input_gradient_norm"] == pytest.approx(gradient.norm(dim=1).mean().item(), abs=1e-9)
+    assert found["output_jacobian"]["spectral"] == pytest.approx(1, rel=1e-3)
+    assert found["output_jacobian"]["frobenius"] == pytest.approx(3**0.5, rel=0.05)
+    assert found["latent_jacobian"]["spectral"] == pytest.approx(2, rel=1e-3)
+    assert found["latent_jacobian"]["frobenius"] == pytest.approx((1 + 1.5**2 + 4) ** 0.5, rel=0.05)
+
+
+def test_batches_do_not_matter(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = VAE((1, 4, 4), hidden=(8,), latent=2)
+    whole = reconstruction_quality(model, images), reconstruct(model, placed(model, images))
+    monkeypatch.setattr("doubleback.evaluation.BATCH", 7)
+    parts = reconstruction_quality(model, images), reconstruct(model, placed(model, images))
+    assert parts[0] == pytest.approx(whole[0])
+    assert torch.allclose(parts[1], whole[1])
+
+
+def test_one_noise_for_all(images: Tensor) -> None:
+    torch.manual_seed(0)
+    model = VAE((1, 4, 4), hidden=(8,), latent=2)
+    x, noise = placed(model, images), torch.randn(2)
+    expected = model(x, noise.expand(40, 2)).likelihood.mean
+    assert torch.allclose(reconstruct(model, x, noise), expected)
+    assert not torch.allclose(reconstruct(model, x), expected)
+
+
+def test_placed_follows_the_model(images: Tensor) -> None:
+    assert placed(VAE((1, 4, 4), hidden=(8,)).double(), images).dtype == torch.float64
+    assert placed(lambda x: x, images).dtype == torch.float32  # type: ignore[arg-type]
+
+
+def test_pixels_come_back(images: Tensor) -> None:
+    assert (as_pixels(placed(LinearAutoencoder(), images)) == images.numpy()).all()

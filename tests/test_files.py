@@ -1,0 +1,81 @@
+"""Files are whole or not there, whatever goes wrong."""
+
+import json
+import math
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from doubleback.errors import InputError
+from doubleback.files import read_json, replacing, write_arrays, write_json, write_rows, write_text
+
+
+def test_a_failure_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as scratch:
+        scratch.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_are_made_and_permissions_are_the_users(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    write_text(path, "x")
+    assert path.read_text() == "x"
+    plain = tmp_path / "plain.txt"
+    plain.write_text("x")
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """The process's file size limit stands in for the disk's end."""
+    path = tmp_path / "big.npz"
+    write_text(path, "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*big.npz: .*; free some space"):
+            write_arrays(path, {"noise": np.random.default_rng(0).normal(size=10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        write_text(tmp_path / "taken" / "a.txt", "x")
+
+
+def test_json_is_strict(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"nan": math.nan, "deep": [{"inf": math.inf}, (1.5,)], "text": "x"})
+    assert json.loads(path.read_text()) == {"nan": None, "deep": [{"inf": None}, [1.5]], "text": "x"}
+    assert read_json(path)["text"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "not readable JSON"), ("[1]", "holds a JSON list"), (None, "does not exist")]
+)
+def test_bad_json(tmp_path: Path, text: str | None, said: str) -> None:
+    path = tmp_path / "a.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_json(path)
+
+
+def test_arrays_and_rows_come_back(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "a.npz", {"x/y": np.arange(3)})
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        assert archive["x/y"].tolist() == [0, 1, 2]
+    write_rows(tmp_path / "a.csv", [{"epoch": 1, "penalty": None}, {"epoch": 2, "penalty": 0.5}])
+    assert (tmp_path / "a.csv").read_text().split() == ["epoch,penalty", "1,", "2,0.5"]
