@@ -139,12 +139,20 @@ def _show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
     attacks = list(dict.fromkeys(attack for run in runs.values() for attack in run["attacks"]))
     rows = []
     for name, run in runs.items():
-        figures = {attack: run["attacks"][attack]["auddc"]["envelope"] for attack in attacks}
-        interval = figures["worst_case"]["ci95"]
-        said = [f"{figure['mean']:.3f}" for figure in figures.values()]
-        said[-1] += f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-        rows.append((name, f"{run['reconstruction_l2']:.3f}", *said, f"{run['ceiling']['mean']:.3f}"))
+        figures = [run["attacks"][attack]["auddc"]["envelope"] for attack in attacks]
+        interval = figures[-1]["ci95"]
+        said = [_written(figure["mean"]) for figure in figures]
+        said[-1] += f" [{_written(interval[0])}, {_written(interval[1])}]" if interval else ""
+        rows.append((name, _written(run["reconstruction_l2"]), *said, _written(run["ceiling"]["mean"])))
     _show(("AUDDC", "L2", *(attack.replace("_", " ") for attack in attacks), "ceiling"), rows)
+
+    for name, run in runs.items():
+        if not run["pairs"]["used"]:
+            _ERRORS.print(f"{name}: no pair has a meaningful curve (every reconstruction is alike); train it longer")
+
+
+def _written(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

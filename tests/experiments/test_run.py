@@ -185,7 +185,7 @@ def test_runs_that_would_share_a_folder(plain: Path, tmp_path: Path) -> None:
 
 
 def test_demo_keeps_what_is_done(tmp_path: Path) -> None:
-    settings = Demo(output=tmp_path / "demo", epochs=2, pairs=2)
+    settings = Demo(output=tmp_path / "demo", epochs=20, pairs=3, coefficients=5)
     results = demo(settings)
     for name in ("plain", "hardened"):
         for section, keys in TRAIN_KEYS.items():

@@ -32,6 +32,7 @@ Method = Literal["spectral", "adam"]
 
 _MEMORY = 10  # the line search accepts what is no worse than the worst of so many last values
 _SUFFICIENT = 1e-4  # ... less this share of the predicted decrease
+_FIRST_CHANGE = 0.01  # largest change in the first step: across the box, what is clipped would have to be unlearned
 _PATIENCE = 10  # steps between two looks at who has converged
 
 
@@ -149,7 +150,7 @@ def _spectral(
         raise InputError("the objective is not finite at the start; check the model and the images for NaN")
     best.offer(rows, x, f)
     f_start, f_before = f, f
-    a = 1 / (_project(x - g, box) - x).flatten(1).abs().amax(1).clamp_min(_tiny(f))
+    a = _FIRST_CHANGE / (_project(x - g, box) - x).flatten(1).abs().amax(1).clamp_min(_tiny(f))
     d, slope = _direction(x, g, a, box)
     lam = torch.ones_like(f)
     recent = f.expand(_MEMORY, -1).clone()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from doubleback.attacks import Attack, coefficient_sweep, latent_attack, output_attack, untargeted_attack
@@ -30,6 +31,7 @@ CHUNK = 20  # pairs attacked together: what bounds the memory, whatever the numb
 BLEND_POINTS = 101
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 SHOWN = 8  # pairs in the gallery
+Rows = NDArray[np.intp]  # places of pairs
 _SCORE = 2**32  # seeds from here on draw the noise that scores, which no attack has seen
 
 
@@ -63,16 +65,20 @@ def audit(
         progress: show a bar with the time left.
 
     Raises:
-        InputError: a setting is out of range, there are too few images or labels, or no pair has a meaningful curve.
+        InputError: a setting is out of range, or there are too few images or labels.
     """
-    if isinstance(images, ImageData):
-        split = images.test
-        images, labels = split.images, split.labels
-    unknown = [name for name in attacks if name not in ATTACKS]
-    if unknown or not attacks:
-        raise InputError(f"attack {', '.join(unknown) or 'is missing'}; choose from {', '.join(ATTACKS)}")
-    if steps < 1:
-        raise InputError(f"steps is {steps}; give a whole number of at least 1")
+    images, labels = _test_images(images, labels)
+    check_audit(
+        images,
+        labels,
+        attacks=attacks,
+        pairs=pairs,
+        coefficients=coefficients,
+        steps=steps,
+        restarts=restarts,
+        samples=samples,
+        seed=seed,
+    )
     C = coefficient_sweep(coefficients)
     source_index, target_index = draw_pairs(len(images), labels, pairs, seed)
     started = time.perf_counter()
@@ -80,20 +86,16 @@ def audit(
     names = list(dict.fromkeys(attacks))
     with _evaluating(model):
 
-        def chunks_of(rows: Tensor) -> Iterator[tuple[Tensor, Pairs]]:
-            for chunk in torch.split(rows, CHUNK):
+        def chunks_of(rows: Rows) -> Iterator[tuple[Rows, Pairs]]:
+            for first in range(0, len(rows), CHUNK):
+                chunk = rows[first : first + CHUNK]
                 source, target = (placed(model, images[index[chunk]]) for index in (source_index, target_index))
                 yield chunk, Pairs(model, source, target, draws)
 
         record = _Record(pairs, len(C), names, images.shape[1:])
-        for chunk, some in chunks_of(torch.arange(pairs)):
+        for chunk, some in chunks_of(np.arange(pairs)):
             record.put_reconstructions(chunk, some)
-        kept = torch.from_numpy(np.flatnonzero(~record.flagged))
-        if not len(kept):
-            raise InputError(
-                f"none of the {pairs} pairs has a meaningful curve: no reconstruction of a source is clearly further "
-                "from the target than the target's own; train the model longer, or audit more pairs"
-            )
+        kept = np.flatnonzero(~record.flagged)
         with progress_bar("attacking", len(names) * len(kept) * len(C) * steps * (2 + restarts), progress) as advance:
             for number, (chunk, some) in enumerate(chunks_of(kept)):
                 record.put_blend(chunk, some)
@@ -121,6 +123,39 @@ def audit(
     )
 
 
+def check_audit(
+    images: ImageData | UInt8[Tensor, "N C H W"],
+    labels: Int[Tensor, "N"] | None = None,
+    *,
+    attacks: Sequence[str] = ("latent", "output"),
+    pairs: int = 20,
+    coefficients: int = 50,
+    steps: int = 300,
+    restarts: int = 0,
+    samples: int = 0,
+    seed: int = 0,
+) -> None:
+    """Refuse what `audit` cannot do, before the first attack. Args and Raises as there."""
+    images, labels = _test_images(images, labels)
+    unknown = [name for name in attacks if name not in ATTACKS]
+    if unknown or not attacks:
+        raise InputError(f"attack {', '.join(unknown) or 'is missing'}; choose from {', '.join(ATTACKS)}")
+    counts = {
+        "coefficients": (coefficients, 1),
+        "steps": (steps, 1),
+        "restarts": (restarts, 0),
+        "samples": (samples, 0),
+    }
+    for name, (count, least) in counts.items():
+        if count < least:
+            raise InputError(f"{name} is {count}; give a whole number of at least {least}")
+    draw_pairs(len(images), labels, pairs, seed)
+
+
+def _test_images(images: ImageData | Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    return (images.test.images, images.test.labels) if isinstance(images, ImageData) else (images, labels)
+
+
 class _Record:
     """An audit being made: what each chunk of pairs adds."""
 
@@ -139,7 +174,7 @@ class _Record:
             for measure in ("distortion", "adversarial_distance"):
                 self.gallery[f"{name}/{measure}"] = np.full((shown, budgets), np.nan)
 
-    def put_reconstructions(self, rows: Tensor, pairs: Pairs) -> None:
+    def put_reconstructions(self, rows: Rows, pairs: Pairs) -> None:
         """Which pairs are flagged, and what the gallery shows of every pair."""
         self.flagged[rows] = pairs.flagged.cpu().numpy()
         self.source_l2[rows] = l2(pairs.rec_source[0], pairs.source).double().cpu().numpy()
@@ -148,34 +183,35 @@ class _Record:
         self._show("source_reconstruction", rows, pairs.rec_source[0])
         self._show("target_reconstruction", rows, pairs.rec_target[0])
 
-    def put_blend(self, rows: Tensor, pairs: Pairs) -> None:
+    def put_blend(self, rows: Rows, pairs: Pairs) -> None:
         """x0 + u (x_t - x0) for u from 0 to 1."""
         shares = torch.linspace(0, 1, BLEND_POINTS).to(pairs.source)
         blends = pairs.source[:, None].lerp(pairs.target[:, None], shares[:, None, None, None])
         self._put(BLEND, rows, pairs, blends)
 
-    def put_attack(self, name: str, rows: Tensor, pairs: Pairs, *, samples: int, **settings: Any) -> None:
+    def put_attack(self, name: str, rows: Rows, pairs: Pairs, *, samples: int, **settings: Any) -> None:
         """Run one attack and score it."""
         started = time.perf_counter()
         points = self.points[name]
         attack = ATTACKS[name](pairs.model, pairs.source, pairs.target, samples=samples, **settings)
         self._put(name, rows, pairs, attack.x_adv)
         if not samples:  # Adam on noise never says that it has converged
-            share = attack.converged.double().mean().item() * len(rows) / (~self.flagged).sum()
+            share = attack.converged.double().mean().item() * len(rows) / int((~self.flagged).sum())
             points.converged = (points.converged or 0.0) + share
         points.seconds += time.perf_counter() - started
         self._show_within_budgets(name, rows, attack.x_adv, pairs)
 
-    def _put(self, name: str, rows: Tensor, pairs: Pairs, x_adv: Float[Tensor, "P K C H W"]) -> None:
+    def _put(self, name: str, rows: Rows, pairs: Pairs, x_adv: Float[Tensor, "P K C H W"]) -> None:
         self.points[name].distortion[rows] = pairs.distortion(x_adv).double().cpu().numpy()
         self.points[name].adversarial_distance[rows] = pairs.adversarial_distance(x_adv, name).double().cpu().numpy()
 
-    def _show_within_budgets(self, name: str, rows: Tensor, x_adv: Tensor, pairs: Pairs) -> None:
+    def _show_within_budgets(self, name: str, rows: Rows, x_adv: Tensor, pairs: Pairs) -> None:
         """For every budget the adversarial input of the smallest v whose u is within it (else of the smallest u)."""
         shown = rows[rows < SHOWN]
-        u, v = (
-            points[shown][:, None] for points in (self.points[name].distortion, self.points[name].adversarial_distance)
-        )
+        if not len(shown):
+            return
+        points = self.points[name]
+        u, v = points.distortion[shown][:, None], points.adversarial_distance[shown][:, None]
         within = u <= np.array(BUDGETS)[:, None]
         best = np.where(within.any(2), np.where(within, v, np.inf).argmin(2), u.argmin(2))  # (shown, Q)
         place = np.arange(len(shown))[:, None]
@@ -186,7 +222,7 @@ class _Record:
         self.gallery[f"{name}/distortion"][shown] = u[place, 0, best]
         self.gallery[f"{name}/adversarial_distance"][shown] = v[place, 0, best]
 
-    def _show(self, name: str, rows: Tensor, images: Tensor) -> None:
+    def _show(self, name: str, rows: Rows, images: Tensor) -> None:
         shown = rows < SHOWN
         self.gallery[name][rows[shown]] = as_pixels(images[shown])
 

@@ -42,12 +42,10 @@ class Pairs:
     """Some pairs, how the model reconstructs them, and what an adversarial input has reached."""
 
     def __init__(self, model: Autoencoder, source: Tensor, target: Tensor, draws: Sequence[Tensor | None]) -> None:
-        self.model, self.source, self.target, self.draws = model, source, target, draws
-        self.rec_source = [reconstruct(model, source, draw) for draw in draws]
-        self.rec_target = [reconstruct(model, target, draw) for draw in draws]
-
-    def __len__(self) -> int:
-        return len(self.source)
+        self.model, self.source, self.target = model, source, target
+        self.draws = [None if draw is None else draw.to(source) for draw in draws]
+        self.rec_source = [reconstruct(model, source, draw) for draw in self.draws]
+        self.rec_target = [reconstruct(model, target, draw) for draw in self.draws]
 
     @property
     def flagged(self) -> Bool[Tensor, "P"]:
@@ -57,10 +55,6 @@ class Pairs:
             for rec_source, rec_target in zip(self.rec_source, self.rec_target, strict=True)
         ]
         return torch.stack(each).any(0)
-
-    def at(self, rows: Tensor) -> "Pairs":
-        """Some of them."""
-        return Pairs(self.model, self.source[rows], self.target[rows], self.draws)
 
     def distortion(self, x_adv: Float[Tensor, "P K C H W"]) -> Float[Tensor, "P K"]:
         """u."""

@@ -104,7 +104,8 @@ class Audit:
         for name in [*self.attacks, WORST_CASE]:
             conventions = ("envelope",) if name == WORST_CASE else ("envelope", "reference")
             area = {convention: self._summary(self.auddc(name, convention)) for convention in conventions}
-            attacks[name] = {"auddc": area, "share_of_ceiling": area["envelope"]["mean"] / ceiling["mean"]}
+            share = area["envelope"]["mean"] / ceiling["mean"] if ceiling["mean"] else None
+            attacks[name] = {"auddc": area, "share_of_ceiling": share}
             if name in self.points:
                 attacks[name] |= {"seconds": self.points[name].seconds, "converged": self.points[name].converged}
         flagged = int(self.flagged.sum())
@@ -112,7 +113,7 @@ class Audit:
             "attacks": attacks,
             "ceiling": ceiling,
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
-            "reconstruction_l2": float(self.source_l2[~self.flagged].mean()),
+            "reconstruction_l2": _mean(self.source_l2[~self.flagged]),
             "seconds": self.seconds,
             "peak_memory_mb": _peak_memory_mb(),
         }
@@ -134,7 +135,12 @@ class Audit:
 
     def _summary(self, areas: Float[np.ndarray, "P"]) -> dict[str, Any]:
         used = areas[~self.flagged]
-        return {"mean": float(used.mean()), "ci95": bootstrap_interval(used)}
+        return {"mean": _mean(used), "ci95": bootstrap_interval(used)}
+
+
+def _mean(values: Float[np.ndarray, "P"]) -> float | None:
+    """None where there is nothing to average: every pair is flagged."""
+    return float(values.mean()) if len(values) else None
 
 
 def _peak_memory_mb() -> float | None:

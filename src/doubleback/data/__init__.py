@@ -8,5 +8,6 @@ change the files. $DOUBLEBACK_DATA/<name>, where it exists, stands in for the hu
 
 from doubleback.data.images import ImageData, Split, as_unit
 from doubleback.data.loading import load_images
+from doubleback.data.sources import settled
 
-__all__ = ["ImageData", "Split", "as_unit", "load_images"]
+__all__ = ["ImageData", "Split", "as_unit", "load_images", "settled"]

@@ -55,6 +55,13 @@ def locate(source: str | os.PathLike[str], image_size: int | None, limit: int | 
     raise InputError(f"unknown data set '{text}'; {meant}known: {', '.join(known)}, any folder, any hub id owner/name")
 
 
+def settled(source: str) -> str:
+    """The source, a folder's path made absolute: it means the same from anywhere."""
+    path = Path(source).expanduser()
+    is_folder = source not in ("digits", *_NAMED) and source != "" and path.is_dir()
+    return str(path.resolve()) if is_folder else source
+
+
 def open_splits(place: Path | str, arrow: Path | None) -> dict[str, Any]:
     """Return the `datasets.Dataset` of train and, where there are any, of validation and test.
 

@@ -11,9 +11,9 @@ import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from doubleback.auditing import audit as audit_model
-from doubleback.auditing import draw_pairs
+from doubleback.auditing import check_audit
 from doubleback.checkpoints import save_tensors
-from doubleback.data.sources import _NAMED
+from doubleback.data import load_images, settled
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import as_pixels, evaluate, placed, reconstruct
 from doubleback.experiments import config, folders
@@ -122,9 +122,9 @@ def audit(settings: config.Audit, command: Sequence[str]) -> dict[str, dict[str,
     configs = {folder: _audit_config(run, chosen) for folder, run in runs.items()}
     states = {folder: folders.state_of(folder, "audit", configs[folder]) for folder in runs}
     images = {folder: runs[folder].images() for folder, state in states.items() if state != "finished"}
-    for data in images.values():
-        draw_pairs(len(data.test), data.test.labels, settings.pairs, settings.seed)
     named = {"attacks" if name == "attack" else name: value for name, value in chosen.items()}
+    for data in images.values():
+        check_audit(data, **named)
     for folder, data in images.items():
         found = audit_model(runs[folder].model.to(_device()), data, **named)
         write_arrays(folder / CURVES, found.arrays())
@@ -141,6 +141,8 @@ def demo(settings: config.Demo) -> dict[str, Any]:
         What `results.json` holds: `plain` and `hardened`, each the figures of its training and of its audit.
     """
     started = time.perf_counter()
+    data = load_images(settings.data, seed=settings.seed)
+    check_audit(data, pairs=settings.pairs, coefficients=settings.coefficients, seed=settings.seed)
     runs = {"plain": "none", "hardened": "reconstruction"}
     results: dict[str, Any] = {}
     for name, penalty in runs.items():
@@ -186,11 +188,7 @@ def _resolved(settings: config.Train, parent: Run | None) -> config.Train:
         "epochs": 5 if before else 20,
     }
     filled = {name: value for name, value in defaults.items() if getattr(settings, name) is None}
-    resolved = replace(settings, **filled)
-    assert resolved.data is not None
-    place = Path(resolved.data).expanduser()
-    is_folder = resolved.data not in _NAMED and place.is_dir()
-    return replace(resolved, data=str(place.resolve())) if is_folder else resolved
+    return replace(settings, **filled | {"data": settled(filled.get("data") or settings.data or "")})
 
 
 def _objective(model: VAE, settings: config.Train) -> Objective:
