@@ -1,5 +1,8 @@
-"""A data set small enough to train on in a second, shared by all tests that need one."""
+"""What all tests share: a data set small enough to train on in a second, and a way to hand in what hints forbid."""
 
+from collections.abc import Iterator
+
+import jaxtyping
 import pytest
 import torch
 
@@ -20,3 +23,11 @@ def blobs(count: int, seed: int, size: int = 8) -> Split:
 @pytest.fixture(scope="session")
 def tiny() -> ImageData:
     return ImageData("tiny", train=blobs(160, 0), validation=blobs(40, 1), test=blobs(40, 2))
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Switch the run-time check of types and shapes off: for tests of what our own checks say."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,5 +1,6 @@
 """Densities and divergences against torch.distributions; the records as pytrees."""
 
+import pytest
 import torch
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Normal, kl_divergence
@@ -63,6 +64,7 @@ def test_variance_0_02_weighs_the_squared_error_by_25() -> None:
     assert torch.allclose(extra, 25 * (x_hat - x).square().flatten(1).sum(1))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_records_are_pytrees() -> None:
     q = gaussian(0)
     doubled = pytree.tree_map(lambda tensor: 2 * tensor, q)

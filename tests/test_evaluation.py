@@ -59,6 +59,7 @@ def test_one_noise_for_all(images: Tensor) -> None:
     assert not torch.allclose(reconstruct(model, x), expected)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_placed_follows_the_model(images: Tensor) -> None:
     assert placed(VAE((1, 4, 4), hidden=(8,)).double(), images).dtype == torch.float64
     assert placed(lambda x: x, images).dtype == torch.float32  # type: ignore[arg-type]

@@ -232,6 +232,7 @@ def test_draws_depend_on_the_generator_alone() -> None:
     assert torch.equal(one[1], other[1])
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

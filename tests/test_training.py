@@ -278,6 +278,7 @@ def test_it_works_off_the_main_thread(tiny: ImageData) -> None:
     assert found[0].step == 5
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

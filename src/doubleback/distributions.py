@@ -9,7 +9,7 @@ Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2013, appendix B.
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +74,7 @@ class DiagonalGaussian:
         return 0.5 * _rows(log_ratio.exp() + distance - log_ratio - 1)
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """p(x|z) over images of shape (B, C, H, W)."""
 

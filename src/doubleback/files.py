@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from doubleback.errors import InputError
 
@@ -85,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write named arrays as a compressed NPZ (no pickled objects)."""
     with replacing(path) as scratch:
         np.savez_compressed(scratch, allow_pickle=False, **dict(arrays))

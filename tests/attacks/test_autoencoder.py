@@ -151,6 +151,7 @@ def test_linear_latent_attack_is_blind_to_output_noise() -> None:
     assert torch.allclose(noisy.objective, exact.objective, rtol=0.02)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -167,6 +168,7 @@ def test_bad_settings(change: dict[str, object], said: str, vae: VAE, pairs: tup
         latent_attack(vae, *pairs, **change)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_bad_images(attack, vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
     source, target = pairs

@@ -134,6 +134,7 @@ def test_a_constant_objective_stays_where_it_is() -> None:
     assert found.converged.all()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

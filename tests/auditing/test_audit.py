@@ -176,6 +176,7 @@ def test_tensors_go_through_the_public_name(model: VAE, tiny: ImageData) -> None
     assert np.array_equal(one.auddc("latent"), other.auddc("latent"))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -145,4 +145,4 @@ def test_a_terminal_sees_a_bar_while_images_are_decoded(
     load_images(hub_folder(tmp_path / "set"))
     output, error = capfd.readouterr()
     assert output == ""
-    assert "decoding train" in error
+    assert "decoding" in error

@@ -73,6 +73,7 @@ def load_run(folder: str | Path) -> Run:
     identity = digest({"train": settings, "image_shape": image_shape})
     tensors, _ = load_tensors(folder / WEIGHTS, identity)
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    values["init"] = Path(values["init"]) if values.get("init") else None
     train = Train(output=folder, **values)
     model = build_model(train, tuple(image_shape))
     load_weights(model, tensors, folder / WEIGHTS)
