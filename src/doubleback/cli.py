@@ -79,6 +79,7 @@ def _one_line(box: str) -> str:
     >>> _one_line("╭─ Unrecognized options ──╮\\n│ Unrecognized options: foo │\\n│ ──────── │\\n│ See --help │\\n╰──╯")
     'Unrecognized options: foo. See --help'
     """
+    box = re.sub(r"Got errors:.*?─{3,}.*?─{3,}", "", box, flags=re.DOTALL)  # which types were tried, and the help again
     lines = [line.strip("│ ").strip() for line in box.splitlines()]
     parts = [""]
     for line in lines:

@@ -174,8 +174,6 @@ class _Run:
         self._compiled_variants: set[bool] = set()
         self._order: tuple[int, Tensor] | None = None
 
-    # -- one step ---------------------------------------------------------------------------------------------
-
     def step(self) -> None:
         """Take one optimiser step; close the epoch after its last."""
         started = time.perf_counter()
@@ -237,8 +235,6 @@ class _Run:
             "(the last good weights are kept)"
         )
 
-    # -- one epoch --------------------------------------------------------------------------------------------
-
     def _close_epoch(self, weight: float) -> None:
         started = time.perf_counter()
         history = self.history
@@ -263,8 +259,6 @@ class _Run:
         self.fabric.log_dict({k: v for k, v in row.items() if v is not None}, step=history.step)
         history.seconds += time.perf_counter() - started
         self.save()
-
-    # -- the state, in memory and on disk ---------------------------------------------------------------------
 
     def start(self, resume: bool) -> None:
         """Take up the folder's checkpoint if there is one to resume; otherwise write the first."""
@@ -296,8 +290,6 @@ class _Run:
         unpack_optimizer(self.optimizer, parts["optimizer"], state["groups"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.history = History(**state["history"])
-
-    # -- what a person sees -----------------------------------------------------------------------------------
 
     @contextmanager
     def bar(self, shown: bool) -> Iterator[Any]:
