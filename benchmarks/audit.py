@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from doubleback.attacks import coefficient_sweep, latent_attack, output_attack
 from doubleback.auditing import audit, draw_pairs
@@ -126,12 +127,27 @@ def matmul_rate() -> float:
     return best
 
 
-def matmul_flops(model: VAE, source: Tensor, target: Tensor, C: Tensor, steps: int) -> float:
+class MatmulCounter(TorchDispatchMode):
+    """Counts the floating-point operations of matrix products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation, add what it costs."""
+        out = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def matmul_flops(model: VAE, source: Tensor, target: Tensor, C: Tensor, steps: int) -> int:
     """What both attacks spend on matrix products, counted in a run of its own."""
-    with FlopCounterMode(display=False) as counter:
+    with MatmulCounter() as counter:
         for attack in (latent_attack, output_attack):
             attack(model, source, target, coefficients=C, steps=steps)
-    return float(counter.get_total_flops())
+    return counter.flops
 
 
 def main() -> None:

@@ -137,7 +137,7 @@ def test_samples_are_fresh_at_every_step_and_selection_uses_others() -> None:
     fresh = {tuple(draw.flatten().tolist()) for draw in noises if len({tuple(row) for row in draw.tolist()}) > 1}
     held = {tuple(draw[0].tolist()) for draw in noises if len({tuple(row) for row in draw.tolist()}) == 1}
     assert len(held) == 2
-    assert len(fresh) == 2 * 2 * 21  # samples, starts, evaluations: every one of them new
+    assert len(fresh) == 2 * 21  # samples, evaluations: every one of them new
     assert not any(part in {draw[:4] for draw in fresh} for part in held)
 
 

@@ -75,10 +75,29 @@ def test_more_starts_never_hurt() -> None:
     def objective(x: Tensor, rows: Tensor) -> Tensor:
         return torch.sin(9 * x).sum(1) + rows
 
-    starts = [torch.rand(6, 3, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in range(4)]
+    starts = [torch.rand(1, 6, 3, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in range(4)]
     values = [minimize_from(objective, starts[:count], steps=20).value for count in range(1, 5)]
     assert all((after <= before).all() for before, after in pairwise(values))
     assert (values[-1] < values[0]).any()
+
+
+def test_a_group_of_starts_is_its_starts_one_by_one() -> None:
+    problem = Quadratics(5, 3)
+    starts = torch.rand(3, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    together = minimize_from(problem, [starts], steps=3, floor=torch.zeros(5, dtype=torch.float64))
+    apart = minimize_from(problem, [start[None] for start in starts], steps=3)
+    assert torch.allclose(together.value, apart.value, rtol=1e-9)
+    assert torch.allclose(together.x, apart.x, rtol=0, atol=1e-9)
+
+
+def test_a_floor_lets_rows_leave() -> None:
+    """A gain of less than the floor in ten steps is not worth ten more."""
+    problem = Quadratics(2, 30)
+    problem.A[:] = torch.diag(torch.logspace(-3, 3, 30, dtype=torch.float64))
+    start = torch.zeros(2, 30, dtype=torch.float64)
+    minimize(problem, start, steps=200, tolerance=0, floor=torch.tensor([0.0, 1e3], dtype=torch.float64))
+    assert problem.seen.count(2) == 11
+    assert problem.seen.count(1) == 190
 
 
 def test_rows_do_not_interact_and_chunks_do_not_matter() -> None:

@@ -12,9 +12,10 @@ the noise.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from functools import reduce
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -69,8 +70,9 @@ def minimize(
     method: Method = "spectral",
     step_size: float = 0.05,
     tolerance: float = 1e-4,
+    floor: Float[Tensor, "N"] | None = None,
     score: RowObjective | None = None,
-    max_rows: int = 1024,
+    max_rows: int = 2048,
     advance: Advance | None = None,
 ) -> Optimum:
     """Minimise `objective` row by row inside the box.
@@ -82,7 +84,8 @@ def minimize(
         steps: evaluations of the objective after the first.
         method: "spectral" or "adam".
         step_size: of Adam, in units of x, falling to zero on a cosine.
-        tolerance: a row leaves when ten steps have lowered its best value by less than this share of it.
+        tolerance: a row leaves when ten steps have lowered its best value by less than this share of it,
+        floor: ... or by less than this, in units of the objective; None: 0.
         score: what decides the best iterate where the objective is noisy: looked at every tenth step, and last.
         max_rows: rows in a chunk: what bounds the memory.
         advance: told of the progress, for a bar.
@@ -103,21 +106,50 @@ def minimize(
     start = start.detach().clamp(*box)
     best = _Best(start)
     advance = advance or (lambda _: None)
+    floor = torch.zeros_like(best.value) if floor is None else floor
     for rows in torch.split(torch.arange(len(start), device=start.device), max_rows):
         if method == "spectral":
-            _spectral(objective, rows, best, box, steps, tolerance, advance)
+            _spectral(objective, rows, best, box, steps, tolerance, floor, advance)
         else:
             _adam(objective, rows, best, box, steps, step_size, score, advance)
     return Optimum(best.x, best.value, best.converged)
 
 
-def minimize_from(objective: RowObjective, starts: Iterable[Float[Tensor, "N ..."]], **settings: object) -> Optimum:
-    """The best of `minimize` over several starts, row by row: more starts never make it worse."""
-    optima = (minimize(objective, start, **settings) for start in starts)  # type: ignore[arg-type]
-    best = next(optima)
-    for optimum in optima:
-        best = best.better(optimum)
-    return best
+def minimize_from(
+    objective: RowObjective,
+    starts: Iterable[Float[Tensor, "S N ..."]],
+    *,
+    floor: Float[Tensor, "N"] | None = None,
+    score: RowObjective | None = None,
+    **settings: Any,
+) -> Optimum:
+    """The best of `minimize` over several starts, row by row: more starts never make it worse.
+
+    Args:
+        objective: as in `minimize`, of rows numbered from 0 to N - 1.
+        starts: groups of S starts for each of the N rows; a group goes through in one batch.
+        floor: as in `minimize`.
+        score: as in `minimize`.
+        settings: the others of `minimize`.
+    """
+
+    def of_group(group: Tensor) -> Iterator[Optimum]:
+        S, N = group.shape[:2]
+
+        def each(function: RowObjective) -> RowObjective:
+            return lambda x, rows: function(x, rows % N)
+
+        found = minimize(
+            each(objective),
+            group.flatten(0, 1),
+            floor=None if floor is None else floor.repeat(S),
+            score=None if score is None else each(score),
+            **settings,
+        )
+        parts = (field.view(S, N, *field.shape[1:]) for field in (found.x, found.value, found.converged))
+        return (Optimum(*part) for part in zip(*parts, strict=True))
+
+    return reduce(Optimum.better, (optimum for group in starts for optimum in of_group(group)))
 
 
 class _Best:
@@ -141,6 +173,7 @@ def _spectral(
     box: tuple[float, float],
     steps: int,
     tolerance: float,
+    floor: Tensor,
     advance: Advance,
 ) -> None:
     """x <- x + lam d with d = P(x - a g) - x, a = s's / s'y, lam by backtracking against the last values' worst."""
@@ -149,7 +182,7 @@ def _spectral(
     if not torch.isfinite(f).all():
         raise InputError("the objective is not finite at the start; check the model and the images for NaN")
     best.offer(rows, x, f)
-    f_start, f_before = f, f
+    f_before = f
     a = _FIRST_CHANGE / (_project(x - g, box) - x).flatten(1).abs().amax(1).clamp_min(_tiny(f))
     d, slope = _direction(x, g, a, box)
     lam = torch.ones_like(f)
@@ -172,14 +205,14 @@ def _spectral(
         advance(len(rows))
         if step % _PATIENCE == 0:
             f_now = best.value[rows]
-            done = (f_before - f_now <= tolerance * f_now.abs()) | (f_now.abs() <= 1e-9 * f_start.abs())
+            done = f_before - f_now <= torch.maximum(tolerance * f_now.abs(), floor[rows])
             best.converged[rows[done]] = True
             advance(int(done.sum()) * (steps - step))
             left = ~done
             if not left.any():
                 return
             rows, x, g, f, a, d, slope, lam = (v[left] for v in (rows, x, g, f, a, d, slope, lam))
-            f_start, f_before, recent = f_start[left], f_now[left], recent[:, left]
+            f_before, recent = f_now[left], recent[:, left]
 
 
 def _direction(x: Tensor, g: Tensor, a: Tensor, box: tuple[float, float]) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 BLENDS = 21  # u = 0, 0.05, ..., 1 along the segment from the source to the target
 RESTART_NOISE = 0.1  # standard deviation of the random starts about the source, in units of a pixel
+NEGLIGIBLE = 1e-4  # of the loss at the source: a gain in ten steps that is not worth ten more
 _ATTEMPT, _SELECT, _START = 0, 1, 2  # streams of randomness
 
 
@@ -101,6 +102,7 @@ def sweep(
         steps=steps,
         method="adam" if samples else "spectral",
         score=problem.scored if samples else None,
+        floor=problem.floor(),
         advance=advance,
     )
     P, K = len(source), len(C)
@@ -136,14 +138,20 @@ class _Sweep:
         pair = rows // len(self.C)
         return self._held(x, pair) + self.C[rows % len(self.C)] * self._cost(x, pair)
 
-    def starts(self, start_noise: float, restarts: int) -> Iterator[Float[Tensor, "N ..."]]:
-        """The source, the best blends, random points about the source; nested in the number of restarts."""
+    def starts(self, start_noise: float, restarts: int) -> Iterator[Float[Tensor, "S N ..."]]:
+        """The source and the best blends, then random points about the source; nested in the number of restarts."""
         K, generator = len(self.C), self._generator(_START)
-        yield (self.source + start_noise * self._uniform(generator)).repeat_interleave(K, 0)
-        yield self._best_blends().flatten(0, 1)
+        source = (self.source + start_noise * self._uniform(generator)).repeat_interleave(K, 0)
+        yield torch.stack([source, self._best_blends().flatten(0, 1)])
         near = self.source.repeat_interleave(K, 0)
         for _ in range(restarts):
-            yield near + RESTART_NOISE * self._normal(generator, *near.shape)
+            yield (near + RESTART_NOISE * self._normal(generator, *near.shape))[None]
+
+    @torch.no_grad()
+    def floor(self) -> Float[Tensor, "N"]:
+        """What a row need not gain any more: a small share of what the loss is at the source."""
+        pair = torch.arange(len(self.source), device=self.source.device)
+        return NEGLIGIBLE * self._held(self.source, pair).abs().repeat_interleave(len(self.C))
 
     @torch.no_grad()
     def _best_blends(self) -> Float[Tensor, "P K C H W"]:
