@@ -16,8 +16,10 @@ from doubleback.metrics.images import l2, psnr
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
 from doubleback.models import Autoencoder
 from doubleback.objective import reconstruction_loss
+from doubleback.progress import progress_bar
 
 BATCH = 1024
+JACOBIAN_PASSES = 10_000  # about as long as so many images' gradients take: for the bar
 JACOBIAN_IMAGES = 256  # the norms of a Jacobian take some hundred passes, so they are means over the first images
 
 
@@ -39,36 +41,43 @@ def reconstruction_quality(model: Autoencoder, images: UInt8[Tensor, "N C H W"])
     return dict(zip(names, rows.double().mean(1).tolist(), strict=True))
 
 
-def evaluate(model: Autoencoder, images: UInt8[Tensor, "N C H W"], *, seed: int = 0) -> dict[str, Any]:
+def evaluate(
+    model: Autoencoder, images: UInt8[Tensor, "N C H W"], *, seed: int = 0, progress: bool = False
+) -> dict[str, Any]:
     """`reconstruction_quality`, and how strongly the model answers to its input.
 
     Args:
         model: any autoencoder; a module is evaluated in the mode it is in (call `eval()` first).
         images: the test images.
         seed: of the random projections behind the Jacobian norms.
+        progress: show a bar with the time left.
 
     Returns:
         Nested: `images` (count), the four of `reconstruction_quality`, `input_gradient_norm` (mean 2-norm of the
         reconstruction loss's gradient in x, its target held fixed), `output_jacobian` and `latent_jacobian` (of
         x_hat and of the code's mean: mean `spectral` and `frobenius` norm over the first 256 images).
     """
+    with progress_bar("measuring", len(images) + 4 * JACOBIAN_PASSES, progress) as advance:
 
-    def gradient_norm(x: Tensor) -> Tensor:
-        return input_gradient_norm(lambda moving: reconstruction_loss(model(moving), x), x)
+        def gradient_norm(x: Tensor) -> Tensor:
+            advance(len(x))
+            return input_gradient_norm(lambda moving: reconstruction_loss(model(moving), x), x)
 
-    def jacobian_norms(f: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        x = placed(model, images[:JACOBIAN_IMAGES])
-        spectral = jacobian_spectral(f, x, generator=torch.Generator().manual_seed(seed), tolerance=1e-3)
-        frobenius = jacobian_frobenius(f, x, generator=torch.Generator().manual_seed(seed))
-        return {"spectral": spectral.mean().item(), "frobenius": frobenius.mean().item()}
+        def jacobian_norms(f: Callable[[Tensor], Tensor]) -> dict[str, float]:
+            x = placed(model, images[:JACOBIAN_IMAGES])
+            spectral = jacobian_spectral(f, x, generator=torch.Generator().manual_seed(seed), tolerance=1e-3)
+            advance(JACOBIAN_PASSES)
+            frobenius = jacobian_frobenius(f, x, generator=torch.Generator().manual_seed(seed))
+            advance(JACOBIAN_PASSES)
+            return {"spectral": spectral.mean().item(), "frobenius": frobenius.mean().item()}
 
-    return {
-        "images": len(images),
-        **reconstruction_quality(model, images),
-        "input_gradient_norm": torch.cat([gradient_norm(x) for x in _batches(model, images)]).mean().item(),
-        "output_jacobian": jacobian_norms(lambda x: model(x).likelihood.mean),
-        "latent_jacobian": jacobian_norms(lambda x: model.encode(x).mean),
-    }
+        return {
+            "images": len(images),
+            **reconstruction_quality(model, images),
+            "input_gradient_norm": torch.cat([gradient_norm(x) for x in _batches(model, images)]).mean().item(),
+            "output_jacobian": jacobian_norms(lambda x: model(x).likelihood.mean),
+            "latent_jacobian": jacobian_norms(lambda x: model.encode(x).mean),
+        }
 
 
 @torch.no_grad()

@@ -120,6 +120,12 @@ def test_init_refuses_another_model(plain: Path, tmp_path: Path) -> None:
         train(Train(output=tmp_path / "x", init=plain, latent=7), [])
 
 
+def test_init_refuses_data_of_another_shape(plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not fit the model"):
+        train(Train(output=tmp_path / "x", init=plain, image_size=9), [])
+    assert not (tmp_path / "x").exists()
+
+
 def test_divergence_leaves_the_last_good_weights(tmp_path: Path) -> None:
     folder = tmp_path / "wild"
     with pytest.raises(DivergedError, match="lower the learning rate"):

@@ -183,25 +183,26 @@ def _spectral(
         raise InputError("the objective is not finite at the start; check the model and the images for NaN")
     best.offer(rows, x, f)
     f_before = f
-    a = _FIRST_CHANGE / (_project(x - g, box) - x).flatten(1).abs().amax(1).clamp_min(_tiny(f))
-    d, slope = _direction(x, g, a, box)
-    lam = torch.ones_like(f)
+    first = _direction(x, g, torch.ones_like(f), box)
+    a = _FIRST_CHANGE / first.flatten(1).abs().amax(1).clamp_min(_tiny(f))
+    d = _direction(x, g, a, box)
+    slope, lam = _dot(g, d), torch.ones_like(f)
     recent = f.expand(_MEMORY, -1).clone()
     for step in range(1, steps + 1):
-        x_new = _project(x + _column(lam, x) * d, box)
+        x_new = torch.addcmul(x, _column(lam, x), d).clamp_(*box)
         f_new, g_new = _value_and_gradient(objective, x_new, rows)
         f_new = f_new.nan_to_num(nan=math.inf)
         best.offer(rows, x_new, f_new)
         accepted = f_new <= recent.amax(0) + _SUFFICIENT * lam * slope
-        s, y = (x_new - x).flatten(1), (g_new - g).flatten(1)
-        curvature = (s * y).sum(1)
-        spectral = torch.where(curvature > 0, (s * s).sum(1) / curvature, math.inf).clamp(1e-10, 1e10)
+        curvature = _dot(g_new, d) - slope  # s = lam d, so s's / s'y = lam d'd / (d'g_new - d'g)
+        spectral = torch.where(curvature > 0, lam * _dot(d, d) / curvature, math.inf).clamp(1e-10, 1e10)
         lam = torch.where(accepted, 1.0, _backtracked(lam, f, f_new, slope))
         taken = _column(accepted, x)
         x, g = torch.where(taken, x_new, x), torch.where(taken, g_new, g)
         f, a = torch.where(accepted, f_new, f), torch.where(accepted, spectral, a)
         recent[step % _MEMORY] = torch.where(accepted, f_new, recent[step % _MEMORY])
-        d, slope = _direction(x, g, a, box)
+        d = _direction(x, g, a, box)
+        slope = _dot(g, d)
         advance(len(rows))
         if step % _PATIENCE == 0:
             f_now = best.value[rows]
@@ -215,10 +216,15 @@ def _spectral(
             f_before, recent = f_now[left], recent[:, left]
 
 
-def _direction(x: Tensor, g: Tensor, a: Tensor, box: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """d = P(x - a g) - x and the slope g'd, (n,)."""
-    d = _project(x - _column(a, x) * g, box) - x
-    return d, (g * d).flatten(1).sum(1)
+def _direction(x: Tensor, g: Tensor, a: Tensor, box: tuple[float, float]) -> Tensor:
+    """d = P(x - a g) - x."""
+    return torch.addcmul(x, _column(a, x), g, value=-1).clamp_(*box).sub_(x)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """x'y, row by row."""
+    product: Tensor = torch.linalg.vecdot(x.flatten(1), y.flatten(1))
+    return product
 
 
 def _backtracked(lam: Tensor, f: Tensor, f_new: Tensor, slope: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from doubleback.auditing import audit as audit_model
 from doubleback.auditing import check_audit
-from doubleback.checkpoints import save_tensors
+from doubleback.checkpoints import load_weights, save_tensors
 from doubleback.data import load_images, settled
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import as_pixels, evaluate, placed, reconstruct
@@ -50,7 +50,7 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
         model = folders.build_model(settings, images.image_shape)
     if parent:
-        model.load_state_dict(parent.model.state_dict())
+        load_weights(model, parent.model.state_dict(), parent.folder)
     objective = _objective(model, settings)
     settings = replace(settings, penalty_weight=objective.full_penalty_weight)
     described = {"train": folders.described(settings), "image_shape": list(images.image_shape)}
@@ -62,7 +62,8 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
             return read_json(folder / RESULTS)
         if state != "free" and not settings.resume:
             raise InputError(f"{folder} holds this very run, {state}; add --resume to go on, or give another --output")
-        folders.write_config(folder, described, command)
+        if state == "free":
+            folders.write_config(folder, described, command)
     try:
         history = fit(
             objective,
@@ -94,7 +95,7 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
     results = {
         "schema": SCHEMA,
         "train": _training_figures(history, settings, len(images.train)),
-        "test": evaluate(model, test, seed=settings.seed),
+        "test": evaluate(model, test, seed=settings.seed, progress=True),
     }
     write_json(folder / RESULTS, results)
     return results
