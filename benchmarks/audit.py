@@ -38,18 +38,22 @@ MEMORY, FACTR = 25, 10.0
 
 
 def load(given: argparse.Namespace) -> tuple[VAE, ImageData, str]:
-    """A trained run, or a VAE trained now: on MNIST if it can be had, on the bundled digits if not."""
+    """A trained run, or a VAE trained now: on the data asked for, or the bundled digits if MNIST cannot be had."""
     if given.run:
         run = load_run(given.run)
         return run.model, run.images(), str(run.settings.data)
+    name, epochs = given.data or "mnist", given.epochs or 5
     try:
-        images, name = load_images("mnist"), "mnist"
+        images = load_images(name)
     except InputError as error:
+        if given.data:
+            raise
         print(f"NO MNIST, so this measures the bundled digits instead: {error}", file=sys.stderr)
-        images, name = load_images("digits"), "digits"
+        name, epochs = "digits", given.epochs or 100
+        images = load_images(name)
     torch.manual_seed(0)
     model = VAE(images.image_shape)
-    fit(model, images, epochs=given.epochs)
+    fit(model, images, epochs=epochs)
     return model.eval(), images, name
 
 
@@ -153,8 +157,9 @@ def matmul_flops(model: VAE, source: Tensor, target: Tensor, C: Tensor, steps: i
 def main() -> None:
     """Measure both, print the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, help="a trained run to attack; by default one is trained on MNIST first")
-    parser.add_argument("--epochs", type=int, default=5, help="of that training")
+    parser.add_argument("--run", type=Path, help="a trained run to attack; by default one is trained first")
+    parser.add_argument("--data", help="to train on; mnist by default, the bundled digits if that cannot be had")
+    parser.add_argument("--epochs", type=int, help="of that training; 5 by default")
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--coefficients", type=int, default=50)
     parser.add_argument("--steps", type=int, default=300)
