@@ -138,13 +138,21 @@ def _show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
 def _show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
     """What each run withstands: mean AUDDC, envelope convention, higher is more robust; 95 % interval of the worst."""
     attacks = list(dict.fromkeys(attack for run in runs.values() for attack in run["attacks"]))
+    base = os.path.commonpath([Path(name).resolve().parent for name in runs])
     rows = []
     for name, run in runs.items():
         figures = [run["attacks"][attack]["auddc"]["envelope"] for attack in attacks]
         interval = figures[-1]["ci95"]
         said = [_written(figure["mean"]) for figure in figures]
         said[-1] += f" [{_written(interval[0])}, {_written(interval[1])}]" if interval else ""
-        rows.append((name, _written(run["reconstruction_l2"]), *said, _written(run["ceiling"]["mean"])))
+        rows.append(
+            (
+                os.path.relpath(Path(name).resolve(), base),
+                _written(run["reconstruction_l2"]),
+                *said,
+                _written(run["ceiling"]["mean"]),
+            )
+        )
     _show(("AUDDC", "L2", *(attack.replace("_", " ") for attack in attacks), "ceiling"), rows)
 
     for name, run in runs.items():
