@@ -65,5 +65,9 @@ def test_placed_follows_the_model(images: Tensor) -> None:
     assert placed(lambda x: x, images).dtype == torch.float32  # type: ignore[arg-type]
 
 
+def test_pixels_outside_the_range_do_not_wrap() -> None:
+    assert as_pixels(torch.tensor([-0.01, 0.5, 1.01]).view(1, 1, 1, 3)).flatten().tolist() == [0, 128, 255]
+
+
 def test_pixels_come_back(images: Tensor) -> None:
     assert (as_pixels(placed(LinearAutoencoder(), images)) == images.numpy()).all()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from doubleback.errors import InputError
-from doubleback.models import VAE
+from doubleback.models import VAE, AutoencoderAdapter
 from doubleback.objective import (
     Objective,
     Terms,
@@ -219,6 +219,15 @@ def test_default_weights() -> None:
         assert Objective(small_vae(likelihood), penalty="reconstruction").full_penalty_weight == weight
     assert Objective(small_vae(), penalty_weight=5).full_penalty_weight == 0
     assert Objective(small_vae(), penalty="latent", penalty_weight=0.0).full_penalty_weight == 0
+
+
+def test_the_default_weight_needs_a_likelihood() -> None:
+    adapter = AutoencoderAdapter(torch.nn.Flatten(), torch.nn.Unflatten(1, (1, 2, 2)), latent=4)
+    assert Objective(adapter, penalty="reconstruction").full_penalty_weight == 0.01
+    del adapter.likelihood
+    with pytest.raises(InputError, match="give penalty_weight"):
+        _ = Objective(adapter, penalty="reconstruction").full_penalty_weight
+    assert Objective(adapter, penalty="reconstruction", penalty_weight=0.5).full_penalty_weight == 0.5
 
 
 def test_draws_depend_on_the_generator_alone() -> None:

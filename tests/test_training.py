@@ -211,6 +211,25 @@ def test_weights_that_diverge_in_the_last_step_are_not_saved(tiny: ImageData, tm
     assert load_tensors(tmp_path / STATE, "")[1]["history"]["step"] == 15
 
 
+def test_weights_that_are_not_finite_to_begin_with(tiny: ImageData) -> None:
+    objective = fresh()
+    with torch.no_grad():
+        next(objective.parameters()).fill_(math.nan)
+    with pytest.raises(InputError, match="not finite to begin with"):
+        train(objective, tiny)
+
+
+def test_validation_is_in_evaluation_mode_and_training_is_not(tiny: ImageData) -> None:
+    objective = fresh("none")
+    objective.eval()
+    modes: list[tuple[bool, bool]] = []
+    objective.model.register_forward_pre_hook(  # type: ignore[attr-defined]
+        lambda module, _: modes.append((module.training, torch.is_grad_enabled()))
+    )
+    train(objective, tiny, epochs=1)
+    assert set(modes) == {(True, True), (False, False)}
+
+
 def test_gradients_are_clipped(tiny: ImageData) -> None:
     """With a vanishing clip norm Adam's first step is as long as ever, but the gradients it saw are tiny."""
     objective = fresh("none")
@@ -285,6 +304,8 @@ def test_it_works_off_the_main_thread(tiny: ImageData) -> None:
         ({"epochs": 0}, "epochs is 0"),
         ({"epochs": -3}, "epochs is -3"),
         ({"batch_size": 0}, "batch size is 0"),
+        ({"devices": 0}, "devices is 0"),
+        ({"seed": -1}, "seed is -1"),
         ({"learning_rate": 0.0}, "learning rate is 0.0"),
         ({"learning_rate": math.nan}, "learning rate is nan"),
         ({"max_grad_norm": -1.0}, "max gradient norm is -1.0"),

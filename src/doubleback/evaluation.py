@@ -4,6 +4,7 @@ An AUDDC never stands without these beside it: an autoencoder that reconstructs 
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,20 @@ def placed(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor
 
 def as_pixels(x: Float[Tensor, "*N C H W"]) -> UInt8[np.ndarray, "*N C H W"]:
     """Images in [0, 1] as uint8, to be written down."""
-    return (x * 255).round().byte().cpu().numpy()
+    return (x.clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
+@contextmanager
+def evaluating(model: Autoencoder) -> Iterator[None]:
+    """A module in evaluation mode; afterwards each of its parts in the mode it was in."""
+    modes = [(part, part.training) for part in model.modules()] if isinstance(model, nn.Module) else []
+    for part, _ in modes:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 def _batches(model: Autoencoder, images: Tensor) -> Iterator[Tensor]:

@@ -223,7 +223,7 @@ class Objective(nn.Module):
                 raise InputError(f"{name} is {count}; give a whole number of at least 1")
         if not 0 <= penalty_start <= 1:
             raise InputError(f"penalty_start is {penalty_start}; give a share of the steps between 0 and 1")
-        if not difference_step > 0:
+        if not (math.isfinite(difference_step) and difference_step > 0):
             raise InputError(f"difference_step is {difference_step}; give a positive number, such as 0.01")
         self.model = model
         self.penalty = penalty
@@ -253,8 +253,10 @@ class Objective(nn.Module):
         """lambda2 once it is on: as given, or the measured default."""
         if self._penalty_weight is not None:
             return self._penalty_weight if self.penalty != "none" else 0.0
-        bernoulli = getattr(self.model, "likelihood", "bernoulli") == "bernoulli"
-        return DEFAULT_WEIGHTS[self.penalty][bernoulli]
+        likelihood = getattr(self.model, "likelihood", None)
+        if self.penalty == "reconstruction" and likelihood not in ("bernoulli", "gaussian"):
+            raise InputError("the model does not say its `likelihood`, which the default hangs on; give penalty_weight")
+        return DEFAULT_WEIGHTS[self.penalty][likelihood == "bernoulli"]
 
     def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """The step's randomness: noise (B, *noise_shape), and the projections of a Jacobian penalty (or None).

@@ -168,6 +168,8 @@ def test_bad_settings(settings: dict[str, object], said: str) -> None:
         minimize(lambda x, rows: x.sum(1), torch.zeros(1, 1), **settings)  # type: ignore[arg-type]
 
 
-def test_an_objective_that_is_nan_at_the_start() -> None:
+@pytest.mark.parametrize("method", ["spectral", "adam"])
+def test_an_objective_that_is_nan_at_the_start(method: str) -> None:
+    """It must not pass for an attack that failed."""
     with pytest.raises(InputError, match="not finite at the start"):
-        minimize(lambda x, rows: (x * float("nan")).sum(1), torch.zeros(1, 1))
+        minimize(lambda x, rows: (x * float("nan")).sum(1), torch.zeros(1, 1), method=method)

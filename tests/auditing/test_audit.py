@@ -16,6 +16,7 @@ from doubleback.data import ImageData
 from doubleback.errors import InputError
 from doubleback.metrics.curve import DistortionCurve, auddc
 from doubleback.models import VAE
+from doubleback.randomness import Stream, generator
 from doubleback.training import fit
 from tests.problems import LinearAutoencoder
 
@@ -165,6 +166,26 @@ def test_a_module_is_left_in_its_mode(model: VAE, tiny: ImageData) -> None:
     assert not model.training
 
 
+def test_each_part_of_a_module_is_left_in_its_mode(model: VAE, tiny: ImageData) -> None:
+    """A frozen layer stays frozen."""
+    model.train()
+    model.decoder.eval()
+    audit(model, tiny, pairs=1, **QUICK)  # type: ignore[arg-type]
+    assert model.encoder.training
+    assert not model.decoder.training
+    model.eval()
+
+
+def test_noise_that_scores_is_none_that_an_attack_has_seen() -> None:
+    """Streams of one seed share no draw, nor do neighbouring seeds."""
+    draws = {
+        (seed, stream): tuple(torch.randn(4, generator=generator(seed, stream)).tolist())
+        for seed in (0, 1, 2**32 - 1)
+        for stream in Stream
+    }
+    assert len(set(draws.values())) == len(draws)
+
+
 def test_one_pair_has_no_interval(model: VAE, tiny: ImageData) -> None:
     results = audit(model, tiny, pairs=1, **QUICK).results()  # type: ignore[arg-type]
     assert results["ceiling"]["ci95"] is None
@@ -188,6 +209,7 @@ def test_tensors_go_through_the_public_name(model: VAE, tiny: ImageData) -> None
         ({"coefficients": 0}, "coefficients is 0"),
         ({"restarts": -1}, "restarts is -1"),
         ({"samples": -1}, "samples is -1"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_bad_settings(model: VAE, tiny: ImageData, settings: dict[str, object], said: str) -> None:

@@ -179,8 +179,7 @@ def _spectral(
     """x <- x + lam d with d = P(x - a g) - x, a = s's / s'y, lam by backtracking against the last values' worst."""
     x = best.x[rows]
     f, g = _value_and_gradient(objective, x, rows)
-    if not torch.isfinite(f).all():
-        raise InputError("the objective is not finite at the start; check the model and the images for NaN")
+    _check_start(f)
     best.offer(rows, x, f)
     f_before = f
     first = _direction(x, g, torch.ones_like(f), box)
@@ -216,6 +215,11 @@ def _spectral(
             f_before, recent = f_now[left], recent[:, left]
 
 
+def _check_start(f: Tensor) -> None:
+    if not torch.isfinite(f).all():
+        raise InputError("the objective is not finite at the start; check the model and the images for NaN")
+
+
 def _direction(x: Tensor, g: Tensor, a: Tensor, box: tuple[float, float]) -> Tensor:
     """d = P(x - a g) - x."""
     return torch.addcmul(x, _column(a, x), g, value=-1).clamp_(*box).sub_(x)
@@ -248,6 +252,8 @@ def _adam(
     first, second = torch.zeros_like(x), torch.zeros_like(x)
     for step in range(steps + 1):
         f, g = _value_and_gradient(objective, x, rows)
+        if step == 0:
+            _check_start(f)
         if score is None:
             best.offer(rows, x, f)
         elif step % _PATIENCE == 0 or step == steps:

@@ -15,6 +15,7 @@ from torch import Tensor
 from doubleback.attacks.engine import Advance, minimize_from
 from doubleback.data import as_unit
 from doubleback.errors import InputError
+from doubleback.randomness import Stream, generator
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(iterates (n, C, H, W), pair of each (n,), noise (n, ...) or None) -> what is to fall, (n,), without C ||d||^2."""
@@ -22,7 +23,6 @@ Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 BLENDS = 21  # u = 0, 0.05, ..., 1 along the segment from the source to the target
 RESTART_NOISE = 0.1  # standard deviation of the random starts about the source, in units of a pixel
 NEGLIGIBLE = 1e-4  # of the loss at the source: a gain in ten steps that is not worth ten more
-_ATTEMPT, _SELECT, _START = 0, 1, 2  # streams of randomness
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class _Sweep:
     ) -> None:
         self.loss, self.source, self.target, self.C = loss, source, target, C
         self.noise_shape, self.samples, self.seed = noise_shape, samples, seed
-        self.fresh = self._generator(_ATTEMPT)
-        self.held = self._normal(self._generator(_SELECT), samples, 1, *noise_shape)
+        self.fresh = generator(seed, Stream.ATTEMPT)
+        self.held = self._normal(generator(seed, Stream.SELECT), samples, 1, *noise_shape)
 
     def attempted(self, x: Float[Tensor, "n ..."], rows: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
         """The objective on the mean path, or averaged over fresh noise."""
@@ -140,12 +140,12 @@ class _Sweep:
 
     def starts(self, start_noise: float, restarts: int) -> Iterator[Float[Tensor, "S N ..."]]:
         """The source and the best blends, then random points about the source; nested in the number of restarts."""
-        K, generator = len(self.C), self._generator(_START)
-        source = (self.source + start_noise * self._uniform(generator)).repeat_interleave(K, 0)
+        K, randomness = len(self.C), generator(self.seed, Stream.START)
+        source = (self.source + start_noise * self._uniform(randomness)).repeat_interleave(K, 0)
         yield torch.stack([source, self._best_blends().flatten(0, 1)])
         near = self.source.repeat_interleave(K, 0)
         for _ in range(restarts):
-            yield (near + RESTART_NOISE * self._normal(generator, *near.shape))[None]
+            yield (near + RESTART_NOISE * self._normal(randomness, *near.shape))[None]
 
     @torch.no_grad()
     def floor(self) -> Float[Tensor, "N"]:
@@ -174,14 +174,11 @@ class _Sweep:
         draws: list[Tensor | None] = [*noise] or [None]
         return torch.stack([self.loss(x, pair, draw) for draw in draws]).mean(0)
 
-    def _generator(self, stream: int) -> torch.Generator:
-        return torch.Generator().manual_seed(4 * self.seed + stream)
+    def _uniform(self, randomness: torch.Generator) -> Tensor:
+        return torch.rand(self.source.shape, generator=randomness).to(self.source)
 
-    def _uniform(self, generator: torch.Generator) -> Tensor:
-        return torch.rand(self.source.shape, generator=generator).to(self.source)
-
-    def _normal(self, generator: torch.Generator, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(self.source)
+    def _normal(self, randomness: torch.Generator, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=randomness).to(self.source)
 
 
 def squared_norm(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n"]:

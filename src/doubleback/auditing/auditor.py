@@ -2,24 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from doubleback.attacks import Attack, coefficient_sweep, latent_attack, output_attack, untargeted_attack
 from doubleback.auditing.pairs import Pairs, draw_pairs
 from doubleback.auditing.record import BLEND, Array, Audit, Points
 from doubleback.data import ImageData
 from doubleback.errors import InputError
-from doubleback.evaluation import as_pixels, placed, reconstruct
+from doubleback.evaluation import as_pixels, evaluating, placed, reconstruct
 from doubleback.metrics.images import l2
 from doubleback.models import Autoencoder
 from doubleback.progress import progress_bar
+from doubleback.randomness import Stream, check_seed, generator
 
 AttackName = Literal["latent", "output", "untargeted"]
 ATTACKS: dict[str, Callable[..., Attack]] = {
@@ -32,7 +32,6 @@ BLEND_POINTS = 101
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 SHOWN = 8  # pairs in the gallery
 Rows = NDArray[np.intp]  # places of pairs
-_SCORE = 2**32  # seeds from here on draw the noise that scores, which no attack has seen
 
 
 def audit(
@@ -84,7 +83,7 @@ def audit(
     started = time.perf_counter()
     draws = _score_noise(model, samples, seed)
     names = list(dict.fromkeys(attacks))
-    with _evaluating(model):
+    with evaluating(model):
 
         def chunks_of(rows: Rows) -> Iterator[tuple[Rows, Pairs]]:
             for first in range(0, len(rows), CHUNK):
@@ -108,7 +107,7 @@ def audit(
                         steps=steps,
                         restarts=restarts,
                         samples=samples,
-                        seed=number + 1_000_003 * seed,
+                        seed=(number + 1_000_003 * seed) % 2**32,
                         advance=advance,
                     )
     return Audit(
@@ -149,6 +148,7 @@ def check_audit(
     for name, (count, least) in counts.items():
         if count < least:
             raise InputError(f"{name} is {count}; give a whole number of at least {least}")
+    check_seed(seed)
     draw_pairs(len(images), labels, pairs, seed)
 
 
@@ -229,17 +229,5 @@ class _Record:
 
 def _score_noise(model: Autoencoder, samples: int, seed: int) -> list[Tensor | None]:
     """The draws that score: none of an attack's own streams."""
-    noise = torch.randn(samples, *model.noise_shape, generator=torch.Generator().manual_seed(_SCORE + seed))
+    noise = torch.randn(samples, *model.noise_shape, generator=generator(seed, Stream.SCORE))
     return [*noise] or [None]
-
-
-@contextmanager
-def _evaluating(model: Autoencoder) -> Iterator[None]:
-    """A module in evaluation mode; afterwards in the mode it was in."""
-    module = model if isinstance(model, nn.Module) else nn.Module()
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)

@@ -29,7 +29,7 @@ def draw_pairs(
         raise InputError(f"pairs is {pairs}, but there are {count} test images; ask for fewer pairs")
     if labels is not None and len(labels) != count:
         raise InputError(f"there are {len(labels)} labels for {count} images; give one an image")
-    kind = np.arange(count) if labels is None else labels.numpy()
+    kind = np.arange(count) if labels is None else labels.cpu().numpy()
     if (kind == kind[0]).all():
         raise InputError(f"all {count} test images have the label {kind[0]}; pass images of several, or no labels")
     rng = np.random.default_rng(seed)

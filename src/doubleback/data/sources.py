@@ -35,7 +35,7 @@ def locate(source: str | os.PathLike[str], image_size: int | None, limit: int | 
     Raises:
         InputError: it is a file, a folder that does not exist, or a name that is not known.
     """
-    text, path = os.fspath(source), Path(source).expanduser()
+    text, path = os.fspath(source), _path(source)
     if isinstance(source, str) and source in _NAMED:
         stored = os.environ.get("DOUBLEBACK_DATA")
         local = Path(stored).expanduser().resolve() / source if stored else None
@@ -55,9 +55,16 @@ def locate(source: str | os.PathLike[str], image_size: int | None, limit: int | 
     raise InputError(f"unknown data set '{text}'; {meant}known: {', '.join(known)}, any folder, any hub id owner/name")
 
 
+def _path(source: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError as error:  # ~somebody who is not there
+        raise InputError(f"{source} names no one's home folder; give the folder's path") from error
+
+
 def settled(source: str) -> str:
     """The source, a folder's path made absolute: it means the same from anywhere."""
-    path = Path(source).expanduser()
+    path = _path(source)
     is_folder = source not in ("digits", *_NAMED) and source != "" and path.is_dir()
     return str(path.resolve()) if is_folder else source
 

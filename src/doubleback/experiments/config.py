@@ -79,7 +79,7 @@ class Train:
     compile: bool = False
     """Compile the loss, double backward included: worth its half minute on long runs."""
     devices: int = 1
-    """Processes on this machine; torchrun and SLURM are found by themselves."""
+    """Processes on this machine; under torchrun (one machine or many) its own count instead."""
     init: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="(default: new weights)")] = None
     """Start from the weights of this run, and with its data and model: harden what exists already."""
     resume: bool = False

@@ -44,7 +44,16 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
     parent = load_run(settings.init) if settings.init else None
     settings = _resolved(settings, parent)
     epochs = settings.epochs or 0
-    check_settings(epochs, settings.batch_size, settings.learning_rate, settings.max_grad_norm, settings.precision)
+    check_settings(
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        max_grad_norm=settings.max_grad_norm,
+        precision=settings.precision,
+        devices=settings.devices,
+        tensorboard=settings.tensorboard,
+        seed=settings.seed,
+    )
     images = folders.open_images(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -64,6 +73,8 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"{folder} holds this very run, {state}; add --resume to go on, or give another --output")
         if state == "free":
             folders.write_config(folder, described, command)
+    elif settings.resume and (folder / RESULTS).exists():
+        return {}
     try:
         history = fit(
             objective,
@@ -128,9 +139,9 @@ def audit(settings: config.Audit, command: Sequence[str]) -> dict[str, dict[str,
         check_audit(data, **named)
     for folder, data in images.items():
         found = audit_model(runs[folder].model.to(_device()), data, **named)
+        folders.write_config(folder, configs[folder], command)
         write_arrays(folder / CURVES, found.arrays())
         write_arrays(folder / IMAGES, found.gallery)
-        folders.write_config(folder, configs[folder], command)
         write_json(folder / RESULTS, {"schema": SCHEMA, **found.results()})
     return {str(settings.runs[i]): read_json(folder / RESULTS) for i, folder in enumerate(runs)}
 

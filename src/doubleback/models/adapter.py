@@ -64,6 +64,7 @@ class AutoencoderAdapter(nn.Module):
             raise InputError(f"latent is {latent}, variance {variance}, std {std}; all must be positive")
         self.encoder, self.decoder = encoder, decoder
         self.noise_shape: tuple[int, ...] = (latent,)
+        self.likelihood = "gaussian"
         self.variance = variance
         spread = torch.tensor(std or (1.0,)).view(1, -1, 1, 1)
         self.register_buffer("scale", (high - low) / spread, persistent=False)

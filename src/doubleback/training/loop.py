@@ -6,16 +6,13 @@ same global batch and noise and keeps its own slice of them.
 """
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
@@ -24,17 +21,17 @@ from torch import Tensor, nn
 from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
 from doubleback.data import ImageData, as_unit
 from doubleback.errors import DivergedError, InputError
-from doubleback.evaluation import reconstruction_quality
+from doubleback.evaluation import evaluating, reconstruction_quality
 from doubleback.files import write_rows
 from doubleback.models import Autoencoder
 from doubleback.objective import Objective, Terms
 from doubleback.progress import progress_bar
+from doubleback.randomness import Stream, generator
+from doubleback.training.launching import Precision, check_settings, interrupt_between_steps, processes
 
-Precision = Literal["32", "64", "bf16-mixed"]
 STATE = Path("checkpoint/state.safetensors")
 LOG = Path("log.csv")
 _FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
-_ORDER, _NOISE = 0, 1  # streams of randomness
 
 
 @dataclass
@@ -86,7 +83,7 @@ def fit(
         seed: of the order and the noise.
         precision: "32", "64" or "bf16-mixed" (autocast).
         compile: compile the objective, double backward included; the time that takes is told apart.
-        devices: processes on this machine (those of `torchrun` and SLURM are found by themselves).
+        devices: processes on this machine; under `torchrun` its own processes count instead.
         folder: where the log and the checkpoint go; None leaves nothing on disk.
         resume: go on from the folder's checkpoint, if there is one.
         identity: what the checkpoint belongs to; another's is refused.
@@ -101,13 +98,22 @@ def fit(
         DivergedError: the loss stopped being finite; the last good weights are in the model and the checkpoint.
         KeyboardInterrupt: passed on after the running step, its state saved.
     """
-    check_settings(epochs, batch_size, learning_rate, max_grad_norm, precision)
+    check_settings(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        max_grad_norm=max_grad_norm,
+        precision=precision,
+        devices=devices,
+        tensorboard=tensorboard,
+        seed=seed,
+    )
     if tensorboard and folder is None:
         raise InputError("tensorboard is asked for without a folder; give the folder to write to")
     loggers: Any = (
         [TensorBoardLogger(root_dir=folder, name="tensorboard", version="")] if tensorboard and folder else []
     )
-    fabric = Fabric(accelerator="auto", devices=devices, precision=_FABRIC_PRECISION[precision], loggers=loggers)
+    fabric = Fabric(accelerator="auto", precision=_FABRIC_PRECISION[precision], loggers=loggers, **processes(devices))
     fabric.launch()
     run = _Run(
         fabric,
@@ -123,11 +129,11 @@ def fit(
         identity=identity,
     )
     run.start(resume)
-    with run.bar(progress) as advance, _interrupt_between_steps() as interrupted:
+    with run.bar(progress) as advance, interrupt_between_steps() as interrupted:
         for _ in range(run.history.step, run.steps):
-            run.step()
+            stop = run.step(interrupted())
             advance()
-            if interrupted():
+            if stop:
                 run.save()
                 raise KeyboardInterrupt
     return run.history
@@ -174,8 +180,8 @@ class _Run:
         self._compiled_variants: set[bool] = set()
         self._order: tuple[int, Tensor] | None = None
 
-    def step(self) -> None:
-        """Take one optimiser step; close the epoch after its last."""
+    def step(self, interrupted: bool) -> bool:
+        """Take one optimiser step; close the epoch after its last. Returns whether any process was interrupted."""
         started = time.perf_counter()
         history, step = self.history, self.history.step
         weight = self.objective.penalty_weight(step, self.steps)
@@ -190,14 +196,15 @@ class _Run:
         self.scheduler.step()
         self.wrapped_optimizer.zero_grad()
         history.step += 1
-        self._account(loss, terms, weight, started)
+        stop = self._account(loss, terms, weight, started, interrupted)
         if history.step % self.steps_per_epoch == 0:
             self._close_epoch(weight)
+        return stop
 
     def _terms(self, step: int, *, penalised: bool) -> Terms:
         index = self._batch(step)
         x = as_unit(self.images.train.images[index]).to(next(self.objective.parameters()).dtype)
-        noise, projections = self.objective.draw(x, _generator(self.seed, _NOISE, step))
+        noise, projections = self.objective.draw(x, generator(self.seed, Stream.NOISE, step))
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         projections = None if projections is None else projections[:, mine]
         x, noise, projections = self.fabric.to_device((x[mine], noise[mine], projections))
@@ -207,12 +214,13 @@ class _Run:
     def _batch(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
-            order = torch.randperm(len(self.images.train), generator=_generator(self.seed, _ORDER, epoch))
+            order = torch.randperm(len(self.images.train), generator=generator(self.seed, Stream.ORDER, epoch))
             self._order = (epoch, order)
         return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
 
-    def _account(self, loss: Tensor, terms: Terms, weight: float, started: float) -> None:
-        values = torch.stack([loss.detach(), *(term.detach().mean() for term in terms)])
+    def _account(self, loss: Tensor, terms: Terms, weight: float, started: float, interrupted: bool) -> bool:
+        flag = loss.new_tensor(float(interrupted))
+        values = torch.stack([loss.detach(), *(term.detach().mean() for term in terms), flag])
         reduced = self.fabric.all_reduce(values)
         assert isinstance(reduced, Tensor)
         value = reduced.tolist()
@@ -226,6 +234,7 @@ class _Run:
             self.history.compile_seconds += elapsed
         else:
             self.history.seconds += elapsed
+        return bool(value[-1] > 0)
 
     def _diverge(self, what: str) -> None:
         step = self.history.step
@@ -250,7 +259,8 @@ class _Run:
             "kl": kl / count,
             "penalty": penalty / penalised if penalised else None,
         }
-        quality = reconstruction_quality(self.objective.model, self.images.validation.images)
+        with evaluating(self.objective.model):
+            quality = reconstruction_quality(self.objective.model, self.images.validation.images)
         row["validation_reconstruction"] = quality["reconstruction_nll"]
         row["validation_kl"] = quality["kl"]
         row["validation_l2"] = quality["reconstruction_l2"]
@@ -262,6 +272,9 @@ class _Run:
 
     def start(self, resume: bool) -> None:
         """Take up the folder's checkpoint if there is one to resume; otherwise write the first."""
+        self.module.train()
+        if not all(parameter.isfinite().all() for parameter in self.objective.parameters()):
+            raise InputError("the model's weights are not finite to begin with; build or load it anew")
         if resume and self.folder and (self.folder / STATE).exists():
             self._unpack(*load_tensors(self.folder / STATE, self.identity))
         self.save()
@@ -304,44 +317,3 @@ class _Run:
                 update(1, text + (f"  penalty {penalty / penalised:.1f}" if penalised else ""))
 
             yield advance
-
-
-def _generator(*key: int) -> torch.Generator:
-    """The generator of one stream: (seed, stream, place)."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.Generator().manual_seed(seed)
-
-
-@contextmanager
-def _interrupt_between_steps() -> Iterator[Any]:
-    """Turn the first Ctrl-C into a flag that the loop reads after the step; a second one acts at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(*_: object) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def check_settings(epochs: int, batch_size: int, learning_rate: float, max_grad_norm: float, precision: str) -> None:
-    """Refuse what `fit` cannot train with, before anything is written.
-
-    Raises:
-        InputError: a count under 1, a rate that is not positive, an unknown precision.
-    """
-    for name, count in (("epochs", epochs), ("batch size", batch_size)):
-        if count < 1:
-            raise InputError(f"{name} is {count}; give a whole number of at least 1")
-    for name, value in (("learning rate", learning_rate), ("max gradient norm", max_grad_norm)):
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} is {value}; give a positive number")
-    if precision not in get_args(Precision):
-        raise InputError(f"precision is {precision!r}; choose one of {', '.join(get_args(Precision))}")

@@ -1,0 +1,74 @@
+"""Before the first step: settings that cannot be trained with, the processes to start, and what Ctrl-C does."""
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
+
+from doubleback.errors import InputError
+from doubleback.randomness import check_seed
+
+Precision = Literal["32", "64", "bf16-mixed"]
+
+
+@contextmanager
+def interrupt_between_steps() -> Iterator[Any]:
+    """Turn the first Ctrl-C into a flag that the loop reads after the step; a second one acts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def check_settings(
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    max_grad_norm: float,
+    precision: str,
+    devices: int,
+    tensorboard: bool,
+    seed: int,
+) -> None:
+    """Refuse what `fit` cannot train with, before anything is written. Args as there.
+
+    Raises:
+        InputError: a count under 1, a rate that is not positive, an unknown precision, a seed out of range, batches
+            that do not divide over the processes, or TensorBoard is not installed.
+    """
+    check_seed(seed)
+    for name, count in (("epochs", epochs), ("batch size", batch_size), ("devices", devices)):
+        if count < 1:
+            raise InputError(f"{name} is {count}; give a whole number of at least 1")
+    for name, value in (("learning rate", learning_rate), ("max gradient norm", max_grad_norm)):
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} is {value}; give a positive number")
+    if precision not in get_args(Precision):
+        raise InputError(f"precision is {precision!r}; choose one of {', '.join(get_args(Precision))}")
+    if batch_size % devices:
+        raise InputError(f"batch size {batch_size} does not divide over {devices} processes; give a multiple")
+    if tensorboard and not find_spec("tensorboard"):
+        raise InputError("tensorboard is not installed; pip install 'doubleback[tensorboard]'")
+
+
+def processes(devices: int) -> dict[str, Any]:
+    """How Fabric is told of the processes: those of torchrun if it has started this one, else `devices` here."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {"devices": devices}
+    per_node, nodes = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
+    return {"devices": per_node, "num_nodes": nodes, "strategy": "ddp"}
