@@ -22,7 +22,7 @@ Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 BLENDS = 21  # u = 0, 0.05, ..., 1 along the segment from the source to the target
 RESTART_NOISE = 0.1  # standard deviation of the random starts about the source, in units of a pixel
-NEGLIGIBLE = 1e-4  # of the loss at the source: a gain in ten steps that is not worth ten more
+NEGLIGIBLE = 3e-4  # of the loss at the source: a gain in ten steps that is not worth ten more
 
 
 @dataclass(frozen=True)
