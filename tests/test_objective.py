@@ -181,6 +181,7 @@ def test_jacobian_differences_are_those_of_the_linear_map(of: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.filterwarnings("ignore")  # torch's own, about its internals
+@pytest.mark.usefixtures("unchecked")  # run-time checks cannot be traced
 def test_compiled_gradients_are_the_eager_ones(penalty: str) -> None:
     objective = Objective(small_vae().float(), penalty=penalty)  # type: ignore[arg-type]
     x = images(3).float()
