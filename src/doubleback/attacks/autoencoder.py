@@ -1,6 +1,6 @@
 """Attacks on an autoencoder: make a small change of the input move the code, or the reconstruction.
 
-    latent      min_d  KL(q(z|x0 + d) || q(z|x_t)) + C ||d||^2      (or ||mean - mean_t||^2, or its own distance)
+    latent      min_d  KL(q(z|x0 + d) || q(z|x_t)) + C ||d||^2      (or ||mean - mean_t||^2 + C ||d||^2)
     output      min_d  ||x_hat(x0 + d) - x_t||^2 + C ||d||^2
     untargeted  min_d -||x_hat(x0 + d) - x_hat(x0)||^2 + C ||d||^2
 
@@ -69,7 +69,7 @@ def latent_attack(
             aim = DiagonalGaussian(mean_path.mean[pair], mean_path.log_var[pair])
         else:
             aim = model.encode(target[pair], noise)
-        return q.kl(aim) if distance == "kl" else (q.mean - aim.mean).square().sum(1)
+        return q.kl(aim) if distance == "kl" else squared_norm(q.mean - aim.mean)
 
     return sweep(
         loss,
@@ -138,10 +138,12 @@ def untargeted_attack(
     Arguments, results and errors as in `latent_attack`.
     """
     source, target = matching(source, target)
+    with torch.no_grad():
+        mean_path = model(source).likelihood.mean
 
     def loss(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
         with torch.no_grad():
-            before = model(source[pair], noise).likelihood.mean
+            before = mean_path[pair] if noise is None else model(source[pair], noise).likelihood.mean
         return -squared_norm(model(x, noise).likelihood.mean - before)
 
     return sweep(

@@ -188,17 +188,11 @@ def _resolved(settings: config.Train, parent: Run | None) -> config.Train:
         said, had = getattr(settings, name), getattr(before, name, None)
         if before and said is not None and said != had:
             raise InputError(f"--{name} is {said}, but {settings.init} has {had}; leave it out with --init")
-    defaults: dict[str, Any] = {
-        "data": before.data if before else "digits",
-        "image_size": before.image_size if before else None,
-        "limit": before.limit if before else None,
-        "hidden": before.hidden if before else (512, 512),
-        "latent": before.latent if before else 32,
-        "likelihood": before.likelihood if before else "bernoulli",
-        "variance": before.variance if before else 0.02,
-        "penalty_start": 0.0 if before else 0.5,
-        "epochs": 5 if before else 20,
-    }
+    defaults: dict[str, Any] = {"data": "digits", "image_size": None, "limit": None}
+    defaults |= {"hidden": (512, 512), "latent": 32, "likelihood": "bernoulli", "variance": 0.02}
+    if before:
+        defaults = {name: getattr(before, name) for name in defaults}
+    defaults |= {"penalty_start": 0.0, "epochs": 5} if before else {"penalty_start": 0.5, "epochs": 20}
     filled = {name: value for name, value in defaults.items() if getattr(settings, name) is None}
     return replace(settings, **filled | {"data": settled(filled.get("data") or settings.data or "")})
 
