@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from doubleback.data import load_images
     from doubleback.experiments.folders import load_run
     from doubleback.metrics.curve import auddc
-    from doubleback.models import VAE, Autoencoder, AutoencoderAdapter, Reconstruction
+    from doubleback.models import DRAW, VAE, Autoencoder, AutoencoderAdapter, ConvVAE, Reconstruction
     from doubleback.objective import Objective
     from doubleback.report import write_report
     from doubleback.training import fit
 
 __all__ = [
+    "DRAW",
     "VAE",
     "Autoencoder",
     "AutoencoderAdapter",
+    "ConvVAE",
     "Objective",
     "Reconstruction",
     "auddc",
@@ -42,9 +44,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DRAW": "models",
     "VAE": "models",
     "Autoencoder": "models",
     "AutoencoderAdapter": "models",
+    "ConvVAE": "models",
     "Objective": "objective",
     "Reconstruction": "models",
     "auddc": "metrics.curve",

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from doubleback import __version__
-from doubleback.errors import DivergedError, InputError
+from doubleback.errors import DivergedError, InputError, LostProcessError
 from doubleback.experiments.config import Audit, Demo, Report, Train
 
 Command = (
@@ -40,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _dispatch(_parsed(words), shlex.join(["doubleback", *words]))
-    except (InputError, DivergedError) as error:
-        print(f"doubleback: {error}", file=sys.stderr)
+    except (InputError, DivergedError, LostProcessError) as error:
+        _say(error)
         return 2
     except KeyboardInterrupt:
         print("doubleback: interrupted; what is finished is kept, `train --resume` goes on", file=sys.stderr)
@@ -49,6 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _say(error: Exception) -> None:
+    """One line, once: where all processes of a run meet the same error, torchrun ends the others as they wait."""
+    rank = os.environ.get("RANK", "0")
+    if rank != "0":
+        time.sleep(2)
+    print(f"doubleback: {'' if rank == '0' else f'process {rank}: '}{error}", file=sys.stderr)
 
 
 def _parsed(words: Sequence[str]) -> Demo | Train | Audit | Report:
@@ -103,7 +112,8 @@ def _dispatch(settings: Demo | Train | Audit | Report, command: str) -> None:
         if results := run.train(settings, words):
             _show_trained({str(settings.output): results})
     elif isinstance(settings, Audit):
-        _show_audited(run.audit(settings, words))
+        if results := run.audit(settings, words):
+            _show_audited(results)
     else:
         results = run.demo(settings)
         _show_audited({name: results[name] for name in ("plain", "hardened")})
@@ -126,7 +136,7 @@ def _show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
                 name,
                 f"{run['test']['reconstruction_l2']:.3f}",
                 f"{run['test']['reconstruction_nll']:.1f}",
-                f"{run['test']['kl']:.1f}",
+                "-" if run["test"]["kl"] is None else f"{run['test']['kl']:.1f}",
                 f"{run['test']['input_gradient_norm']:.2f}",
                 f"{run['train']['seconds']:.1f}",
             )

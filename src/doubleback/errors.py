@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class DivergedError(RuntimeError):
     """Training's loss is no longer finite; the message says at which step, and what to change."""
+
+
+class LostProcessError(RuntimeError):
+    """Another process of the same run has died; the message says what is kept and how to go on."""

@@ -15,20 +15,21 @@ from torch import Tensor, nn
 from doubleback.data import as_unit
 from doubleback.metrics.images import l2, psnr
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
-from doubleback.models import Autoencoder
+from doubleback.models import Autoencoder, is_variational
 from doubleback.objective import reconstruction_loss
 from doubleback.progress import progress_bar
 
-BATCH = 1024
+BATCH_PIXELS = 1 << 20  # values in a batch of images: what bounds the memory, whatever their size
 JACOBIAN_PASSES = 10_000  # about as long as so many images' gradients take: for the bar
 JACOBIAN_IMAGES = 256  # the norms of a Jacobian take some hundred passes, so they are means over the first images
 
 
-def reconstruction_quality(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> dict[str, float]:
+def reconstruction_quality(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> dict[str, float | None]:
     """Means over the images, pixels in [0, 1].
 
     Returns:
-        `reconstruction_l2` (2-norm of x_hat - x), `reconstruction_nll` (nats), `reconstruction_psnr` (dB), `kl` (nats).
+        `reconstruction_l2` (2-norm of x_hat - x), `reconstruction_nll` (nats), `reconstruction_psnr` (dB), `kl` (nats;
+        None for a plain autoencoder, which has no prior).
     """
 
     def of_batch(x: Tensor) -> Tensor:
@@ -39,7 +40,8 @@ def reconstruction_quality(model: Autoencoder, images: UInt8[Tensor, "N C H W"])
     with torch.no_grad():
         rows = torch.cat([of_batch(x) for x in _batches(model, images)], dim=1)
     names = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "kl")
-    return dict(zip(names, rows.double().mean(1).tolist(), strict=True))
+    means: dict[str, float | None] = dict(zip(names, rows.double().mean(1).tolist(), strict=True))
+    return means if is_variational(model) else means | {"kl": None}
 
 
 def evaluate(
@@ -90,7 +92,7 @@ def reconstruct(
     def of_batch(x: Tensor) -> Tensor:
         return model(x, None if noise is None else noise.expand(len(x), *noise.shape)).likelihood.mean
 
-    return torch.cat([of_batch(batch) for batch in torch.split(x, BATCH)])
+    return torch.cat([of_batch(batch) for batch in torch.split(x, _batch_size(x))])
 
 
 def placed(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -119,4 +121,8 @@ def evaluating(model: Autoencoder) -> Iterator[None]:
 
 
 def _batches(model: Autoencoder, images: Tensor) -> Iterator[Tensor]:
-    return (placed(model, batch) for batch in torch.split(images, BATCH))
+    return (placed(model, batch) for batch in torch.split(images, _batch_size(images)))
+
+
+def _batch_size(images: Tensor) -> int:
+    return max(1, BATCH_PIXELS // images[0].numel())

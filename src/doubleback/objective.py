@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from doubleback.distributions import Bernoulli
 from doubleback.errors import InputError
-from doubleback.models.base import Autoencoder, Reconstruction
+from doubleback.models.base import Autoencoder, Reconstruction, is_variational
 
 Penalty = Literal["none", "reconstruction", "output", "latent"]
 Estimator = Literal["exact", "finite-difference"]
@@ -254,7 +254,7 @@ class Objective(nn.Module):
         if self._penalty_weight is not None:
             return self._penalty_weight if self.penalty != "none" else 0.0
         likelihood = getattr(self.model, "likelihood", None)
-        if self.penalty == "reconstruction" and likelihood not in ("bernoulli", "gaussian"):
+        if self.penalty == "reconstruction" and not isinstance(likelihood, str):
             raise InputError("the model does not say its `likelihood`, which the default hangs on; give penalty_weight")
         return DEFAULT_WEIGHTS[self.penalty][likelihood == "bernoulli"]
 
@@ -281,12 +281,13 @@ class Objective(nn.Module):
         projections: Tensor | None = None,
         penalised: bool = True,
     ) -> Terms:
-        """The three terms for each example; the penalty is zero where `penalised` is False."""
+        """The three terms for each example; a plain autoencoder's KL is zero, and so is a penalty not asked for."""
         if penalised and self.penalty != "none":
             reconstruction, penalty = self._penalty(x, noise, projections)
         else:
             reconstruction, penalty = self.model(x, noise), x.new_zeros(len(x))
-        return Terms(reconstruction_loss(reconstruction, x), reconstruction.posterior.kl_to_standard(), penalty)
+        kl = reconstruction.posterior.kl_to_standard() if is_variational(self.model) else x.new_zeros(len(x))
+        return Terms(reconstruction_loss(reconstruction, x), kl, penalty)
 
     def _penalty(self, x: Tensor, noise: Tensor | None, projections: Tensor | None) -> tuple[Reconstruction, Tensor]:
         exact, step = self.estimator == "exact", self.difference_step

@@ -4,8 +4,8 @@ Inside: `pairs` (which images, how they are reconstructed), `auditor` (attack th
 is not called `audit` because `doubleback.audit` is the function.
 """
 
-from doubleback.auditing.auditor import audit, check_audit
+from doubleback.auditing.auditor import audit, check_audit, check_images
 from doubleback.auditing.pairs import draw_pairs
 from doubleback.auditing.record import Audit
 
-__all__ = ["Audit", "audit", "check_audit", "draw_pairs"]
+__all__ = ["Audit", "audit", "check_audit", "check_images", "draw_pairs"]

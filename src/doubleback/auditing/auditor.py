@@ -1,11 +1,17 @@
-"""Attack every pair with every attack, a few pairs at a time, and write down what was reached."""
+"""Attack every pair with every attack, a few pairs at a time, and write down what was reached.
 
+Where several processes of `torch.distributed` run, each attacks its share of the chunks, and all of them know the whole
+record in the end. A chunk is the same whoever attacks it, so the figures do not depend on the number of processes.
+"""
+
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,7 +33,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "output": output_attack,
     "untargeted": untargeted_attack,
 }
-CHUNK = 20  # pairs attacked together: what bounds the memory, whatever the number of pairs
+CHUNK = 5  # pairs attacked together: what bounds the memory, and what processes share among them
 BLEND_POINTS = 101
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 SHOWN = 8  # pairs in the gallery
@@ -64,9 +70,10 @@ def audit(
         progress: show a bar with the time left.
 
     Raises:
-        InputError: a setting is out of range, or there are too few images or labels.
+        InputError: a setting is out of range, the images do not fit the model, or there are too few images or labels.
     """
     images, labels = _test_images(images, labels)
+    check_images(model, images)
     check_audit(
         images,
         labels,
@@ -95,8 +102,12 @@ def audit(
         for chunk, some in chunks_of(np.arange(pairs)):
             record.put_reconstructions(chunk, some)
         kept = np.flatnonzero(~record.flagged)
-        with progress_bar("attacking", len(names) * len(kept) * len(C) * steps * (2 + restarts), progress) as advance:
-            for number, (chunk, some) in enumerate(chunks_of(kept)):
+        rank, processes = _place_among_processes()
+        mine = range(rank, math.ceil(len(kept) / CHUNK), processes)
+        owned = sum(min(CHUNK, len(kept) - CHUNK * number) for number in mine)
+        with progress_bar("attacking", len(names) * owned * len(C) * steps * (2 + restarts), progress) as advance:
+            for number in mine:
+                ((chunk, some),) = chunks_of(kept[CHUNK * number : CHUNK * (number + 1)])
                 record.put_blend(chunk, some)
                 for name in names:
                     record.put_attack(
@@ -110,6 +121,13 @@ def audit(
                         seed=(number + 1_000_003 * seed) % 2**32,
                         advance=advance,
                     )
+        if processes > 1:
+            records: list[Any] = [None] * processes
+            dist.all_gather_object(records, record)
+            owner = np.arange(len(kept)) // CHUNK % processes
+            for number, other in enumerate(records):
+                if number != rank:
+                    record.take(other, kept[owner == number])
     return Audit(
         C.numpy(),
         source_index.numpy(),
@@ -152,6 +170,26 @@ def check_audit(
     draw_pairs(len(images), labels, pairs, seed)
 
 
+def check_images(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> None:
+    """Refuse images of another shape than those of the model, where it says them (`image_shape`).
+
+    Raises:
+        InputError: naming both.
+    """
+    wanted, have = getattr(model, "image_shape", None), tuple(images.shape[1:])
+    if wanted is not None and tuple(wanted) != have:
+        raise InputError(
+            f"the model takes images of {_shape(wanted)}, these are {_shape(have)}; give it images like those it "
+            "was trained on"
+        )
+
+
+def _shape(shape: Sequence[int]) -> str:
+    """Channels, height and width in words."""
+    channels, height, width = shape
+    return f"{channels} channel{'s' * (channels > 1)} and {height}x{width} pixels"
+
+
 def _test_images(images: ImageData | Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
     return (images.test.images, images.test.labels) if isinstance(images, ImageData) else (images, labels)
 
@@ -173,6 +211,20 @@ class _Record:
                 self.gallery[f"{name}/{image}"] = np.zeros((shown, budgets, *image_shape), dtype=np.uint8)
             for measure in ("distortion", "adversarial_distance"):
                 self.gallery[f"{name}/{measure}"] = np.full((shown, budgets), np.nan)
+
+    def take(self, other: "_Record", rows: Rows) -> None:
+        """What another process has found for these pairs; the time of an attack is the longest of all processes'."""
+        for name, points in other.points.items():
+            mine = self.points[name]
+            mine.distortion[rows] = points.distortion[rows]
+            mine.adversarial_distance[rows] = points.adversarial_distance[rows]
+            mine.seconds = max(mine.seconds, points.seconds)
+            if points.converged is not None:
+                mine.converged = (mine.converged or 0.0) + points.converged
+        shown = rows[rows < SHOWN]
+        for name, values in other.gallery.items():
+            if "/" in name:  # of an attack; the others every process has
+                self.gallery[name][shown] = values[shown]
 
     def put_reconstructions(self, rows: Rows, pairs: Pairs) -> None:
         """Which pairs are flagged, and what the gallery shows of every pair."""
@@ -225,6 +277,13 @@ class _Record:
     def _show(self, name: str, rows: Rows, images: Tensor) -> None:
         shown = rows < SHOWN
         self.gallery[name][rows[shown]] = as_pixels(images[shown])
+
+
+def _place_among_processes() -> tuple[int, int]:
+    """This process's number and how many there are."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
 
 
 def _score_noise(model: Autoencoder, samples: int, seed: int) -> list[Tensor | None]:

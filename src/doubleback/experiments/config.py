@@ -6,12 +6,47 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+ModelName = Literal["vae", "conv-vae", "draw", "ae", "conv-ae"]
+# The sizes that each model has; another's is refused.
+SIZES_OF = {
+    "vae": ("hidden", "latent"),
+    "ae": ("hidden", "latent"),
+    "conv-vae": ("filters", "hidden", "latent"),
+    "conv-ae": ("filters", "hidden", "latent"),
+    "draw": ("steps", "hidden", "latent", "read_size", "write_size"),
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the model; what is not said is measured to serve the model and the images."""
+
+    hidden: Annotated[
+        tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint="(default: 512 512; conv 512; draw 256)")
+    ] = None
+    """vae, ae: widths of the encoder's layers, mirrored by the decoder; conv: of its dense layer; draw: LSTM units."""
+    latent: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 32, or 64 in colour)")] = None
+    """Size of the code; draw: of each step's code."""
+    filters: Annotated[
+        tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint="(default: 32 64 128 ..., as fits)")
+    ] = None
+    """conv: filters of each convolution, which halves the image; mirrored by the decoder."""
+    steps: Annotated[int | None, arg(metavar="T", help_behavior_hint="(default: 8)")] = None
+    """draw: steps in which it reads and writes."""
+    read_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: no attention)")] = None
+    """draw: side of the window that is read."""
+    write_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: no attention)")] = None
+    """draw: side of the window that is written."""
+
 
 @dataclass(frozen=True)
 class Train:
     """Train an autoencoder, plain or hardened by double backpropagation.
 
     Example: doubleback train --data mnist --penalty reconstruction --output runs/hardened
+
+    What is not said (sizes, likelihood, epochs, learning rate, weight of the penalty) is what was measured to serve
+    the model on such images.
     """
 
     output: Annotated[Path, arg(metavar="DIR")]
@@ -22,28 +57,31 @@ class Train:
     """Crop and resize every image to this height and width."""
     limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Use at most this many images of each split."""
-    model: Literal["vae"] = "vae"
-    """Which architecture."""
-    hidden: Annotated[tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint="(default: 512 512)")] = None
-    """Widths of the encoder's layers, mirrored by the decoder."""
-    latent: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 32)")] = None
-    """Size of the code."""
-    likelihood: Annotated[
-        Literal["bernoulli", "gaussian"] | None,
-        arg(metavar="{bernoulli,gaussian}", help_behavior_hint="(default: bernoulli)"),
+    model: Annotated[
+        ModelName | None, arg(metavar="{vae,conv-vae,draw,ae,conv-ae}", help_behavior_hint="(default: vae)")
     ] = None
-    """Of the pixels: Bernoulli, or Gaussian around a sigmoid mean with a fixed variance."""
+    """Which architecture: dense, convolutional or recurrent; ae and conv-ae are plain: no KL, no noise."""
+    sizes: Annotated[Sizes, arg(name="model")] = Sizes()
+    """Sizes of the model."""
+    likelihood: Annotated[
+        Literal["bernoulli", "gaussian", "gaussian-learned"] | None,
+        arg(
+            metavar="{bernoulli,gaussian,gaussian-learned}",
+            help_behavior_hint="(default: bernoulli for grey images, gaussian for colour)",
+        ),
+    ] = None
+    """Of the pixels: Bernoulli, or Gaussian around a sigmoid mean with a fixed or a learned variance."""
     variance: Annotated[
         float | None, arg(metavar="X", help_behavior_hint="(default: 0.02, which weighs the squared error by 25)")
     ] = None
-    """Of the Gaussian likelihood."""
+    """Of the Gaussian likelihood, or where its learning starts."""
     penalty: Literal["none", "reconstruction", "output", "latent"] = "none"
     """What is kept small: the gradient of the reconstruction loss, or the Jacobian of the output or of the code."""
     penalty_weight: Annotated[
         float | None,
         arg(
             metavar="X",
-            help_behavior_hint="(default: measured; for reconstruction 0.03 (bernoulli) or 0.01 (gaussian))",
+            help_behavior_hint="(default: as measured for the model and the images)",
         ),
     ] = None
     """lambda2, the weight of the penalty."""
@@ -64,11 +102,13 @@ class Train:
     """Share of the steps after which the penalty is on."""
     every: int = 1
     """Take the penalty every k-th step only, k times as heavy."""
-    epochs: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 20; 5 with --init)")] = None
+    epochs: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: 20 for vae on grey images; 5 with --init)")
+    ] = None
     """Passes over the training images."""
-    batch_size: int = 256
+    batch_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 256 for vae, else 128)")] = None
     """Images a step."""
-    learning_rate: float = 3e-3
+    learning_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint="(default: 0.003 for vae)")] = None
     """Peak of the one-cycle schedule."""
     max_grad_norm: float = 30.0
     """Gradients are clipped at this norm."""
@@ -99,8 +139,12 @@ class Audit:
     """Folders that `doubleback train` has written."""
     attack: tuple[Literal["latent", "output", "untargeted"], ...] = ("latent", "output")
     """What the attacks move: the code, the reconstruction towards a target, or the reconstruction anywhere."""
+    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
+    """Attack images of this data set instead, at the size that the run was trained on."""
+    split: Literal["test", "validation"] = "test"
+    """Which images: test to report, validation to choose settings by."""
     pairs: int = 20
-    """Pairs of a source and a target from the test images, the same for every run."""
+    """Pairs of a source and a target from these images, the same for every run."""
     coefficients: int = 50
     """Weights of the distortion in the attack, from 2^-20 to 2^20, beside 0."""
     steps: int = 300

@@ -11,9 +11,9 @@ import doubleback
 from doubleback.checkpoints import load_tensors, load_weights
 from doubleback.data import ImageData, load_images
 from doubleback.errors import InputError
-from doubleback.experiments.config import Train
+from doubleback.experiments.config import Sizes, Train
 from doubleback.files import read_json, write_json
-from doubleback.models import VAE
+from doubleback.models import DRAW, VAE, ConvVAE
 
 SCHEMA = 1
 CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES = (
@@ -24,6 +24,7 @@ CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES = (
     "images.npz",
 )
 State = Literal["free", "unfinished", "finished"]
+Model = VAE | ConvVAE | DRAW
 _NOT_OF_THE_RUN = ("output", "resume", "tensorboard")  # settings that the weights do not depend on
 
 
@@ -40,12 +41,15 @@ class Run:
 
     folder: Path
     settings: Train
-    model: VAE
+    model: Model
     identity: str
 
-    def images(self) -> ImageData:
-        """The data that it was trained on."""
-        return open_images(self.settings)
+    def images(self, data: str | None = None) -> ImageData:
+        """The data that it was trained on, or other data brought to the same size."""
+        if data is None:
+            return open_images(self.settings)
+        height, width = self.model.image_shape[1:]
+        return load_images(data, image_size=height if height == width else None, seed=self.settings.seed)
 
     @property
     def results(self) -> dict[str, Any]:
@@ -69,12 +73,15 @@ def load_run(folder: str | Path) -> Run:
     if config.get("schema") != SCHEMA or not isinstance(settings, dict) or not isinstance(image_shape, list):
         raise InputError(f"{path} is not the configuration of a run; give a folder that `doubleback train` has written")
     if unknown := sorted(set(settings) - known):
-        raise InputError(f"{path} holds the unknown setting {unknown[0]!r}; restore it, or train again")
+        raise InputError(
+            f"{path} holds the unknown setting {unknown[0]!r} (edited, or from another version); "
+            "restore it, or train again"
+        )
     identity = digest({"train": settings, "image_shape": image_shape})
     tensors, _ = load_tensors(folder / WEIGHTS, identity)
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    values = _tupled(settings)
     values["init"] = Path(values["init"]) if values.get("init") else None
-    train = Train(output=folder, **values)
+    train = Train(output=folder, **values | {"sizes": Sizes(**_tupled(values.get("sizes") or {}))})
     model = build_model(train, tuple(image_shape))
     load_weights(model, tensors, folder / WEIGHTS)
     return Run(folder, train, model.eval(), identity)
@@ -86,19 +93,27 @@ def open_images(settings: Train) -> ImageData:
     return load_images(settings.data, image_size=settings.image_size, limit=settings.limit, seed=settings.seed)
 
 
-def build_model(settings: Train, image_shape: tuple[int, int, int]) -> VAE:
-    """The model of resolved settings, its weights drawn from torch's global generator."""
-    assert settings.hidden is not None
-    assert settings.latent is not None
-    assert settings.likelihood is not None
-    assert settings.variance is not None
-    return VAE(
-        image_shape,
-        hidden=settings.hidden,
-        latent=settings.latent,
-        likelihood=settings.likelihood,
-        variance=settings.variance,
-    )
+def build_model(settings: Train, image_shape: tuple[int, int, int]) -> Model:
+    """The model of resolved settings, its weights drawn from torch's global generator.
+
+    Raises:
+        InputError: the images do not fit the model, or a size is out of range.
+    """
+    sizes = {name: value for name, value in asdict(settings.sizes).items() if value is not None}
+    sizes |= {"likelihood": settings.likelihood, "variance": settings.variance}
+    if settings.model in ("vae", "ae"):
+        return VAE(image_shape, variational=settings.model == "vae", **sizes)
+    if len(sizes["hidden"]) != 1:
+        raise InputError(f"--model.hidden is {sizes['hidden']}; {settings.model} has one: give one number")
+    sizes["hidden"] = sizes["hidden"][0]
+    if settings.model == "draw":
+        return DRAW(image_shape, **sizes)
+    return ConvVAE(image_shape, variational=settings.model == "conv-vae", **sizes)
+
+
+def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples that they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def described(settings: Train) -> dict[str, Any]:

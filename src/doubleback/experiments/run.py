@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,29 @@ import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from doubleback.auditing import audit as audit_model
-from doubleback.auditing import check_audit
+from doubleback.auditing import check_audit, check_images
 from doubleback.checkpoints import load_weights, save_tensors
-from doubleback.data import load_images, settled
+from doubleback.data import Split, load_images, settled
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import as_pixels, evaluate, placed, reconstruct
 from doubleback.experiments import config, folders
-from doubleback.experiments.folders import CURVES, IMAGES, RESULTS, SCHEMA, WEIGHTS, Run, load_run
+from doubleback.experiments.folders import CURVES, IMAGES, RESULTS, SCHEMA, WEIGHTS, Model, Run, load_run
+from doubleback.experiments.paper import preset
 from doubleback.files import read_json, write_arrays, write_json
-from doubleback.models import VAE
 from doubleback.objective import Objective
-from doubleback.training import History, check_settings, fit
+from doubleback.training import History, check_settings, fit, launched, noticing_lost_processes
 
 SHOWN_RECONSTRUCTIONS = 16
+_OF_THE_LOOP = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "max_grad_norm",
+    "seed",
+    "precision",
+    "devices",
+    "tensorboard",
+)
 
 
 def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
@@ -42,19 +52,11 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
         KeyboardInterrupt: passed on; the checkpoint holds what was done.
     """
     parent = load_run(settings.init) if settings.init else None
-    settings = _resolved(settings, parent)
-    epochs = settings.epochs or 0
-    check_settings(
-        epochs=epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        max_grad_norm=settings.max_grad_norm,
-        precision=settings.precision,
-        devices=settings.devices,
-        tensorboard=settings.tensorboard,
-        seed=settings.seed,
-    )
+    settings = _with_data(settings, parent)
     images = folders.open_images(settings)
+    settings = _resolved(settings, parent, images.image_shape)
+    loop: dict[str, Any] = {name: getattr(settings, name) for name in _OF_THE_LOOP}
+    check_settings(**loop)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = folders.build_model(settings, images.image_shape)
@@ -79,18 +81,11 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
         history = fit(
             objective,
             images,
-            epochs=epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            max_grad_norm=settings.max_grad_norm,
-            seed=settings.seed,
-            precision=settings.precision,
             compile=settings.compile,
-            devices=settings.devices,
             folder=folder,
             resume=settings.resume,
             identity=identity,
-            tensorboard=settings.tensorboard,
+            **loop,
         )
     except DivergedError:
         save_tensors(folder / WEIGHTS, model.state_dict(), identity)
@@ -120,7 +115,7 @@ def audit(settings: config.Audit, command: Sequence[str]) -> dict[str, dict[str,
         command: the words of the command line.
 
     Returns:
-        By the audited folder, what its `results.json` holds.
+        By the audited folder, what its `results.json` holds; nothing in the other processes of a `torchrun`.
 
     Raises:
         InputError: a setting, a run or a folder is unusable; found before the first attack.
@@ -131,18 +126,28 @@ def audit(settings: config.Audit, command: Sequence[str]) -> dict[str, dict[str,
     if len(runs) < len(settings.runs):
         raise InputError("two of the runs have the same folder name and would share one output; audit them apart")
     chosen = {name: value for name, value in asdict(settings).items() if name not in ("runs", "output")}
+    chosen["data"] = settings.data and settled(settings.data)
     configs = {folder: _audit_config(run, chosen) for folder, run in runs.items()}
     states = {folder: folders.state_of(folder, "audit", configs[folder]) for folder in runs}
-    images = {folder: runs[folder].images() for folder, state in states.items() if state != "finished"}
-    named = {"attacks" if name == "attack" else name: value for name, value in chosen.items()}
-    for data in images.values():
-        check_audit(data, **named)
-    for folder, data in images.items():
-        found = audit_model(runs[folder].model.to(_device()), data, **named)
+    due = [folder for folder, state in states.items() if state != "finished"]
+    splits: dict[Path, Split] = {folder: getattr(runs[folder].images(settings.data), settings.split) for folder in due}
+    ours = ("data", "split")
+    named = {"attacks" if name == "attack" else name: value for name, value in chosen.items() if name not in ours}
+    for folder, split in splits.items():
+        check_images(runs[folder].model, split.images)
+        check_audit(split.images, split.labels, **named)
+    fabric = launched()
+    for folder, split in splits.items():
+        with noticing_lost_processes("the runs that are finished are kept, audit again for the rest"):
+            found = audit_model(runs[folder].model.to(fabric.device), split.images, split.labels, **named)
+        if not fabric.is_global_zero:
+            continue
         folders.write_config(folder, configs[folder], command)
         write_arrays(folder / CURVES, found.arrays())
         write_arrays(folder / IMAGES, found.gallery)
         write_json(folder / RESULTS, {"schema": SCHEMA, **found.results()})
+    if not fabric.is_global_zero:
+        return {}
     return {str(settings.runs[i]): read_json(folder / RESULTS) for i, folder in enumerate(runs)}
 
 
@@ -181,23 +186,47 @@ def demo(settings: config.Demo) -> dict[str, Any]:
     return results
 
 
-def _resolved(settings: config.Train, parent: Run | None) -> config.Train:
-    """Settings without None: what was not said is the parent's, or the default."""
-    before = parent.settings if parent else None
-    for name in ("model", "hidden", "latent", "likelihood", "variance"):
-        said, had = getattr(settings, name), getattr(before, name, None)
-        if before and said is not None and said != had:
+def _with_data(settings: config.Train, parent: Run | None) -> config.Train:
+    """Settings whose images are known: what was not said is the parent's, or the bundled digits."""
+    had = parent.settings if parent else config.Train(output=settings.output, data="digits")
+    said = {name: getattr(settings, name) for name in ("data", "image_size", "limit")}
+    chosen = {name: getattr(had, name) if value is None else value for name, value in said.items()}
+    return replace(settings, **chosen | {"data": settled(chosen["data"])})
+
+
+def _resolved(settings: config.Train, parent: Run | None, image_shape: tuple[int, int, int]) -> config.Train:
+    """Settings without None: what was not said is the parent's, or what serves the model on such images."""
+    for name, said, had in _architecture(settings, parent):
+        if parent and said is not None and said != had:
             raise InputError(f"--{name} is {said}, but {settings.init} has {had}; leave it out with --init")
-    defaults: dict[str, Any] = {"data": "digits", "image_size": None, "limit": None}
-    defaults |= {"hidden": (512, 512), "latent": 32, "likelihood": "bernoulli", "variance": 0.02}
-    if before:
-        defaults = {name: getattr(before, name) for name in defaults}
-    defaults |= {"penalty_start": 0.0, "epochs": 5} if before else {"penalty_start": 0.5, "epochs": 20}
+    model = (parent.settings.model if parent else settings.model) or "vae"
+    for name, said in vars(settings.sizes).items():
+        if said is not None and name not in config.SIZES_OF[model]:
+            own = ", ".join(f"--model.{size.replace('_', '-')}" for size in config.SIZES_OF[model])
+            raise InputError(f"--model.{name.replace('_', '-')} is no size of {model}; it has {own}")
+    serving = preset(model, image_shape)
+    said_sizes = {name: said for name, said in vars(settings.sizes).items() if said is not None}
+    sizes = parent.settings.sizes if parent else config.Sizes(**{**serving.sizes, **said_sizes})
+    defaults = {"penalty_start": 0.5, **serving.settings}
+    if parent:
+        inherited = ("likelihood", "variance", "batch_size", "learning_rate")
+        defaults |= {"penalty_start": 0.0, "epochs": 5} | {name: getattr(parent.settings, name) for name in inherited}
+    if settings.penalty != "reconstruction" or settings.likelihood not in (None, defaults["likelihood"]):
+        defaults.pop("penalty_weight", None)  # measured for this penalty and this likelihood
     filled = {name: value for name, value in defaults.items() if getattr(settings, name) is None}
-    return replace(settings, **filled | {"data": settled(filled.get("data") or settings.data or "")})
+    return replace(settings, model=model, sizes=sizes, **filled)
 
 
-def _objective(model: VAE, settings: config.Train) -> Objective:
+def _architecture(settings: config.Train, parent: Run | None) -> Iterator[tuple[str, Any, Any]]:
+    """The settings that are a model's for good: (flag, as said now, as the parent has it)."""
+    before = parent.settings if parent else settings
+    for name in ("model", "likelihood", "variance"):
+        yield name, getattr(settings, name), getattr(before, name)
+    for name, said in vars(settings.sizes).items():
+        yield f"model.{name.replace('_', '-')}", said, getattr(before.sizes, name)
+
+
+def _objective(model: Model, settings: config.Train) -> Objective:
     assert settings.penalty_start is not None
     return Objective(
         model,
@@ -230,10 +259,6 @@ def _audit_folder(run: Path, output: Path | None) -> Path:
 def _audit_config(run: Run, chosen: dict[str, Any]) -> dict[str, Any]:
     settings = {"audit": json.loads(json.dumps(chosen)), "train": folders.described(run.settings)}
     return {**settings, "run": str(run.folder.resolve()), "identity": run.identity}
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _command_of(settings: config.Train | config.Audit) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from doubleback.distributions import DiagonalGaussian, Gaussian
 from doubleback.errors import InputError
 from doubleback.models.base import Reconstruction
+from doubleback.models.parts import drawn
 
 Encoder = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
 Decoder = Callable[[Tensor], Tensor]
@@ -25,12 +26,13 @@ class AutoencoderAdapter(nn.Module):
         encoder: scaled images (B, C, H, W) -> code (B, D), or the pair (mean, log_var) of a variational encoder.
         decoder: codes (B, D) -> images (B, C, H, W) in the range `bounds` (normalised, if `mean` and `std` are given).
         latent: D.
+        variational: whether the encoder gives a pair; without one, the code takes no noise and training no KL.
         bounds: (low, high), the range of pixels that encoder and decoder were trained on.
         mean: of each channel, subtracted in units of `bounds`; None: no normalisation.
         std: of each channel; None: no normalisation.
         variance: of the Gaussian pixel likelihood by which a reconstruction is judged.
 
-    A code without a log_var gets variance 1: KL(q(z|x_a) || q(z|x_t)) is then half the squared distance of the codes.
+    A plain code z stands for N(z, I): KL(q(z|x_a) || q(z|x_t)) is then half the squared distance of the codes.
     Modules given as encoder and decoder become submodules: they are trained by `fit`, and moved by `to`.
 
     Raises:
@@ -51,6 +53,7 @@ class AutoencoderAdapter(nn.Module):
         decoder: Decoder,
         *,
         latent: int,
+        variational: bool = False,
         bounds: tuple[float, float] = (0.0, 1.0),
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
@@ -65,21 +68,29 @@ class AutoencoderAdapter(nn.Module):
         self.encoder, self.decoder = encoder, decoder
         self.noise_shape: tuple[int, ...] = (latent,)
         self.likelihood = "gaussian"
+        self.variational = variational
         self.variance = variance
         spread = torch.tensor(std or (1.0,)).view(1, -1, 1, 1)
         self.register_buffer("scale", (high - low) / spread, persistent=False)
         self.register_buffer("shift", (low - torch.tensor(mean or (0.0,)).view(1, -1, 1, 1)) / spread, persistent=False)
 
     def encode(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> DiagonalGaussian:
-        """q(z|x), (B, D); independent of the noise."""
+        """q(z|x), (B, D); independent of the noise.
+
+        Raises:
+            InputError: the encoder gives a pair although `variational` is False, or no pair although it is True.
+        """
         del noise
         code = self.encoder(self.scale * x + self.shift)
+        if isinstance(code, tuple) != self.variational:
+            gives, fix = ("a pair", "True") if isinstance(code, tuple) else ("no pair (mean, log_var)", "False")
+            raise InputError(f"the encoder gives {gives}; pass variational={fix} to the adapter")
         mean, log_var = code if isinstance(code, tuple) else (code, torch.zeros_like(code))
         return DiagonalGaussian(mean, log_var)
 
     def forward(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> Reconstruction:
         """Encode, draw z (None: the mean), decode."""
         posterior = self.encode(x)
-        z = posterior.mean if noise is None else posterior.sample(noise)
+        z = drawn(posterior, noise, variational=self.variational)
         x_hat = (self.decoder(z) - self.shift) / self.scale
         return Reconstruction(posterior, Gaussian(x_hat, x_hat.new_tensor(math.log(self.variance))))

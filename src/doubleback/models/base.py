@@ -28,7 +28,9 @@ class Autoencoder(Protocol):
     """Anything with these three members can be hardened, attacked and audited.
 
     Images are (B, C, H, W) in [0, 1]. Randomness is an argument: `noise` is (B, *noise_shape), drawn from
-    N(0, I) by the caller; None takes the mean path, z = mean.
+    N(0, I) by the caller; None takes the mean path, z = mean. The code has as many dimensions as the noise.
+
+    A plain autoencoder says so by `variational = False`: its posterior is N(z, I), whatever the noise.
     """
 
     noise_shape: tuple[int, ...]
@@ -38,3 +40,8 @@ class Autoencoder(Protocol):
 
     def __call__(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B ..."] | None = None) -> Reconstruction:
         """Encode, draw z with `noise` (None: its mean), decode."""
+
+
+def is_variational(model: Autoencoder) -> bool:
+    """Whether training weighs a KL to the prior: True unless the model says `variational = False`."""
+    return bool(getattr(model, "variational", True))

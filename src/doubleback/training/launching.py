@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
-from doubleback.errors import InputError
+import torch.distributed as dist
+from lightning_fabric import Fabric
+
+from doubleback.errors import InputError, LostProcessError
 from doubleback.randomness import check_seed
 
 Precision = Literal["32", "64", "bf16-mixed"]
@@ -66,9 +69,36 @@ def check_settings(
         raise InputError("tensorboard is not installed; pip install 'doubleback[tensorboard]'")
 
 
-def processes(devices: int) -> dict[str, Any]:
-    """How Fabric is told of the processes: those of torchrun if it has started this one, else `devices` here."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return {"devices": devices}
-    per_node, nodes = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
-    return {"devices": per_node, "num_nodes": nodes, "strategy": "ddp"}
+def launched(devices: int = 1, **settings: Any) -> Fabric:
+    """The processes of a run, started: those of torchrun if it has started this one, else `devices` here.
+
+    Args:
+        devices: on this machine; torchrun's own count goes first.
+        settings: the others of `Fabric`.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        per_node, nodes = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
+        settings |= {"num_nodes": nodes, "strategy": "ddp"}
+        devices = per_node
+    fabric = Fabric(accelerator="auto", devices=devices, **settings)
+    fabric.launch()
+    return fabric
+
+
+@contextmanager
+def noticing_lost_processes(kept: str) -> Iterator[None]:
+    """Say in one line that another process of this run has died: else it is a page of the network's own errors.
+
+    Args:
+        kept: what is not lost, and how to go on.
+
+    Raises:
+        LostProcessError: in place of the network's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        of_the_network = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+        if not of_the_network:
+            raise
+        raise LostProcessError(f"another process of this run has died; {kept}") from error

@@ -6,6 +6,7 @@ same global batch and noise and keeps its own slice of them.
 """
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +24,17 @@ from doubleback.data import ImageData, as_unit
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import evaluating, reconstruction_quality
 from doubleback.files import write_rows
-from doubleback.models import Autoencoder
+from doubleback.models import Autoencoder, is_variational
 from doubleback.objective import Objective, Terms
 from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, generator
-from doubleback.training.launching import Precision, check_settings, interrupt_between_steps, processes
+from doubleback.training.launching import (
+    Precision,
+    check_settings,
+    interrupt_between_steps,
+    launched,
+    noticing_lost_processes,
+)
 
 STATE = Path("checkpoint/state.safetensors")
 LOG = Path("log.csv")
@@ -96,6 +103,7 @@ def fit(
     Raises:
         InputError: a setting is out of range, or the checkpoint belongs to something else.
         DivergedError: the loss stopped being finite; the last good weights are in the model and the checkpoint.
+        LostProcessError: another process of the run has died.
         KeyboardInterrupt: passed on after the running step, its state saved.
     """
     check_settings(
@@ -113,8 +121,7 @@ def fit(
     loggers: Any = (
         [TensorBoardLogger(root_dir=folder, name="tensorboard", version="")] if tensorboard and folder else []
     )
-    fabric = Fabric(accelerator="auto", precision=_FABRIC_PRECISION[precision], loggers=loggers, **processes(devices))
-    fabric.launch()
+    fabric = launched(devices, precision=_FABRIC_PRECISION[precision], loggers=loggers)
     run = _Run(
         fabric,
         objective if isinstance(objective, Objective) else Objective(objective),
@@ -128,8 +135,9 @@ def fit(
         folder=folder,
         identity=identity,
     )
+    kept = "the last finished epoch is kept, resume from it" if folder else "train again"
     run.start(resume)
-    with run.bar(progress) as advance, interrupt_between_steps() as interrupted:
+    with noticing_lost_processes(kept), run.bar(progress) as advance, interrupt_between_steps() as interrupted:
         for _ in range(run.history.step, run.steps):
             stop = run.step(interrupted())
             advance()
@@ -175,7 +183,8 @@ class _Run:
             self.optimizer, max_lr=learning_rate, total_steps=max(self.steps, 2)
         )
         module: Any = torch.compile(objective) if compiled else objective
-        self.module, self.wrapped_optimizer = fabric.setup(module, self.optimizer)
+        # the compiled objective goes inside DDP: what splits a graph around DDP cannot take a derivative inside it
+        self.module, self.wrapped_optimizer = fabric.setup(module, self.optimizer, _reapply_compile=False)
         self.history = History()
         self._compiled_variants: set[bool] = set()
         self._order: tuple[int, Tensor] | None = None
@@ -232,6 +241,9 @@ class _Run:
         if self.compiled and (weight > 0) not in self._compiled_variants:
             self._compiled_variants.add(weight > 0)
             self.history.compile_seconds += elapsed
+            if self.fabric.is_global_zero:
+                kind = "penalised" if weight > 0 else "plain"
+                print(f"doubleback: compiled the {kind} step in {elapsed:.1f} s", file=sys.stderr)
         else:
             self.history.seconds += elapsed
         return bool(value[-1] > 0)
@@ -256,7 +268,7 @@ class _Run:
             "penalty_weight": weight,
             "loss": loss / count,
             "reconstruction": reconstruction / count,
-            "kl": kl / count,
+            "kl": kl / count if is_variational(self.objective.model) else None,
             "penalty": penalty / penalised if penalised else None,
         }
         with evaluating(self.objective.model):
