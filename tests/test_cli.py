@@ -21,7 +21,7 @@ from doubleback.cli import main
 from doubleback.experiments.folders import load_run
 
 COMMAND = [sys.executable, "-m", "doubleback"]
-SMALL = shlex.split("train --data digits --image-size 8 --limit 300 --hidden 32 --latent 4")
+SMALL = shlex.split("train --data digits --image-size 8 --limit 300 --model.hidden 32 --model.latent 4")
 
 
 def run(*words: object, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -193,7 +193,7 @@ def test_bad_output_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     capsys.readouterr()
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     config = json.loads((folder / "config.json").read_text())
-    config["train"]["latent"] = 5
+    config["train"]["sizes"]["latent"] = 5
     (folder / "config.json").write_text(json.dumps(config))
     assert "does not belong to config.json" in refused(capsys, ["audit", folder])
     (folder / "model.safetensors").write_bytes(b"nothing of the kind")

@@ -1,15 +1,16 @@
 """The penalties against hand-worked values on the linear autoencoder and against float64 autograd."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from doubleback.errors import InputError
-from doubleback.models import VAE, AutoencoderAdapter
+from doubleback.models import DRAW, VAE, AutoencoderAdapter, ConvVAE
 from doubleback.objective import (
     Objective,
     Terms,
@@ -101,6 +102,99 @@ def test_terms_are_the_elbos() -> None:
 
 
 # -- derivatives ----------------------------------------------------------------------------------------------------
+
+SMALL: dict[str, Callable[[], nn.Module]] = {
+    "vae": lambda: VAE((1, 6, 6), hidden=(5,), latent=2, likelihood="gaussian"),
+    "vae, learned variance": lambda: VAE((1, 6, 6), hidden=(5,), latent=2, likelihood="gaussian-learned"),
+    "conv-vae": lambda: ConvVAE((2, 6, 7), filters=(3, 2), hidden=4, latent=2),
+    "ae": lambda: VAE((1, 6, 6), hidden=(5,), latent=2, variational=False),
+    "conv-ae": lambda: ConvVAE((1, 6, 6), filters=(3,), hidden=4, latent=2, likelihood="gaussian", variational=False),
+    "draw": lambda: DRAW((1, 4, 5), steps=2, hidden=3, latent=2),
+    "draw, attention": lambda: DRAW(
+        (2, 5, 4), steps=2, hidden=3, latent=2, read_size=2, write_size=3, likelihood="gaussian"
+    ),
+}
+
+
+def small(name: str) -> tuple[nn.Module, Tensor]:
+    """A small instance of each model in float64, and images for it."""
+    torch.manual_seed(0)
+    model = SMALL[name]().double()
+    shape: tuple[int, ...] = model.image_shape  # type: ignore[assignment]
+    return model, torch.rand(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("name", SMALL)
+def test_each_models_penalty_is_that_of_its_jacobian(name: str, penalty: str) -> None:
+    """The value against the whole Jacobian, row by row, by float64 autograd; gradcheck of d L2 / d theta."""
+    model, x = small(name)
+    objective = Objective(model, penalty=penalty, projections=2, through_target=True)  # type: ignore[arg-type]
+    noise, projections = objective.draw(x, torch.Generator().manual_seed(0))
+    values = objective(x, noise, projections).penalty
+
+    def differentiated(row: Tensor, draw: Tensor) -> Tensor:
+        r = model(row[None], draw[None])
+        if penalty == "reconstruction":
+            return reconstruction_loss(r, row[None])
+        return (r.likelihood.mean if penalty == "output" else r.posterior.mean).flatten()
+
+    for i in range(len(x)):
+        J = torch.autograd.functional.jacobian(lambda row, i=i: differentiated(row, noise[i]), x[i]).flatten(1)
+        v = J.new_ones(1, 1) if projections is None else projections[:, i].flatten(1)
+        assert torch.allclose(values[i], (v @ J).square().sum(1).mean())
+
+    names, parameters = zip(*objective.named_parameters(), strict=True)
+
+    def loss(*given: Tensor) -> Tensor:
+        call = dict(zip(names, given, strict=True))
+        return torch.func.functional_call(objective, call, (x, noise, projections)).penalty
+
+    leaves = tuple(p.detach().clone().requires_grad_() for p in parameters)
+    assert torch.autograd.gradcheck(loss, leaves, fast_mode=True)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("name", SMALL)
+def test_each_models_finite_differences(name: str, penalty: str) -> None:
+    """`reconstruction`: the exact penalty and its gradient. `output`, `latent`: ||J w||^2, by float64 autograd."""
+    model, x = small(name)
+    objective = Objective(
+        model,
+        penalty=penalty,  # type: ignore[arg-type]
+        estimator="finite-difference",
+        difference_step=1e-6,
+        projections=2,
+    )
+    noise, projections = objective.draw(x, torch.Generator().manual_seed(0))
+    near = objective(x, noise, projections).penalty
+    if penalty == "reconstruction":
+        exact = gradient_penalty(model, x, noise)[1]
+    else:
+
+        def differentiated(moving: Tensor) -> Tensor:
+            r = model(moving, noise)
+            return r.likelihood.mean if penalty == "output" else r.posterior.mean
+
+        assert projections is not None
+        moved = [torch.autograd.functional.jvp(differentiated, x, w, create_graph=True)[1] for w in projections]
+        exact = torch.stack([change.flatten(1).square().sum(1) for change in moved]).mean(0)
+    assert torch.allclose(near, exact, rtol=1e-4)
+    parameters = list(model.parameters())
+    for one, other in zip(
+        torch.autograd.grad(near.sum(), parameters, allow_unused=True, materialize_grads=True),
+        torch.autograd.grad(exact.sum(), parameters, allow_unused=True, materialize_grads=True),
+        strict=True,
+    ):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * (1 + other.abs().max().item()))
+
+
+@pytest.mark.parametrize("name", ["ae", "conv-ae"])
+def test_a_plain_autoencoder_has_no_kl(name: str) -> None:
+    model, x = small(name)
+    terms = Objective(model)(x, torch.randn(2, 2, dtype=torch.float64))
+    assert torch.equal(terms.kl, torch.zeros(2, dtype=torch.float64))
+    assert not torch.equal(model.encode(x).kl_to_standard(), terms.kl)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])

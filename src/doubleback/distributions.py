@@ -58,7 +58,7 @@ class DiagonalGaussian:
 
     def kl_to_standard(self) -> Float[Tensor, "B"]:
         """KL(self || N(0, I)) in nats, summed over the latent dimensions."""
-        return 0.5 * _rows(self.mean.square() + self.log_var.exp() - self.log_var - 1)
+        return 0.5 * _rows(self.mean.square() + (torch.expm1(self.log_var) - self.log_var))
 
     def kl(self, other: "DiagonalGaussian") -> Float[Tensor, "B"]:
         """KL(self || other) in nats, summed over the latent dimensions.
@@ -71,7 +71,7 @@ class DiagonalGaussian:
         """
         log_ratio = self.log_var - other.log_var
         distance = (self.mean - other.mean).square() * torch.exp(-other.log_var)
-        return 0.5 * _rows(log_ratio.exp() + distance - log_ratio - 1)
+        return 0.5 * _rows(distance + (torch.expm1(log_ratio) - log_ratio))  # 1 + d - 1 would round a small d away
 
 
 @runtime_checkable

@@ -20,8 +20,8 @@ from doubleback.objective import reconstruction_loss
 from doubleback.progress import progress_bar
 
 BATCH_PIXELS = 1 << 20  # values in a batch of images: what bounds the memory, whatever their size
-JACOBIAN_PASSES = 10_000  # about as long as so many images' gradients take: for the bar
-JACOBIAN_IMAGES = 256  # the norms of a Jacobian take some hundred passes, so they are means over the first images
+JACOBIAN_PASSES = 2_500  # about as long as so many images' gradients take: for the bar
+JACOBIAN_IMAGES = 64  # the norms of a Jacobian take some hundred passes, so they are means over the first images
 
 
 def reconstruction_quality(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> dict[str, float | None]:
@@ -58,7 +58,7 @@ def evaluate(
     Returns:
         Nested: `images` (count), the four of `reconstruction_quality`, `input_gradient_norm` (mean 2-norm of the
         reconstruction loss's gradient in x, its target held fixed), `output_jacobian` and `latent_jacobian` (of
-        x_hat and of the code's mean: mean `spectral` and `frobenius` norm over the first 256 images).
+        x_hat and of the code's mean: mean `spectral` and `frobenius` norm over the first 64 images).
     """
     with progress_bar("measuring", len(images) + 4 * JACOBIAN_PASSES, progress) as advance:
 

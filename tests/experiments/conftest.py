@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from doubleback.experiments.config import Train
+from doubleback.experiments.config import Sizes, Train
 from doubleback.experiments.run import train
 
 
 def settings(output: Path, **changes: object) -> Train:
     """A run of a second: small digits, a small model."""
-    quick = {"data": "digits", "image_size": 8, "limit": 300, "hidden": (32,), "latent": 4}
+    quick = {"data": "digits", "image_size": 8, "limit": 300, "sizes": Sizes(hidden=(32,), latent=4)}
     quick |= {"epochs": 4, "batch_size": 2, "kl_weight": 0.1}
     return Train(output=output, **{**quick, **changes})  # type: ignore[arg-type]
 

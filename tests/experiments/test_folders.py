@@ -43,10 +43,11 @@ def test_it_does_not_matter_where_it_lies(copy: Path) -> None:
 
 
 def test_edited_configurations(copy: Path) -> None:
-    edit(copy / "config.json", latent=5)
+    sizes = json.loads((copy / "config.json").read_text())["train"]["sizes"]
+    edit(copy / "config.json", sizes=sizes | {"latent": 5})
     with pytest.raises(InputError, match=r"does not belong to config.json"):
         load_run(copy)
-    edit(copy / "config.json", latent=4, colour="red")
+    edit(copy / "config.json", sizes=sizes, colour="red")
     with pytest.raises(InputError, match="unknown setting 'colour'"):
         load_run(copy)
 

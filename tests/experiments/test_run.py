@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from doubleback.errors import DivergedError, InputError
-from doubleback.experiments.config import Audit, Demo, Train
+from doubleback.experiments.config import Audit, Demo, Sizes, Train
 from doubleback.experiments.folders import load_run
 from doubleback.experiments.run import audit, demo, train
 from tests.experiments.conftest import settings
@@ -90,7 +90,7 @@ def test_a_finished_run_is_left_alone(plain: Path) -> None:
         ({"batch_size": -1}, "batch size is -1"),
         ({"penalty_weight": -1.0}, "penalty_weight is -1.0"),
         ({"kl_weight": -1.0}, "kl_weight is -1.0"),
-        ({"latent": 0}, "all must be 1 or more"),
+        ({"sizes": Sizes(latent=0)}, "latent of the VAE is 0"),
         ({"data": "mnits"}, "did you mean mnist"),
         ({"variance": -1.0}, "variance is -1.0"),
         ({"image_size": 0}, "image size 0"),
@@ -106,8 +106,9 @@ def test_init_starts_from_the_weights_and_hardens_at_once(plain: Path, tmp_path:
     run = Train(output=tmp_path / "from", init=plain, penalty="reconstruction", epochs=1, learning_rate=1e-12)
     train(run, [])
     config = json.loads((tmp_path / "from" / "config.json").read_text())["train"]
-    inherited = ("data", "image_size", "limit", "hidden", "latent", "likelihood")
-    assert [config[name] for name in inherited] == ["digits", 8, 300, [32], 4, "bernoulli"]
+    inherited = ("data", "image_size", "limit", "model", "likelihood")
+    assert [config[name] for name in inherited] == ["digits", 8, 300, "vae", "bernoulli"]
+    assert (config["sizes"]["hidden"], config["sizes"]["latent"]) == ([32], 4)
     assert config["penalty_start"] == 0.0
     assert "0.03" in (tmp_path / "from" / "log.csv").read_text()
     old, new = load_run(plain).model.state_dict(), load_run(tmp_path / "from").model.state_dict()
@@ -116,8 +117,10 @@ def test_init_starts_from_the_weights_and_hardens_at_once(plain: Path, tmp_path:
 
 
 def test_init_refuses_another_model(plain: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--latent is 7, but .* has 4; leave it out"):
-        train(Train(output=tmp_path / "x", init=plain, latent=7), [])
+    with pytest.raises(InputError, match=r"--model.latent is 7, but .* has 4; leave it out"):
+        train(Train(output=tmp_path / "x", init=plain, sizes=Sizes(latent=7)), [])
+    with pytest.raises(InputError, match=r"--model is draw, but .* has vae"):
+        train(Train(output=tmp_path / "x", init=plain, model="draw"), [])
 
 
 def test_init_refuses_data_of_another_shape(plain: Path, tmp_path: Path) -> None:

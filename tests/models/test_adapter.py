@@ -30,8 +30,20 @@ def test_variational_and_plain_codes() -> None:
     x = torch.rand(3, 1, 2, 2)
     plain = AutoencoderAdapter(nn.Flatten(), nn.Unflatten(1, (1, 2, 2)), latent=4)
     assert torch.equal(plain.encode(x).log_var, torch.zeros(3, 4))
-    pair = AutoencoderAdapter(lambda x: (x.flatten(1), x.flatten(1) - 1), nn.Unflatten(1, (1, 2, 2)), latent=4)
+    assert torch.equal(plain(x, torch.randn(3, 4)).likelihood.mean, x)
+    pair = AutoencoderAdapter(
+        lambda x: (x.flatten(1), x.flatten(1) - 1), nn.Unflatten(1, (1, 2, 2)), latent=4, variational=True
+    )
     assert torch.equal(pair.encode(x).log_var, x.flatten(1) - 1)
+    assert not torch.allclose(pair(x, torch.randn(3, 4)).likelihood.mean, x)
+
+
+@pytest.mark.parametrize("variational", [False, True])
+def test_an_encoder_of_the_other_kind(variational: bool) -> None:
+    encoder = nn.Flatten() if variational else lambda x: (x.flatten(1), x.flatten(1))
+    model = AutoencoderAdapter(encoder, nn.Unflatten(1, (1, 2, 2)), latent=4, variational=variational)
+    with pytest.raises(InputError, match=f"pass variational={not variational}"):
+        model.encode(torch.rand(1, 1, 2, 2))
 
 
 def test_it_can_be_attacked_and_its_modules_are_found() -> None:

@@ -35,6 +35,25 @@ def test_the_mean_path_is_no_noise() -> None:
     assert torch.equal(model.encode(x).mean, model(x).posterior.mean)
 
 
+def test_a_learned_variance_is_one_parameter_and_starts_where_it_is_told() -> None:
+    model = VAE((1, 4, 4), hidden=(5,), latent=3, likelihood="gaussian-learned", variance=0.5)
+    fixed = VAE((1, 4, 4), hidden=(5,), latent=3, likelihood="gaussian", variance=0.5)
+    assert set(model.state_dict()) - set(fixed.state_dict()) == {"pixels.log_var"}
+    r = model(torch.rand(2, 1, 4, 4))
+    assert r.likelihood.log_var.exp().item() == pytest.approx(0.5)
+    (-r.likelihood.log_prob(torch.rand(2, 1, 4, 4))).sum().backward()
+    assert model.pixels.log_var.grad is not None
+
+
+def test_a_plain_autoencoder_takes_no_noise_and_has_a_unit_posterior() -> None:
+    model, x = VAE((1, 4, 4), hidden=(5,), latent=3, variational=False), torch.rand(2, 1, 4, 4)
+    assert model.encoder[-1].out_features == 3
+    assert torch.equal(model.encode(x).log_var, torch.zeros(2, 3))
+    assert torch.equal(model(x, torch.randn(2, 3)).likelihood.mean, model(x).likelihood.mean)
+    one, other = model.encode(x[:1]), model.encode(x[1:])
+    assert torch.allclose(one.kl(other), 0.5 * (one.mean - other.mean).square().sum(1))
+
+
 def test_sums_are_float32_under_autocast() -> None:
     model = VAE((1, 4, 4), hidden=(5,), latent=3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -46,9 +65,9 @@ def test_sums_are_float32_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"image_shape": (1, 0, 4)}, "all must be 1 or more"),
-        ({"hidden": (0,)}, "all must be 1 or more"),
-        ({"latent": 0}, "all must be 1 or more"),
+        ({"image_shape": (1, 0, 4)}, r"image shape of the VAE is \(1, 0, 4\)"),
+        ({"hidden": (0,)}, "hidden of the VAE is"),
+        ({"latent": 0}, "latent of the VAE is 0"),
         ({"likelihood": "poisson"}, "likelihood is 'poisson'"),
         ({"variance": 0.0}, "variance is 0.0"),
         ({"variance": float("nan")}, "variance is nan"),

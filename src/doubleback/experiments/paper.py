@@ -28,24 +28,24 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("vae", "mnist"): Preset(_MNIST, {"hidden": (512, 512), "latent": 32}),
     ("conv-vae", "mnist"): Preset(_MNIST, {"hidden": (512,), "latent": 32}),
     ("draw", "mnist"): Preset(
-        _MNIST | {"batch_size": 128, "learning_rate": 1e-3, "epochs": 8}, {"steps": 8, "hidden": (256,), "latent": 32}
+        _MNIST | {"batch_size": 128, "epochs": 8}, {"steps": 8, "hidden": (256,), "latent": 32}
     ),
     ("vae", "svhn"): Preset(_MNIST | _GAUSSIAN, {"hidden": (512, 512), "latent": 64}),
     ("conv-vae", "svhn"): Preset(
-        _MNIST | _GAUSSIAN | {"batch_size": 128, "learning_rate": 1e-3, "epochs": 60, "penalty_weight": 0.003},
+        _MNIST | _GAUSSIAN | {"batch_size": 128, "epochs": 80, "penalty_weight": 0.003},
         {"hidden": (512,), "latent": 64},
     ),
     ("draw", "svhn"): Preset(
-        _MNIST | _GAUSSIAN | {"batch_size": 128, "learning_rate": 1e-3, "epochs": 30, "penalty_weight": 0.003},
+        _MNIST | _GAUSSIAN | {"batch_size": 128, "epochs": 30, "penalty_weight": 0.003},
         {"steps": 8, "hidden": (256,), "latent": 32},
     ),
     ("vae", "celeba"): Preset(_MNIST | _GAUSSIAN, {"hidden": (512, 512), "latent": 64}),
     ("conv-vae", "celeba"): Preset(
-        _MNIST | _GAUSSIAN | {"batch_size": 128, "learning_rate": 1e-3, "epochs": 40, "penalty_weight": 0.003},
+        _MNIST | _GAUSSIAN | {"batch_size": 128, "epochs": 30, "penalty_weight": 0.003},
         {"hidden": (512,), "latent": 64},
     ),
     ("draw", "celeba"): Preset(
-        _MNIST | _GAUSSIAN | {"batch_size": 128, "learning_rate": 1e-3, "epochs": 20, "penalty_weight": 0.003},
+        _MNIST | _GAUSSIAN | {"batch_size": 128, "epochs": 20, "penalty_weight": 0.003},
         {"steps": 8, "hidden": (256,), "latent": 32},
     ),
 }

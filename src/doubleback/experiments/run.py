@@ -208,10 +208,11 @@ def _resolved(settings: config.Train, parent: Run | None, image_shape: tuple[int
     said_sizes = {name: said for name, said in vars(settings.sizes).items() if said is not None}
     sizes = parent.settings.sizes if parent else config.Sizes(**{**serving.sizes, **said_sizes})
     defaults = {"penalty_start": 0.5, **serving.settings}
+    serving_likelihood = defaults["likelihood"]
     if parent:
         inherited = ("likelihood", "variance", "batch_size", "learning_rate")
         defaults |= {"penalty_start": 0.0, "epochs": 5} | {name: getattr(parent.settings, name) for name in inherited}
-    if settings.penalty != "reconstruction" or settings.likelihood not in (None, defaults["likelihood"]):
+    if settings.penalty != "reconstruction" or (settings.likelihood or defaults["likelihood"]) != serving_likelihood:
         defaults.pop("penalty_weight", None)  # measured for this penalty and this likelihood
     filled = {name: value for name, value in defaults.items() if getattr(settings, name) is None}
     return replace(settings, model=model, sizes=sizes, **filled)
