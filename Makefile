@@ -17,8 +17,8 @@ demo: $(READY)  ## harden a VAE, attack it and its plain twin, write doubleback-
 	$(BIN)/doubleback demo
 
 test: $(READY)  ## format, lint, types, layers, quick tests: what CI runs
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m 'not slow'
@@ -31,8 +31,8 @@ bench: $(READY)  ## speed, as ratios measured side by side
 	$(BIN)/python -m benchmarks.audit
 
 format: $(READY)  ## format and mend what can be mended
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/ruff check --fix src tests benchmarks examples
 
 clean:  ## remove the environment and the caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

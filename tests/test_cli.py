@@ -1,7 +1,6 @@
 """The command as people run it: in a process of its own where that matters, else through `main`."""
 
 import json
-import os
 import re
 import shlex
 import signal
@@ -252,15 +251,3 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert re.fullmatch(r"doubleback: interrupted[^\n]*--resume[^\n]*\n", said), said
     assert (tmp_path / "run" / "checkpoint" / "state.safetensors").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_train_like_one(tmp_path: Path) -> None:
-    """DDP: the same batches and noise, halved; the same weights up to the order of sums."""
-    train = [*SMALL, "--penalty", "reconstruction", "--epochs", "3", "--batch-size", "64"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for devices in (1, 2):
-        done = run(*train, "--devices", devices, "--output", tmp_path / str(devices), env=environment)
-        assert done.returncode == 0, done.stderr
-    one, two = (load_run(tmp_path / str(devices)).model.state_dict() for devices in (1, 2))
-    assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)

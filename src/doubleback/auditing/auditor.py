@@ -218,9 +218,8 @@ class _Record:
             mine = self.points[name]
             mine.distortion[rows] = points.distortion[rows]
             mine.adversarial_distance[rows] = points.adversarial_distance[rows]
+            mine.converged[rows] = points.converged[rows]
             mine.seconds = max(mine.seconds, points.seconds)
-            if points.converged is not None:
-                mine.converged = (mine.converged or 0.0) + points.converged
         shown = rows[rows < SHOWN]
         for name, values in other.gallery.items():
             if "/" in name:  # of an attack; the others every process has
@@ -248,8 +247,7 @@ class _Record:
         attack = ATTACKS[name](pairs.model, pairs.source, pairs.target, samples=samples, **settings)
         self._put(name, rows, pairs, attack.x_adv)
         if not samples:  # Adam on noise never says that it has converged
-            share = attack.converged.double().mean().item() * len(rows) / int((~self.flagged).sum())
-            points.converged = (points.converged or 0.0) + share
+            points.converged[rows] = attack.converged.double().mean(1).cpu().numpy()
         points.seconds += time.perf_counter() - started
         self._show_within_budgets(name, rows, attack.x_adv, pairs)
 

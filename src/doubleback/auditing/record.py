@@ -29,19 +29,19 @@ class Points:
     Attributes:
         distortion: u, (P, K).
         adversarial_distance: v, (P, K).
-        converged: share of the rows that converged before the last step; None where that has no meaning.
+        converged: (P,), share of each pair's rows that converged before the last step; NaN where that has no meaning.
         seconds: wall time.
     """
 
     distortion: Float[np.ndarray, "P K"]
     adversarial_distance: Float[np.ndarray, "P K"]
-    converged: float | None = None
+    converged: Float[np.ndarray, "P"]
     seconds: float = 0.0
 
     @classmethod
     def none_yet(cls, pairs: int, count: int) -> "Points":
         """NaN throughout."""
-        return cls(np.full((pairs, count), np.nan), np.full((pairs, count), np.nan))
+        return cls(np.full((pairs, count), np.nan), np.full((pairs, count), np.nan), np.full(pairs, np.nan))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,11 @@ class Audit:
             share = area["envelope"]["mean"] / ceiling["mean"] if ceiling["mean"] else None
             attacks[name] = {"auddc": area, "share_of_ceiling": share}
             if name in self.points:
-                attacks[name] |= {"seconds": self.points[name].seconds, "converged": self.points[name].converged}
+                converged = self.points[name].converged
+                attacks[name] |= {
+                    "seconds": self.points[name].seconds,
+                    "converged": _mean(converged[np.isfinite(converged)]),
+                }
         flagged = int(self.flagged.sum())
         return {
             "attacks": attacks,
@@ -139,7 +143,7 @@ class Audit:
 
 
 def _mean(values: Float[np.ndarray, "P"]) -> float | None:
-    """None where there is nothing to average: every pair is flagged."""
+    """None where there is nothing to average."""
     return float(values.mean()) if len(values) else None
 
 

@@ -27,9 +27,7 @@ _MNIST = {"likelihood": "bernoulli", "variance": 0.02, "batch_size": 256, "learn
 PRESETS: dict[tuple[str, str], Preset] = {
     ("vae", "mnist"): Preset(_MNIST, {"hidden": (512, 512), "latent": 32}),
     ("conv-vae", "mnist"): Preset(_MNIST, {"hidden": (512,), "latent": 32}),
-    ("draw", "mnist"): Preset(
-        _MNIST | {"batch_size": 128, "epochs": 8}, {"steps": 8, "hidden": (256,), "latent": 32}
-    ),
+    ("draw", "mnist"): Preset(_MNIST | {"batch_size": 128, "epochs": 8}, {"steps": 8, "hidden": (256,), "latent": 32}),
     ("vae", "svhn"): Preset(_MNIST | _GAUSSIAN, {"hidden": (512, 512), "latent": 64}),
     ("conv-vae", "svhn"): Preset(
         _MNIST | _GAUSSIAN | {"batch_size": 128, "epochs": 80, "penalty_weight": 0.003},

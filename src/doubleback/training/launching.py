@@ -1,5 +1,6 @@
 """Before the first step: settings that cannot be trained with, the processes to start, and what Ctrl-C does."""
 
+import logging
 import math
 import os
 import signal
@@ -80,6 +81,7 @@ def launched(devices: int = 1, **settings: Any) -> Fabric:
         per_node, nodes = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
         settings |= {"num_nodes": nodes, "strategy": "ddp"}
         devices = per_node
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what nobody asked
     fabric = Fabric(accelerator="auto", devices=devices, **settings)
     fabric.launch()
     return fabric

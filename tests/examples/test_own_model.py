@@ -1,0 +1,18 @@
+"""The example of the README runs, and shows what it says."""
+
+import importlib.util
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model.py"
+
+
+def test_someone_elses_model_is_audited_and_hardened() -> None:
+    spec = importlib.util.spec_from_file_location("own_model", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = module.main(["--pairs", "4", "--steps", "200", "--epochs", "20"])
+    (_, plain), (_, hardened) = found["plain"], found["hardened"]
+    assert hardened > 1.05 * plain
+    assert found["hardened"][0] < 1.1 * found["plain"][0]

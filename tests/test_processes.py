@@ -1,0 +1,155 @@
+"""Many processes: torchrun and --devices train and audit as one process does, and one that dies is told of, once."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+SMALL = shlex.split("train --data digits --image-size 8 --limit 300 --model.latent 4 --penalty reconstruction")
+MODELS = {
+    "vae": ["--model.hidden", "32"],
+    "conv-vae": shlex.split("--model conv-vae --model.hidden 32 --model.filters 8"),
+    "draw": shlex.split("--model draw --model.hidden 16 --model.steps 3 --model.read-size 3"),
+}
+DOUBLEBACK = [sys.executable, "-m", "doubleback"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "doubleback"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def run(launcher: Sequence[str], *words: object) -> subprocess.CompletedProcess[str]:
+    command = [*launcher, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def furthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_torchrun_trains_like_one_process(tmp_path: Path, model: str) -> None:
+    """20 steps in float64, the penalty on in the last ten: the same weights within 1e-8."""
+    train = [*SMALL, *MODELS[model], *shlex.split("--epochs 5 --batch-size 64 --precision 64")]
+    run(DOUBLEBACK, *train, "--output", tmp_path / "one")
+    run(TORCHRUN, *train, "--output", tmp_path / "two")
+    results = json.loads((tmp_path / "two" / "results.json").read_text())
+    assert results["train"]["steps"] == 20
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(value.dtype == torch.float64 for value in two.values())
+    assert furthest(one, two) < 1e-8
+
+
+@pytest.mark.slow
+def test_compiled_processes_train_like_one(tmp_path: Path) -> None:
+    train = [*SMALL, *MODELS["vae"], *shlex.split("--epochs 5 --batch-size 64 --precision 64 --compile")]
+    run(DOUBLEBACK, *train, "--output", tmp_path / "one")
+    two = run(TORCHRUN, *train, "--output", tmp_path / "two")
+    assert furthest(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-8
+    for kind in ("plain", "penalised"):  # said once, by the first process
+        assert len(re.findall(rf"doubleback: compiled the {kind} step in [\d.]+ s", two.stderr)) == 1
+
+
+@pytest.mark.slow
+def test_processes_of_our_own_train_like_one_in_float32(tmp_path: Path) -> None:
+    train = [*SMALL, *MODELS["vae"], *shlex.split("--epochs 30 --batch-size 16 --kl-weight 0.1")]
+    errors = []
+    for devices in (1, 2):
+        run(DOUBLEBACK, *train, "--devices", devices, "--output", tmp_path / str(devices))
+        results = json.loads((tmp_path / str(devices) / "results.json").read_text())
+        errors.append(results["test"]["reconstruction_l2"])
+    assert errors[1] == pytest.approx(errors[0], rel=0.02)
+
+
+@pytest.mark.slow
+def test_torchrun_audits_like_one_process(tmp_path: Path) -> None:
+    """The very same numbers: a chunk of pairs is the same whoever attacks it."""
+    folder = tmp_path / "run"
+    run(
+        DOUBLEBACK,
+        *SMALL,
+        *MODELS["vae"],
+        *shlex.split("--epochs 8 --batch-size 2 --kl-weight 0.1"),
+        "--output",
+        folder,
+    )
+    audit = ["audit", folder, *shlex.split("--pairs 13 --coefficients 6 --steps 30 --attack latent output untargeted")]
+    run(DOUBLEBACK, *audit, "--output", tmp_path / "one")
+    run(TORCHRUN, *audit, "--output", tmp_path / "two")
+    for file in ("curves.npz", "images.npz"):
+        with np.load(tmp_path / "one" / "run" / file) as one, np.load(tmp_path / "two" / "run" / file) as two:
+            assert set(one) == set(two)
+            assert all(np.array_equal(one[name], two[name], equal_nan=one[name].dtype.kind == "f") for name in one)
+            if file == "curves.npz":
+                assert np.isfinite(one["worst_case/auddc"]).sum() > 10
+    results = [json.loads((tmp_path / name / "run" / "results.json").read_text()) for name in ("one", "two")]
+    for found in results:
+        del found["seconds"], found["peak_memory_mb"]
+        for attack in found["attacks"].values():
+            attack.pop("seconds", None)
+    assert results[0] == results[1]
+
+
+def second_process(folder: Path) -> Iterator[int]:
+    """The process of rank 1 that writes into a folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment, words = (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"LOCAL_RANK=1" in environment.split(b"\0") and str(folder).encode() in words:
+            yield int(process.name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the process in /proc")
+@pytest.mark.parametrize("launcher", ["torchrun", "devices"])
+def test_a_process_that_dies_is_told_of_once_and_nothing_is_lost(tmp_path: Path, launcher: str) -> None:
+    folder = tmp_path / "run"
+    train = [*SMALL, *MODELS["vae"], "--batch-size", "64", "--output", str(folder)]
+    command = [*TORCHRUN, *train] if launcher == "torchrun" else [*DOUBLEBACK, *train, "--devices", "2"]
+    process = subprocess.Popen(
+        [*command, "--epochs", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "log.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    (victim,) = second_process(folder)
+    os.kill(victim, signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (1 if launcher == "torchrun" else 2)
+    ours = len(re.findall("doubleback: another process of this run has died; [^\n]*resume", said))
+    if launcher == "devices":
+        assert (ours, said.count("\n")) == (1, 1), said
+    else:  # torchrun may end the other process before it can say anything; it names the failing rank itself
+        assert ours <= 1, said
+        assert len(re.findall(r"Signal 9 \(SIGKILL\) received by PID", said)) == 1, said
+    assert len((folder / "log.csv").read_text().splitlines()) > 1
+    assert (folder / "checkpoint" / "state.safetensors").exists()
+    assert not (folder / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_an_error_of_all_processes_is_said_once(tmp_path: Path) -> None:
+    command = [*TORCHRUN, *SMALL, "--epochs", "0", "--output", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=ENVIRONMENT)
+    assert done.returncode == 1
+    assert done.stderr.count("epochs is 0; give a whole number") == 1
