@@ -1,38 +1,63 @@
 """What a double-backpropagation step costs, in plain steps: python -m benchmarks.train
 
-Plain and penalised steps of the VAE (forward, backward, clip, Adam) alternate, eager and compiled, in float32 and in
-bf16 autocast, so that noise on the machine meets them alike. The last line is JSON: milliseconds (medians), ratios.
+Plain and penalised steps of each model (forward, backward, clip, Adam) alternate, eager and compiled, so that noise on
+the machine meets them alike. The last line is JSON: by model, medians in milliseconds; `ratio`, penalised over plain;
+`compiled_speedup`, eager over compiled; and the seconds of each first compiled step.
 """
 
 import argparse
 import json
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
 from statistics import median
+from time import perf_counter
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from doubleback.models import VAE
+from doubleback.models import DRAW, VAE, ConvVAE
 from doubleback.objective import Objective
 from doubleback.progress import progress_bar
 
 PENALTY = "reconstruction"
+KINDS = ("plain", "penalised")
 
 
-def make_step(mode: str, precision: str, penalised: bool, batch: int) -> Callable[[], None]:
+@dataclass(frozen=True)
+class Case:
+    """A model, on random images of its shape."""
+
+    build: Callable[[], nn.Module]
+    image_shape: tuple[int, int, int]
+    batch: int
+    weight: float
+
+
+GREY, SMALL, LARGE = (1, 28, 28), (3, 32, 32), (3, 64, 64)
+CASES = {
+    "vae": Case(VAE, GREY, 1024, 0.03),
+    "conv-vae 32x32": Case(lambda: ConvVAE(SMALL, latent=64, likelihood="gaussian"), SMALL, 128, 0.003),
+    "conv-vae 64x64": Case(lambda: ConvVAE(LARGE, latent=64, likelihood="gaussian"), LARGE, 128, 0.003),
+    "draw": Case(lambda: DRAW(GREY, steps=8, hidden=256), GREY, 128, 0.03),
+    "draw, attention": Case(lambda: DRAW(GREY, steps=8, hidden=256, read_size=5, write_size=5), GREY, 128, 0.03),
+}
+
+
+def make_step(case: Case, mode: str, precision: str, kind: str, batch: int) -> Callable[[], None]:
     """One training step on a random batch, ready to be called."""
     torch.manual_seed(0)
-    objective = Objective(VAE(), penalty=PENALTY)  # type: ignore[arg-type]
+    objective = Objective(case.build(), penalty=PENALTY, penalty_weight=case.weight)  # type: ignore[arg-type]
     module: Callable[..., tuple[Tensor, ...]] = torch.compile(objective) if mode == "compiled" else objective
-    optimizer = torch.optim.Adam(objective.parameters(), lr=1e-3, fused=True)
-    x = torch.rand(batch, 1, 28, 28)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=1e-4, fused=True)
+    x = torch.rand(batch, *case.image_shape)
     noise, _ = objective.draw(x, torch.Generator().manual_seed(0))
 
     def step() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-            reconstruction, kl, penalty = module(x, noise, None, penalised)
-            loss = reconstruction.mean() + kl.mean() + 0.03 * penalty.mean()
+            reconstruction, kl, penalty = module(x, noise, None, kind == "penalised")
+            loss = reconstruction.mean() + kl.mean() + case.weight * penalty.mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), 30)
         optimizer.step()
@@ -43,48 +68,68 @@ def make_step(mode: str, precision: str, penalised: bool, batch: int) -> Callabl
 
 def timed(step: Callable[[], None], calls: int) -> float:
     """Milliseconds a call."""
-    started = time.perf_counter()
+    started = perf_counter()
     for _ in range(calls):
         step()
-    return 1000 * (time.perf_counter() - started) / calls
+    return 1000 * (perf_counter() - started) / calls
+
+
+def measure(name: str, modes: list[str], precisions: list[str], batch: int | None, rounds: int) -> dict[str, Any]:
+    """The record of one model; a line for each mode and precision is printed."""
+    case = CASES[name]
+    variants = list(product(modes, precisions, KINDS))
+    steps, compile_seconds = {}, {}
+    with progress_bar(f"{name}: first steps", len(variants)) as advance:
+        for mode, precision, kind in variants:
+            step = make_step(case, mode, precision, kind, batch or case.batch)
+            first = timed(step, 1) / 1000
+            if mode == "compiled":
+                compile_seconds[f"{precision} {kind}"] = round(first, 1)
+            timed(step, 2)
+            steps[mode, precision, kind] = step
+            advance(1)
+    taken: dict[tuple[str, str, str], list[float]] = {variant: [] for variant in variants}
+    with progress_bar(f"{name}: steps", rounds) as advance:
+        for _ in range(rounds):
+            for variant in variants:
+                taken[variant].append(timed(steps[variant], 3))
+            advance(1)
+
+    def quotient(over: tuple[str, str, str], under: tuple[str, str, str]) -> float:
+        """The median over rounds of one time over another, taken side by side."""
+        return round(median(one / other for one, other in zip(taken[over], taken[under], strict=True)), 3)
+
+    milliseconds = {" ".join(variant): round(median(times), 2) for variant, times in taken.items()}
+    ratios = {f"{m} {p}": quotient((m, p, "penalised"), (m, p, "plain")) for m, p in product(modes, precisions)}
+    speedups = {}
+    if {"eager", "compiled"} <= set(modes):
+        speedups = {f"{p} {k}": quotient(("eager", p, k), ("compiled", p, k)) for p, k in product(precisions, KINDS)}
+    for mode, precision in product(modes, precisions):
+        times = "  ".join(f"{kind} {milliseconds[f'{mode} {precision} {kind}']:7.1f} ms" for kind in KINDS)
+        print(f"{name:16}{mode:9}{precision:8}{times}  ratio {ratios[f'{mode} {precision}']:.2f}", flush=True)
+    for what, seconds in compile_seconds.items():
+        print(f"{name:16}compiled {what}: first step {seconds} s, then {speedups.get(what, '-')} times eager's speed")
+    return {
+        "batch": batch or case.batch,
+        "milliseconds": milliseconds,
+        "ratio": ratios,
+        "compiled_speedup": speedups,
+        "compile_seconds": compile_seconds,
+    }
 
 
 def main() -> None:
     """Measure, print a table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--models", nargs="+", choices=list(CASES), default=list(CASES), metavar="NAME")
+    parser.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=["eager", "compiled"])
+    parser.add_argument("--precisions", nargs="+", choices=["float32", "bf16"], default=["float32"])
+    parser.add_argument("--batch", type=int, help="1024 for vae, else 128")
     parser.add_argument("--rounds", type=int, default=15, help="how often every kind of step has its turn")
     given = parser.parse_args()
-    variants = [(m, p, k) for m in ("eager", "compiled") for p in ("float32", "bf16") for k in ("plain", "penalty")]
-    steps, compile_seconds = {}, {}
-    for mode, precision, kind in variants:
-        step = make_step(mode, precision, kind == "penalty", given.batch)
-        compile_seconds[mode, precision, kind] = timed(step, 1) / 1000
-        timed(step, 2)
-        steps[mode, precision, kind] = step
-    taken: dict[tuple[str, str, str], list[float]] = {variant: [] for variant in variants}
-    with progress_bar("steps", given.rounds) as advance:
-        for _ in range(given.rounds):
-            for variant in variants:
-                taken[variant].append(timed(steps[variant], 3))
-            advance(1)
-    milliseconds = {variant: median(times) for variant, times in taken.items()}
-    ratios = {}
-    for mode in ("eager", "compiled"):
-        for precision in ("float32", "bf16"):
-            plain, penalty = milliseconds[mode, precision, "plain"], milliseconds[mode, precision, "penalty"]
-            pairs = zip(taken[mode, precision, "penalty"], taken[mode, precision, "plain"], strict=True)
-            ratios[f"{mode} {precision}"] = median(one / other for one, other in pairs)
-            print(f"{mode:9}{precision:8} plain {plain:6.1f} ms  penalty {penalty:6.1f} ms", end="  ")
-            print(f"ratio {ratios[f'{mode} {precision}']:.2f}")
-    record = {
-        "batch": given.batch,
-        "threads": torch.get_num_threads(),
-        "milliseconds": {" ".join(variant): round(value, 2) for variant, value in milliseconds.items()},
-        "ratio": {name: round(value, 3) for name, value in ratios.items()},
-        "compile_seconds": {" ".join(v): round(s, 1) for v, s in compile_seconds.items() if v[0] == "compiled"},
-    }
-    print(json.dumps(record))
+    settings = given.modes, given.precisions, given.batch, given.rounds
+    models = {name: measure(name, *settings) for name in given.models}
+    print(json.dumps({"threads": torch.get_num_threads(), "models": models}))
 
 
 if __name__ == "__main__":
