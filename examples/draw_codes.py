@@ -106,9 +106,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     settings = {"pairs": given.pairs, "coefficients": given.coefficients, "seed": given.seed}
     output = doubleback.audit(run.model, split.images, split.labels, attacks=("output",), **settings).results()
     ceiling = output["ceiling"]["mean"]
-    print(
-        f"ceiling (blending) {ceiling:.3f}   output attack {output['attacks']['output']['auddc']['envelope']['mean']:.3f}"
-    )
+    reached = output["attacks"]["output"]["auddc"]["envelope"]["mean"]
+    print(f"ceiling (blending) {ceiling:.3f}   output attack {reached:.3f}")
     print(f"{'latent attack on':30} AUDDC  of ceiling   at u = {given.budget}: code, v   blend: code, v")
     found = {}
     for name, (steps, means) in codes(run.model.noise_shape[0]).items():

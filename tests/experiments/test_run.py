@@ -124,7 +124,7 @@ def test_init_refuses_another_model(plain: Path, tmp_path: Path) -> None:
 
 
 def test_init_refuses_data_of_another_shape(plain: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not fit the model"):
+    with pytest.raises(InputError, match="takes images of 1 channel and 8x8 pixels, these are 1 channel and 9x9"):
         train(Train(output=tmp_path / "x", init=plain, image_size=9), [])
     assert not (tmp_path / "x").exists()
 

@@ -63,8 +63,8 @@ def test_likelihoods(likelihood: str, kind: type) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"image_shape": (1, 5, 28)}, "images of 5x28 are too small for 1 convolution that each .* at least 6x6"),
-        ({"image_shape": (1, 7, 7), "filters": (8, 8, 8)}, "7x7 are too small for 3 convolutions .* at least 8x8"),
+        ({"image_shape": (1, 5, 28)}, "images of 5x28 are too small for 1 convolution, each .* at least 6x6"),
+        ({"image_shape": (1, 7, 7), "filters": (8, 8, 8)}, "too small for 3 convolutions, each .* at least 8x8"),
         ({"hidden": 0}, "hidden of the ConvVAE is 0"),
         ({"filters": (8, 0)}, "filters of the ConvVAE is"),
         ({"latent": -1}, "latent of the ConvVAE is -1"),

@@ -54,6 +54,8 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
     parent = load_run(settings.init) if settings.init else None
     settings = _with_data(settings, parent)
     images = folders.open_images(settings)
+    if parent:
+        check_images(parent.model, images.train.images)
     settings = _resolved(settings, parent, images.image_shape)
     loop: dict[str, Any] = {name: getattr(settings, name) for name in _OF_THE_LOOP}
     check_settings(**loop)

@@ -56,11 +56,12 @@ class ConvVAE(nn.Module):
         filters = _fitting_filters(min(side)) if filters is None else tuple(filters)
         sides = [[length >> level for length in side] for level in range(len(filters) + 1)]
         if not filters or min(sides[-1]) < 1:
-            halved = max(len(filters), 1)
-            least = 2**halved if filters else 2 * SMALLEST
+            number = max(len(filters), 1)
+            halvings = f"{number} convolution{'s' * (number > 1)}, each of which halves them"
+            least = 2**number if filters else 2 * SMALLEST
             raise InputError(
-                f"images of {side[0]}x{side[1]} are too small for {halved} convolution{'s' * (halved > 1)} that each "
-                f"halve them; at least {least}x{least} is needed: enlarge them (--image-size), or use a dense model"
+                f"images of {side[0]}x{side[1]} are too small for {halvings}; at least {least}x{least} is needed: "
+                "enlarge them (--image-size), or use a dense model"
             )
         self.image_shape = image_shape
         self.noise_shape: tuple[int, ...] = (latent,)
