@@ -144,7 +144,8 @@ def test_each_models_penalty_is_that_of_its_jacobian(name: str, penalty: str) ->
         v = J.new_ones(1, 1) if projections is None else projections[:, i].flatten(1)
         assert torch.allclose(values[i], (v @ J).square().sum(1).mean())
 
-    names, parameters = zip(*objective.named_parameters(), strict=True)
+    held = ("model.pixels.log_var",) if penalty == "reconstruction" else ()  # the penalty does not move it
+    names, parameters = zip(*((n, p) for n, p in objective.named_parameters() if n not in held), strict=True)
 
     def loss(*given: Tensor) -> Tensor:
         call = dict(zip(names, given, strict=True))
@@ -187,6 +188,22 @@ def test_each_models_finite_differences(name: str, penalty: str) -> None:
         strict=True,
     ):
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * (1 + other.abs().max().item()))
+
+
+@pytest.mark.parametrize("estimator", ["exact", "finite-difference"])
+def test_a_learned_variance_is_not_moved_by_the_penalty(estimator: str) -> None:
+    """Else it would grow, to make the gradient small: d L2 / d log_var = -2 L2 where it is not held."""
+    model, x = small("vae, learned variance")
+    objective = Objective(model, penalty="reconstruction", estimator=estimator)  # type: ignore[arg-type]
+    objective(x, torch.zeros(2, 2, dtype=torch.float64)).penalty.sum().backward()
+    assert model.pixels.log_var.grad is None
+    assert model.encoder[0].weight.grad is not None
+
+
+def test_the_default_weight_goes_with_the_variance() -> None:
+    """The penalty over the loss falls as 1 / variance, so the weight that serves rises with it."""
+    model = VAE((1, 4, 4), hidden=(5,), latent=2, likelihood="gaussian", variance=0.2)
+    assert Objective(model, penalty="reconstruction").full_penalty_weight == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("name", ["ae", "conv-ae"])

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say(error: Exception) -> None:
     """One line, once: where all processes of a run meet the same error, torchrun ends the others as they wait."""
-    rank = os.environ.get("RANK", "0")
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
     if rank != "0":
         time.sleep(2)
     print(f"doubleback: {'' if rank == '0' else f'process {rank}: '}{error}", file=sys.stderr)

@@ -40,7 +40,7 @@ def reconstruction_quality(model: Autoencoder, images: UInt8[Tensor, "N C H W"])
     with torch.no_grad():
         rows = torch.cat([of_batch(x) for x in _batches(model, images)], dim=1)
     names = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "kl")
-    means: dict[str, float | None] = dict(zip(names, rows.double().mean(1).tolist(), strict=True))
+    means: dict[str, float | None] = dict(zip(names, rows.cpu().double().mean(1).tolist(), strict=True))
     return means if is_variational(model) else means | {"kl": None}
 
 

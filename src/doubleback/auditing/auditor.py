@@ -56,6 +56,8 @@ def audit(
 ) -> "Audit":
     """Attack pairs of images and measure what the model withstands.
 
+    Where `torch.distributed` is running, every one of its processes has to call this: they share the work.
+
     Args:
         model: any autoencoder; a module is put into evaluation mode meanwhile.
         images: the test images, or a data set, whose test split is taken.
@@ -105,7 +107,9 @@ def audit(
         rank, processes = _place_among_processes()
         mine = range(rank, math.ceil(len(kept) / CHUNK), processes)
         owned = sum(min(CHUNK, len(kept) - CHUNK * number) for number in mine)
-        with progress_bar("attacking", len(names) * owned * len(C) * steps * (2 + restarts), progress) as advance:
+        with progress_bar(
+            "attacking", len(names) * owned * len(C) * steps * (2 + restarts), progress and rank == 0
+        ) as advance:
             for number in mine:
                 ((chunk, some),) = chunks_of(kept[CHUNK * number : CHUNK * (number + 1)])
                 record.put_blend(chunk, some)
@@ -176,6 +180,8 @@ def check_images(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> None:
     Raises:
         InputError: naming both.
     """
+    if images.ndim != 4:
+        raise InputError(f"images have shape {tuple(images.shape)}; expected (N, C, H, W)")
     wanted, have = getattr(model, "image_shape", None), tuple(images.shape[1:])
     if wanted is not None and tuple(wanted) != have:
         raise InputError(
@@ -228,7 +234,7 @@ class _Record:
     def put_reconstructions(self, rows: Rows, pairs: Pairs) -> None:
         """Which pairs are flagged, and what the gallery shows of every pair."""
         self.flagged[rows] = pairs.flagged.cpu().numpy()
-        self.source_l2[rows] = l2(pairs.rec_source[0], pairs.source).double().cpu().numpy()
+        self.source_l2[rows] = l2(pairs.rec_source[0], pairs.source).cpu().double().numpy()
         self._show("source", rows, pairs.source)
         self._show("target", rows, pairs.target)
         self._show("source_reconstruction", rows, pairs.rec_source[0])
@@ -247,13 +253,13 @@ class _Record:
         attack = ATTACKS[name](pairs.model, pairs.source, pairs.target, samples=samples, **settings)
         self._put(name, rows, pairs, attack.x_adv)
         if not samples:  # Adam on noise never says that it has converged
-            points.converged[rows] = attack.converged.double().mean(1).cpu().numpy()
+            points.converged[rows] = attack.converged.cpu().double().mean(1).numpy()
         points.seconds += time.perf_counter() - started
         self._show_within_budgets(name, rows, attack.x_adv, pairs)
 
     def _put(self, name: str, rows: Rows, pairs: Pairs, x_adv: Float[Tensor, "P K C H W"]) -> None:
-        self.points[name].distortion[rows] = pairs.distortion(x_adv).double().cpu().numpy()
-        self.points[name].adversarial_distance[rows] = pairs.adversarial_distance(x_adv, name).double().cpu().numpy()
+        self.points[name].distortion[rows] = pairs.distortion(x_adv).cpu().double().numpy()
+        self.points[name].adversarial_distance[rows] = pairs.adversarial_distance(x_adv, name).cpu().double().numpy()
 
     def _show_within_budgets(self, name: str, rows: Rows, x_adv: Tensor, pairs: Pairs) -> None:
         """For every budget the adversarial input of the smallest v whose u is within it (else of the smallest u)."""

@@ -72,8 +72,8 @@ def _decode_under(home: Path, kept: Path | None, source: Source, splits: Mapping
         decode(source, splits or open_splits(source.place, Path(scratch, "arrow")), fresh)
         decoded = _mapped(fresh)
         assert decoded is not None, "what was just written can be read"
-        if kept is not None:
-            with suppress(OSError):  # another process may have put the same images there
+        if kept is not None and _mapped(kept) is None:  # another process may have put the same images there
+            with suppress(OSError):
                 shutil.rmtree(kept, ignore_errors=True)
                 fresh.rename(kept)
         return decoded

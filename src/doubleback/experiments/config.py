@@ -85,7 +85,7 @@ class Train:
         ),
     ] = None
     """lambda2, the weight of the penalty."""
-    kl_weight: float = 1.0
+    kl_weight: Annotated[float | None, arg(metavar="X", help_behavior_hint="(default: 1, or as in --init)")] = None
     """lambda1, the weight of the KL divergence."""
     through_target: Annotated[
         Literal["yes", "no"] | None,
@@ -103,17 +103,19 @@ class Train:
     every: int = 1
     """Take the penalty every k-th step only, k times as heavy."""
     epochs: Annotated[
-        int | None, arg(metavar="N", help_behavior_hint="(default: 20 for vae on grey images; 5 with --init)")
+        int | None, arg(metavar="N", help_behavior_hint="(default: as measured, 8 to 80; 5 with --init)")
     ] = None
     """Passes over the training images."""
-    batch_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 256 for vae, else 128)")] = None
+    batch_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: as measured, 128 or 256)")] = None
     """Images a step."""
-    learning_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint="(default: 0.003 for vae)")] = None
+    learning_rate: Annotated[
+        float | None, arg(metavar="X", help_behavior_hint="(default: as measured, 0.001 to 0.003)")
+    ] = None
     """Peak of the one-cycle schedule."""
     max_grad_norm: float = 30.0
     """Gradients are clipped at this norm."""
     seed: int = 0
-    """Of the weights, the order, the noise and the validation images."""
+    """Of the weights, the order and the noise."""
     precision: Literal["32", "64", "bf16-mixed"] = "32"
     """Of the arithmetic; bf16-mixed is several times faster where the processor has it."""
     compile: bool = False
@@ -155,8 +157,8 @@ class Audit:
     """0 attacks the mean path; n averages n draws of the model's noise at every step and scores on n others."""
     seed: int = 0
     """Of the pairs, the starts and the noise."""
-    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/audit)")] = None
-    """Write DIR/<run's name>/ for each run."""
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: see below)")] = None
+    """Write DIR/<run's name>/ for each run; by default RUN/audit, with --split validation RUN/audit-validation."""
 
 
 @dataclass(frozen=True)

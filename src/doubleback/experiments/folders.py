@@ -49,7 +49,7 @@ class Run:
         if data is None:
             return open_images(self.settings)
         height, width = self.model.image_shape[1:]
-        return load_images(data, image_size=height if height == width else None, seed=self.settings.seed)
+        return load_images(data, image_size=height if height == width else None)
 
     @property
     def results(self) -> dict[str, Any]:
@@ -88,9 +88,9 @@ def load_run(folder: str | Path) -> Run:
 
 
 def open_images(settings: Train) -> ImageData:
-    """The images that settings name."""
+    """The images that settings name; the same are held out for validation whatever the seed of the run."""
     assert settings.data is not None
-    return load_images(settings.data, image_size=settings.image_size, limit=settings.limit, seed=settings.seed)
+    return load_images(settings.data, image_size=settings.image_size, limit=settings.limit)
 
 
 def build_model(settings: Train, image_shape: tuple[int, int, int]) -> Model:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from doubleback.auditing import audit as audit_model
 from doubleback.auditing import check_audit, check_images
@@ -21,7 +20,7 @@ from doubleback.experiments.folders import CURVES, IMAGES, RESULTS, SCHEMA, WEIG
 from doubleback.experiments.paper import preset
 from doubleback.files import read_json, write_arrays, write_json
 from doubleback.objective import Objective
-from doubleback.training import History, check_settings, fit, launched, noticing_lost_processes
+from doubleback.training import History, check_settings, fit, launched, noticing_lost_processes, processes, rank
 
 SHOWN_RECONSTRUCTIONS = 16
 _OF_THE_LOOP = (
@@ -52,13 +51,13 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
         KeyboardInterrupt: passed on; the checkpoint holds what was done.
     """
     parent = load_run(settings.init) if settings.init else None
+    _check_said(settings, parent)
     settings = _with_data(settings, parent)
     images = folders.open_images(settings)
     if parent:
         check_images(parent.model, images.train.images)
     settings = _resolved(settings, parent, images.image_shape)
     loop: dict[str, Any] = {name: getattr(settings, name) for name in _OF_THE_LOOP}
-    check_settings(**loop)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = folders.build_model(settings, images.image_shape)
@@ -68,7 +67,7 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
     settings = replace(settings, penalty_weight=objective.full_penalty_weight)
     described = {"train": folders.described(settings), "image_shape": list(images.image_shape)}
     identity, folder = folders.digest(described), settings.output
-    main_process = getattr(rank_zero_only, "rank", 0) == 0
+    main_process = rank() == 0
     if main_process:
         state = folders.state_of(folder, "train", described)
         if state == "finished" and settings.resume:
@@ -90,7 +89,8 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
             **loop,
         )
     except DivergedError:
-        save_tensors(folder / WEIGHTS, model.state_dict(), identity)
+        if main_process:
+            save_tensors(folder / WEIGHTS, model.state_dict(), identity)
         raise
     if not main_process:
         return {}
@@ -124,7 +124,7 @@ def audit(settings: config.Audit, command: Sequence[str]) -> dict[str, dict[str,
     """
     if not settings.runs:
         raise InputError("no run to audit; give one or more folders that `doubleback train` has written")
-    runs = {_audit_folder(run, settings.output): load_run(run) for run in settings.runs}
+    runs = {_audit_folder(run, settings): load_run(run) for run in settings.runs}
     if len(runs) < len(settings.runs):
         raise InputError("two of the runs have the same folder name and would share one output; audit them apart")
     chosen = {name: value for name, value in asdict(settings).items() if name not in ("runs", "output")}
@@ -159,8 +159,10 @@ def demo(settings: config.Demo) -> dict[str, Any]:
     Returns:
         What `results.json` holds: `plain` and `hardened`, each the figures of its training and of its audit.
     """
+    if processes(1) > 1:
+        raise InputError("demo is for one process; start it without torchrun")
     started = time.perf_counter()
-    data = load_images(settings.data, seed=settings.seed)
+    data = load_images(settings.data)
     check_audit(data, pairs=settings.pairs, coefficients=settings.coefficients, seed=settings.seed)
     runs = {"plain": "none", "hardened": "reconstruction"}
     results: dict[str, Any] = {}
@@ -198,26 +200,43 @@ def _with_data(settings: config.Train, parent: Run | None) -> config.Train:
 
 def _resolved(settings: config.Train, parent: Run | None, image_shape: tuple[int, int, int]) -> config.Train:
     """Settings without None: what was not said is the parent's, or what serves the model on such images."""
-    for name, said, had in _architecture(settings, parent):
-        if parent and said is not None and said != had:
-            raise InputError(f"--{name} is {said}, but {settings.init} has {had}; leave it out with --init")
     model = (parent.settings.model if parent else settings.model) or "vae"
-    for name, said in vars(settings.sizes).items():
-        if said is not None and name not in config.SIZES_OF[model]:
-            own = ", ".join(f"--model.{size.replace('_', '-')}" for size in config.SIZES_OF[model])
-            raise InputError(f"--model.{name.replace('_', '-')} is no size of {model}; it has {own}")
     serving = preset(model, image_shape)
     said_sizes = {name: said for name, said in vars(settings.sizes).items() if said is not None}
     sizes = parent.settings.sizes if parent else config.Sizes(**{**serving.sizes, **said_sizes})
-    defaults = {"penalty_start": 0.5, **serving.settings}
-    serving_likelihood = defaults["likelihood"]
+    defaults = {"penalty_start": 0.5, "kl_weight": 1.0, **serving.settings}
+    measured_for = {name: defaults[name] for name in ("likelihood", "variance")}
     if parent:
-        inherited = ("likelihood", "variance", "batch_size", "learning_rate")
+        inherited = ("likelihood", "variance", "batch_size", "learning_rate", "kl_weight")
         defaults |= {"penalty_start": 0.0, "epochs": 5} | {name: getattr(parent.settings, name) for name in inherited}
-    if settings.penalty != "reconstruction" or (settings.likelihood or defaults["likelihood"]) != serving_likelihood:
-        defaults.pop("penalty_weight", None)  # measured for this penalty and this likelihood
+    now = {name: getattr(settings, name) or defaults[name] for name in measured_for}
+    if settings.penalty != "reconstruction" or now != measured_for:
+        defaults.pop("penalty_weight", None)
     filled = {name: value for name, value in defaults.items() if getattr(settings, name) is None}
+    if settings.variance is not None and now["likelihood"] == "bernoulli":
+        raise InputError("--variance is of the Gaussian likelihoods; add --likelihood gaussian, or leave it out")
     return replace(settings, model=model, sizes=sizes, **filled)
+
+
+def _check_said(settings: config.Train, parent: Run | None) -> None:
+    """Refuse what can be refused before the images are there, which may take long.
+
+    Raises:
+        InputError: a setting is out of range, belongs to another model, or contradicts the run to start from.
+    """
+    said = {name: getattr(settings, name) for name in _OF_THE_LOOP}
+    unsaid: dict[str, Any] = {"epochs": 1, "batch_size": processes(settings.devices), "learning_rate": 1.0}
+    check_settings(**{name: unsaid[name] if value is None else value for name, value in said.items()})
+    for name, value, had in _architecture(settings, parent):
+        if parent and value is not None and value != had:
+            raise InputError(f"--{name} is {value}, but {settings.init} has {had}; leave it out with --init")
+    model = (parent.settings.model if parent else settings.model) or "vae"
+    for name, value in vars(settings.sizes).items():
+        if value is not None and name not in config.SIZES_OF[model]:
+            own = ", ".join(f"--model.{size.replace('_', '-')}" for size in config.SIZES_OF[model])
+            raise InputError(f"--model.{name.replace('_', '-')} is no size of {model}; it has {own}")
+    if model in ("ae", "conv-ae") and settings.kl_weight is not None:
+        raise InputError(f"--kl-weight is of the variational models; {model} has no KL: leave it out")
 
 
 def _architecture(settings: config.Train, parent: Run | None) -> Iterator[tuple[str, Any, Any]]:
@@ -231,6 +250,7 @@ def _architecture(settings: config.Train, parent: Run | None) -> Iterator[tuple[
 
 def _objective(model: Model, settings: config.Train) -> Objective:
     assert settings.penalty_start is not None
+    assert settings.kl_weight is not None
     return Objective(
         model,
         penalty=settings.penalty,
@@ -255,8 +275,13 @@ def _training_figures(history: History, settings: config.Train, images: int) -> 
     }
 
 
-def _audit_folder(run: Path, output: Path | None) -> Path:
-    return output / run.resolve().name if output else run / "audit"
+def _audit_folder(run: Path, settings: config.Audit) -> Path:
+    """`audit` is of the run's own test images, which the report joins to the run; others stand apart."""
+    if settings.output:
+        return settings.output / run.resolve().name
+    other = [Path(settings.data).name] if settings.data else []
+    other += [settings.split] if settings.split != "test" else []
+    return run / "-".join(["audit", *other])
 
 
 def _audit_config(run: Run, chosen: dict[str, Any]) -> dict[str, Any]:

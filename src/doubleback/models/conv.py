@@ -66,6 +66,7 @@ class ConvVAE(nn.Module):
         self.image_shape = image_shape
         self.noise_shape: tuple[int, ...] = (latent,)
         self.likelihood = likelihood
+        self.variance = variance
         self.variational = variational
         innermost = (filters[-1], *sides[-1])
         self.encoder = nn.Sequential(

@@ -72,6 +72,7 @@ class DRAW(nn.Module):
         self.image_shape = image_shape
         self.noise_shape: tuple[int, ...] = (steps, latent)
         self.likelihood = likelihood
+        self.variance = variance
         self.read = WholeRead() if read_size is None else ReadWindow(image_shape, hidden, read_size)
         self.write = (
             WholeWrite(image_shape, hidden) if write_size is None else WriteWindow(image_shape, hidden, write_size)

@@ -46,6 +46,7 @@ class VAE(nn.Module):
         self.image_shape = image_shape
         self.noise_shape: tuple[int, ...] = (latent,)
         self.likelihood = likelihood
+        self.variance = variance
         self.variational = variational
         self.encoder = dense((math.prod(image_shape), *hidden, latent * (2 if variational else 1)), nn.Softplus)
         self.decoder = dense((latent, *reversed(hidden), math.prod(image_shape)), nn.Softplus)

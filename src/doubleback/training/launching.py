@@ -7,11 +7,18 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
+import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from doubleback.errors import InputError, LostProcessError
 from doubleback.randomness import check_seed
@@ -64,25 +71,53 @@ def check_settings(
             raise InputError(f"{name} is {value}; give a positive number")
     if precision not in get_args(Precision):
         raise InputError(f"precision is {precision!r}; choose one of {', '.join(get_args(Precision))}")
-    if batch_size % devices:
-        raise InputError(f"batch size {batch_size} does not divide over {devices} processes; give a multiple")
+    if batch_size % processes(devices):
+        raise InputError(
+            f"batch size {batch_size} does not divide over {processes(devices)} processes; give a multiple"
+        )
     if tensorboard and not find_spec("tensorboard"):
         raise InputError("tensorboard is not installed; pip install 'doubleback[tensorboard]'")
+
+
+def rank() -> int:
+    """This process's number in its run: torchrun's, or that of `devices`, whose processes are started by `launched`."""
+    return int(os.environ.get("RANK" if _under_torchrun() else "LOCAL_RANK", "0"))
+
+
+def processes(devices: int) -> int:
+    """How many processes a run has: torchrun's, or else `devices`."""
+    return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else devices
+
+
+def _under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def launched(devices: int = 1, **settings: Any) -> Fabric:
     """The processes of a run, started: those of torchrun if it has started this one, else `devices` here.
 
+    Nothing else decides it: a job of SLURM, say, is as many runs as it has tasks, unless torchrun joins them.
+
     Args:
         devices: on this machine; torchrun's own count goes first.
         settings: the others of `Fabric`.
+
+    Raises:
+        InputError: there are not so many devices.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        per_node, nodes = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
-        settings |= {"num_nodes": nodes, "strategy": "ddp"}
-        devices = per_node
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what nobody asked
-    fabric = Fabric(accelerator="auto", devices=devices, **settings)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32: a line search and a difference see its last digits
+    environment: ClusterEnvironment = LightningEnvironment()
+    nodes = 1
+    if _under_torchrun():
+        devices, nodes = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
+        environment = TorchElasticEnvironment()
+    if processes(devices) > 1:  # who has less to do waits for the others as long as it takes
+        settings["strategy"] = DDPStrategy(cluster_environment=environment, timeout=timedelta(days=30))
+    try:
+        fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, plugins=[environment], **settings)
+    except MisconfigurationException as error:
+        raise InputError(f"devices is {devices}: {str(error).splitlines()[0]}") from error
     fabric.launch()
     return fabric
 

@@ -127,7 +127,7 @@ def fit(
         objective if isinstance(objective, Objective) else Objective(objective),
         images,
         epochs=epochs,
-        batch_size=min(batch_size, len(images.train)),
+        batch_size=min(batch_size, len(images.train) // fabric.world_size * fabric.world_size),
         learning_rate=learning_rate,
         max_grad_norm=max_grad_norm,
         seed=seed,
@@ -165,10 +165,8 @@ class _Run:
         folder: Path | None,
         identity: str,
     ) -> None:
-        if batch_size % fabric.world_size:
-            raise InputError(
-                f"batch size {batch_size} does not divide over {fabric.world_size} processes; give a multiple"
-            )
+        if batch_size < 1:
+            raise InputError(f"there are {len(images.train)} images for {fabric.world_size} processes; start fewer")
         if not isinstance(objective.model, nn.Module):
             raise InputError(f"the model is a {type(objective.model).__name__}; give a torch.nn.Module to train")
         self.fabric, self.objective, self.model, self.images = fabric, objective, objective.model, images
