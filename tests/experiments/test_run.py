@@ -12,6 +12,7 @@ from doubleback.errors import DivergedError, InputError
 from doubleback.experiments.config import Audit, Demo, Sizes, Train
 from doubleback.experiments.folders import load_run
 from doubleback.experiments.run import audit, demo, train
+from tests.data.folders import hub_folder, image_folder
 from tests.experiments.conftest import settings
 
 TRAIN_KEYS = {
@@ -142,6 +143,58 @@ def test_divergence_leaves_the_last_good_weights(tmp_path: Path) -> None:
         train(settings(folder, learning_rate=1e9, epochs=8), [])
     assert all(p.isfinite().all() for p in load_run(folder).model.parameters())
     assert not (folder / "results.json").exists()
+
+
+MODELS = {
+    "conv-vae": Sizes(filters=(4,), hidden=(8,), latent=3),
+    "draw": Sizes(steps=2, hidden=(8,), latent=2),
+    "draw, attention": Sizes(steps=2, hidden=(8,), latent=2, read_size=3, write_size=4),
+    "ae": Sizes(hidden=(16,), latent=3),
+    "conv-ae": Sizes(filters=(4,), hidden=(8,), latent=3),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_trains_is_read_back_and_audited(tmp_path: Path, name: str) -> None:
+    """The same keys as the VAE's; a plain autoencoder has no KL."""
+    model = name.split(",")[0]
+    run = settings(
+        tmp_path / "run",
+        model=model,
+        sizes=MODELS[name],
+        penalty="reconstruction",
+        epochs=2,
+        batch_size=16,
+        kl_weight=None if model in ("ae", "conv-ae") else 0.1,
+    )
+    results = train(run, [])
+    for key in TRAIN_KEYS["test"]:
+        assert isinstance(at(results["test"], key), float) or (key == "kl" and model in ("ae", "conv-ae"))
+    assert (results["test"]["kl"] is None) == (model in ("ae", "conv-ae"))
+    read = load_run(tmp_path / "run")
+    assert read.settings.sizes == MODELS[name]
+    (found,) = audit(quick(tmp_path / "run", pairs=2), []).values()
+    for key in AUDIT_KEYS:
+        at(found, key)
+
+
+def test_other_images_are_audited_apart(plain: Path, tmp_path: Path) -> None:
+    """The validation images, or another data set's, at the size that the model takes; grey ones only."""
+    audit(quick(plain, split="validation"), [])
+    assert json.loads((plain / "audit-validation" / "config.json").read_text())["audit"]["split"] == "validation"
+    with np.load(plain / "audit-validation" / "images.npz") as images:
+        sources = images["source"]
+    with np.load(plain / "audit-validation" / "curves.npz") as curves:
+        places = torch.from_numpy(curves["source_index"])
+    validation = load_run(plain).images().validation.images
+    assert np.array_equal(sources, validation[places][: len(sources)].numpy())
+    hub_folder(tmp_path / "grey")
+    audit(quick(plain, data=str(tmp_path / "grey")), [])
+    assert (plain / "audit-grey" / "results.json").exists()
+    colour = image_folder(tmp_path / "colour")
+    with pytest.raises(InputError, match="takes images of 1 channel and 8x8 pixels, these are 3 channels and 8x8"):
+        audit(quick(plain, data=str(colour)), [])
+    assert not (plain / "audit-colour").exists()
 
 
 def test_audit_leaves_its_folders(plain: Path, hardened: Path) -> None:

@@ -1,6 +1,9 @@
 """The sentence never says more than the numbers."""
 
+import json
 from pathlib import Path
+
+import pytest
 
 from doubleback.report.runs import read_runs
 from doubleback.report.verdict import Verdict, baseline, verdict
@@ -64,3 +67,21 @@ def test_a_dear_gain_is_called_so(tmp_path: Path) -> None:
     found = verdict(read_runs([tmp_path / "plain", tmp_path / "hardened"]))
     assert "at 1.39 times its reconstruction error" in found.sentence
     assert any("reconstructs markedly worse" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"split": "validation"}, "attacked on its validation images"),
+        ({"data": "mnist"}, "attacked on images of mnist"),
+        ({"split": "test", "data": None}, None),
+    ],
+)
+def test_an_audit_of_other_images_says_so(tmp_path: Path, changes: dict[str, object], said: str | None) -> None:
+    run = make_run(tmp_path / "run")
+    make_audit(run / "audit", run)
+    path = run / "audit" / "config.json"
+    config = json.loads(path.read_text())
+    write_json(path, config | {"audit": config["audit"] | changes})
+    notes = " ".join(verdict(read_runs([run])).notes)
+    assert said in notes if said else "attacked on" not in notes

@@ -1,12 +1,12 @@
 """What the numbers say, in one sentence of plain words, and what keeps them from saying more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 
-from doubleback.report.archives import number
+from doubleback.report.archives import lookup, number
 from doubleback.report.figures import SERIES
 from doubleback.report.runs import WORST_CASE, Audit, Run, title
 
@@ -123,7 +123,7 @@ def _price(base: _Audited, best: _Audited) -> list[str]:
 
 def _doubts(one: _Audited) -> list[str]:
     """What a careful reader would ask about one audit."""
-    notes = []
+    notes = [f"{one.run.name}: {doubt}" for doubt in _of_other_images(one.audit)]
     used, flagged = (number(one.audit.results, f"pairs.{key}") for key in ("used", "flagged"))
     if flagged:
         notes.append(f"{one.run.name}: {_pairs(int(flagged))} left out, where an adversarial distance means nothing.")
@@ -139,6 +139,15 @@ def _doubts(one: _Audited) -> list[str]:
             doubt = f"the {title(attack)} attack does no better than blending"
             notes.append(f"{one.run.name}: {doubt}, so it proves nothing.")
     return notes
+
+
+def _of_other_images(audit: Audit) -> list[str]:
+    settings = lookup(audit.config, "audit")
+    if not isinstance(settings, Mapping):
+        return []
+    split, data = settings.get("split", "test"), settings.get("data")
+    notes = [f"attacked on its {split} images, by which settings are chosen, not reported."] if split != "test" else []
+    return notes + ([f"attacked on images of {data}, not on those that it was trained for."] if data else [])
 
 
 def _pairs(count: int) -> str:
