@@ -41,7 +41,8 @@ def test_what_presets_measured_was_trained_as_they_say() -> None:
         for measured in found.measured:
             command = _parsed([*shlex.split(measured.command), "--output", "x"])
             assert isinstance(command, Train)
-            assert command.model == model
+            attention = "-attention" if command.sizes.read_size else ""
+            assert f"{command.model}{attention}" == model
             assert data in (command.data, {"faces": "celeba"}.get(command.data or ""))
         penalties = [_parsed([*shlex.split(m.command), "--output", "x"]).penalty for m in found.measured]  # type: ignore[union-attr]
         assert penalties == ["none", "reconstruction"] * (len(penalties) // 2)

@@ -46,30 +46,39 @@ class Preset:
 
 
 _GREY = {"likelihood": "bernoulli", "variance": 0.02, "batch_size": 128, "learning_rate": 3e-3}
-_COLOUR = {"likelihood": "gaussian", "variance": 0.02, "batch_size": 128, "penalty_weight": 0.003}
+_COLOUR = {
+    "likelihood": "gaussian",
+    "variance": 0.02,
+    "batch_size": 128,
+    "learning_rate": 1e-3,
+    "penalty_weight": 0.003,
+}
 _DENSE = {"hidden": (512, 512)}
 _CONV = {"hidden": (512,)}
 _DRAW = {"steps": 8, "hidden": (256,), "latent": 32}
 
 PRESETS: dict[tuple[str, str], Preset] = {
     ("vae", "mnist"): Preset(_GREY | {"batch_size": 256, "epochs": 20}, _DENSE | {"latent": 32}),
-    ("vae", "svhn"): Preset(_COLOUR | {"learning_rate": 1e-3, "epochs": 60}, _DENSE | {"latent": 64}),
-    ("vae", "celeba"): Preset(_COLOUR | {"learning_rate": 1e-3, "epochs": 40}, _DENSE | {"latent": 64}),
+    ("vae", "svhn"): Preset(_COLOUR | {"epochs": 60}, _DENSE | {"latent": 64}),
+    ("vae", "celeba"): Preset(_COLOUR | {"epochs": 40}, _DENSE | {"latent": 64}),
     ("conv-vae", "mnist"): Preset(_GREY | {"epochs": 10}, _CONV | {"latent": 32}),
     ("conv-vae", "svhn"): Preset(_COLOUR | {"learning_rate": 3e-3, "epochs": 80}, _CONV | {"latent": 64}),
-    ("conv-vae", "celeba"): Preset(_COLOUR | {"learning_rate": 1e-3, "epochs": 30}, _CONV | {"latent": 64}),
+    ("conv-vae", "celeba"): Preset(_COLOUR | {"epochs": 30}, _CONV | {"latent": 64}),
     ("draw", "mnist"): Preset(_GREY | {"epochs": 8}, _DRAW),
-    ("draw", "svhn"): Preset(_COLOUR | {"learning_rate": 1e-3, "epochs": 20}, _DRAW),
-    ("draw", "celeba"): Preset(_COLOUR | {"learning_rate": 1e-3, "epochs": 8}, _DRAW),
+    ("draw", "svhn"): Preset(_COLOUR | {"epochs": 20}, _DRAW),
+    ("draw", "celeba"): Preset(_COLOUR | {"epochs": 8}, _DRAW),
+    ("draw-attention", "mnist"): Preset(_GREY | {"epochs": 8, "penalty_weight": 0.01}, _DRAW),
+    ("draw-attention", "svhn"): Preset(_COLOUR | {"epochs": 20}, _DRAW),
+    ("draw-attention", "celeba"): Preset(_COLOUR | {"epochs": 8}, _DRAW),
 }
 
 
-def preset(model: str, image_shape: tuple[int, int, int]) -> Preset:
+def preset(model: str, image_shape: tuple[int, int, int], *, attention: bool = False) -> Preset:
     """The preset of a model for images of this shape (C, H, W): grey as mnist, colour as svhn or, if large, celeba.
 
-    A plain autoencoder takes the settings of its variational twin.
+    A plain autoencoder takes the settings of its variational twin; `draw` has others with attention.
     """
     channels, height, width = image_shape
     colour = "svhn" if max(height, width) <= 48 else "celeba"
-    variational = {"ae": "vae", "conv-ae": "conv-vae"}.get(model, model)
-    return PRESETS[variational, "mnist" if channels == 1 else colour]
+    name = {"ae": "vae", "conv-ae": "conv-vae"}.get(model, model) + ("-attention" if attention else "")
+    return PRESETS[name, "mnist" if channels == 1 else colour]

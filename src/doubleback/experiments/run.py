@@ -201,9 +201,10 @@ def _with_data(settings: config.Train, parent: Run | None) -> config.Train:
 def _resolved(settings: config.Train, parent: Run | None, image_shape: tuple[int, int, int]) -> config.Train:
     """Settings without None: what was not said is the parent's, or what serves the model on such images."""
     model = (parent.settings.model if parent else settings.model) or "vae"
-    serving = preset(model, image_shape)
-    said_sizes = {name: said for name, said in vars(settings.sizes).items() if said is not None}
-    sizes = parent.settings.sizes if parent else config.Sizes(**{**serving.sizes, **said_sizes})
+    said = parent.settings.sizes if parent else settings.sizes
+    serving = preset(model, image_shape, attention=said.read_size is not None or said.write_size is not None)
+    said_sizes = {name: size for name, size in vars(said).items() if size is not None}
+    sizes = said if parent else config.Sizes(**{**serving.sizes, **said_sizes})
     defaults = {"penalty_start": 0.5, "kl_weight": 1.0, **serving.settings}
     measured_for = {name: defaults[name] for name in ("likelihood", "variance")}
     if parent:
