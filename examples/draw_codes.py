@@ -56,7 +56,7 @@ def codes(steps: int) -> dict[str, tuple[slice, bool]]:
 def at_budget(model: Recoded, split: Split, pairs: int, seed: int, budget: float) -> tuple[float, float, float, float]:
     """At a distortion of at most `budget`: the code's distance to the target's, and v, of the attack and of a blend.
 
-    Medians over the pairs; the code's distance as a share of what it is at the source.
+    Of a full sweep of 51 coefficients; medians over the pairs, the code's distance as a share of that at the source.
     """
     source, target = (
         placed(model, split.images[index]) for index in draw_pairs(len(split.images), split.labels, pairs, seed)
