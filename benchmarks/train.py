@@ -76,6 +76,7 @@ def timed(step: Callable[[], None], calls: int) -> float:
 
 def measure(name: str, modes: list[str], precisions: list[str], batch: int | None, rounds: int) -> dict[str, Any]:
     """The record of one model; a line for each mode and precision is printed."""
+    torch.compiler.reset()  # else the models before count against the number of variants that it compiles
     case = CASES[name]
     variants = list(product(modes, precisions, KINDS))
     steps, compile_seconds = {}, {}

@@ -58,6 +58,7 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
         check_images(parent.model, images.train.images)
     settings = _resolved(settings, parent, images.image_shape)
     loop: dict[str, Any] = {name: getattr(settings, name) for name in _OF_THE_LOOP}
+    check_settings(**loop)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = folders.build_model(settings, images.image_shape)
@@ -226,7 +227,7 @@ def _check_said(settings: config.Train, parent: Run | None) -> None:
         InputError: a setting is out of range, belongs to another model, or contradicts the run to start from.
     """
     said = {name: getattr(settings, name) for name in _OF_THE_LOOP}
-    unsaid: dict[str, Any] = {"epochs": 1, "batch_size": processes(settings.devices), "learning_rate": 1.0}
+    unsaid: dict[str, Any] = {"epochs": 1, "batch_size": max(processes(settings.devices), 1), "learning_rate": 1.0}
     check_settings(**{name: unsaid[name] if value is None else value for name, value in said.items()})
     for name, value, had in _architecture(settings, parent):
         if parent and value is not None and value != had:
