@@ -128,13 +128,17 @@ def test_a_process_that_dies_is_told_of_once_and_nothing_is_lost(tmp_path: Path,
     process = subprocess.Popen(
         [*command, "--epochs", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
     )
-    deadline = time.monotonic() + 120
-    while not (folder / "log.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1)
-    (victim,) = second_process(folder)
-    os.kill(victim, signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / "log.csv").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1)
+        (victim,) = second_process(folder)
+        os.kill(victim, signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == (1 if launcher == "torchrun" else 2)
     ours = len(re.findall("doubleback: another process of this run has died; [^\n]*resume", said))
     if launcher == "devices":

@@ -113,7 +113,7 @@ def launched(devices: int = 1, **settings: Any) -> Fabric:
         devices, nodes = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
         environment = TorchElasticEnvironment()
     if processes(devices) > 1:  # who has less to do waits for the others as long as it takes
-        settings["strategy"] = DDPStrategy(cluster_environment=environment, timeout=timedelta(days=30))
+        settings["strategy"] = DDPStrategy(timeout=timedelta(days=30))
     try:
         fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, plugins=[environment], **settings)
     except MisconfigurationException as error:
