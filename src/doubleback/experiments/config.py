@@ -19,7 +19,7 @@ SIZES_OF = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of the model; what is not said is measured to serve the model and the images."""
+    """Sizes of the model; what is not said serves the model on such images (experiments/paper.py)."""
 
     hidden: Annotated[
         tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint="(default: 512 512; conv 512; draw 256)")
@@ -45,8 +45,8 @@ class Train:
 
     Example: doubleback train --data mnist --penalty reconstruction --output runs/hardened
 
-    What is not said (sizes, likelihood, epochs, learning rate, weight of the penalty) is what was measured to serve
-    the model on such images.
+    What is not said (sizes, likelihood, epochs, learning rate, weight of the penalty) is what serves the model on such
+    images: experiments/paper.py, with what was measured for it.
     """
 
     output: Annotated[Path, arg(metavar="DIR")]
