@@ -4,9 +4,8 @@ Where several processes of `torch.distributed` run, each attacks its share of th
 record in the end. A chunk is the same whoever attacks it, so the figures do not depend on the number of processes.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -94,24 +93,22 @@ def audit(
     names = list(dict.fromkeys(attacks))
     with evaluating(model):
 
-        def chunks_of(rows: Rows) -> Iterator[tuple[Rows, Pairs]]:
-            for first in range(0, len(rows), CHUNK):
-                chunk = rows[first : first + CHUNK]
-                source, target = (placed(model, images[index[chunk]]) for index in (source_index, target_index))
-                yield chunk, Pairs(model, source, target, draws)
+        def pairs_of(chunk: Rows) -> Pairs:
+            source, target = (placed(model, images[index[chunk]]) for index in (source_index, target_index))
+            return Pairs(model, source, target, draws)
 
         record = _Record(pairs, len(C), names, images.shape[1:])
-        for chunk, some in chunks_of(np.arange(pairs)):
-            record.put_reconstructions(chunk, some)
-        kept = np.flatnonzero(~record.flagged)
+        for chunk in _chunks(np.arange(pairs)):
+            record.put_reconstructions(chunk, pairs_of(chunk))
+        chunks = _chunks(np.flatnonzero(~record.flagged))
         rank, processes = _place_among_processes()
-        mine = range(rank, math.ceil(len(kept) / CHUNK), processes)
-        owned = sum(min(CHUNK, len(kept) - CHUNK * number) for number in mine)
+        mine = list(enumerate(chunks))[rank::processes]
+        owned = sum(len(chunk) for _, chunk in mine)
         with progress_bar(
             "attacking", len(names) * owned * len(C) * steps * (2 + restarts), progress and rank == 0
         ) as advance:
-            for number in mine:
-                ((chunk, some),) = chunks_of(kept[CHUNK * number : CHUNK * (number + 1)])
+            for number, chunk in mine:
+                some = pairs_of(chunk)
                 record.put_blend(chunk, some)
                 for name in names:
                     record.put_attack(
@@ -128,10 +125,9 @@ def audit(
         if processes > 1:
             records: list[Any] = [None] * processes
             dist.all_gather_object(records, record)
-            owner = np.arange(len(kept)) // CHUNK % processes
-            for number, other in enumerate(records):
-                if number != rank:
-                    record.take(other, kept[owner == number])
+            for other_rank, other in enumerate(records):
+                for chunk in chunks[other_rank::processes] if other_rank != rank else ():
+                    record.take(other, chunk)
     return Audit(
         C.numpy(),
         source_index.numpy(),
@@ -281,6 +277,10 @@ class _Record:
     def _show(self, name: str, rows: Rows, images: Tensor) -> None:
         shown = rows < SHOWN
         self.gallery[name][rows[shown]] = as_pixels(images[shown])
+
+
+def _chunks(rows: Rows) -> list[Rows]:
+    return [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
 
 
 def _place_among_processes() -> tuple[int, int]:
