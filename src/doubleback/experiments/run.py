@@ -235,8 +235,8 @@ def _check_said(settings: config.Train, parent: Run | None) -> None:
     model = (parent.settings.model if parent else settings.model) or "vae"
     for name, value in vars(settings.sizes).items():
         if value is not None and name not in config.SIZES_OF[model]:
-            own = ", ".join(f"--model.{size.replace('_', '-')}" for size in config.SIZES_OF[model])
-            raise InputError(f"--model.{name.replace('_', '-')} is no size of {model}; it has {own}")
+            own = ", ".join(f"--{_size_flag(size)}" for size in config.SIZES_OF[model])
+            raise InputError(f"--{_size_flag(name)} is no size of {model}; it has {own}")
     if model in ("ae", "conv-ae") and settings.kl_weight is not None:
         raise InputError(f"--kl-weight is of the variational models; {model} has no KL: leave it out")
 
@@ -247,7 +247,11 @@ def _architecture(settings: config.Train, parent: Run | None) -> Iterator[tuple[
     for name in ("model", "likelihood", "variance"):
         yield name, getattr(settings, name), getattr(before, name)
     for name, said in vars(settings.sizes).items():
-        yield f"model.{name.replace('_', '-')}", said, getattr(before.sizes, name)
+        yield _size_flag(name), said, getattr(before.sizes, name)
+
+
+def _size_flag(size: str) -> str:
+    return f"model.{size.replace('_', '-')}"
 
 
 def _objective(model: Model, settings: config.Train) -> Objective:
