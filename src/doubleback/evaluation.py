@@ -1,4 +1,5 @@
-"""How well an autoencoder reconstructs a split, and how strongly it answers to its input: always on the mean path.
+"""How well a model does on a split: what an autoencoder reconstructs, and how strongly it answers to its input (always
+on the mean path); what a classifier gets right.
 
 An AUDDC never stands without these beside it: an autoencoder that reconstructs badly can look robust.
 """
@@ -12,11 +13,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from doubleback.data import as_unit
+from doubleback.data import Split, as_unit
 from doubleback.metrics.images import l2, psnr
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
-from doubleback.models import Autoencoder, is_variational
-from doubleback.objective import reconstruction_loss
+from doubleback.models import Autoencoder, Classifier, is_variational
+from doubleback.objective import classification_loss, reconstruction_loss
 from doubleback.progress import progress_bar
 
 BATCH_PIXELS = 1 << 20  # values in a batch of images: what bounds the memory, whatever their size
@@ -42,6 +43,24 @@ def reconstruction_quality(model: Autoencoder, images: UInt8[Tensor, "N C H W"])
     names = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "kl")
     means: dict[str, float | None] = dict(zip(names, rows.cpu().double().mean(1).tolist(), strict=True))
     return means if is_variational(model) else means | {"kl": None}
+
+
+def classification_quality(model: Classifier, split: Split) -> dict[str, float | None]:
+    """Means over labelled images.
+
+    Returns:
+        `cross_entropy` (nats) and `accuracy` (a share; a tie of two classes goes to the first).
+    """
+    assert split.labels is not None
+    rows = []
+    with torch.no_grad():
+        for x, y in zip(
+            _batches(model, split.images), torch.split(split.labels, _batch_size(split.images)), strict=True
+        ):
+            scores, y = model(x), y.to(x.device)
+            rows.append(torch.stack([classification_loss(scores, y), (scores.argmax(1) == y).to(scores)]))
+    cross_entropy, accuracy = torch.cat(rows, dim=1).cpu().double().mean(1).tolist()
+    return {"cross_entropy": cross_entropy, "accuracy": accuracy}
 
 
 def evaluate(
@@ -95,7 +114,7 @@ def reconstruct(
     return torch.cat([of_batch(batch) for batch in torch.split(x, _batch_size(x))])
 
 
-def placed(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+def placed(model: Autoencoder | Classifier, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
     """Images in [0, 1], on the device and in the dtype of the model's parameters (if it has any)."""
     parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
     x = as_unit(images)
@@ -108,7 +127,7 @@ def as_pixels(x: Float[Tensor, "*N C H W"]) -> UInt8[np.ndarray, "*N C H W"]:
 
 
 @contextmanager
-def evaluating(model: Autoencoder) -> Iterator[None]:
+def evaluating(model: Autoencoder | Classifier | nn.Module) -> Iterator[None]:
     """A module in evaluation mode; afterwards each of its parts in the mode it was in."""
     modes = [(part, part.training) for part in model.modules()] if isinstance(model, nn.Module) else []
     for part, _ in modes:
@@ -120,7 +139,7 @@ def evaluating(model: Autoencoder) -> Iterator[None]:
             part.training = mode
 
 
-def _batches(model: Autoencoder, images: Tensor) -> Iterator[Tensor]:
+def _batches(model: Autoencoder | Classifier, images: Tensor) -> Iterator[Tensor]:
     return (placed(model, batch) for batch in torch.split(images, _batch_size(images)))
 
 

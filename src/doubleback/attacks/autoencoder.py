@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from doubleback.attacks.engine import Advance
+from doubleback.attacks.rows import Advance
 from doubleback.attacks.sweep import Attack, matching, squared_norm, sweep
 from doubleback.distributions import DiagonalGaussian
 from doubleback.errors import InputError

@@ -12,22 +12,17 @@ the noise.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from doubleback.attacks.rows import Advance, Best, RowObjective, column, tiny, value_and_gradient
 from doubleback.errors import InputError
-
-RowObjective = Callable[[Float[Tensor, "n ..."], Int[Tensor, "n"]], Float[Tensor, "n"]]
-"""Maps iterates (n, ...) and the row numbers they belong to, (n,), to one number each, (n,)."""
-
-Advance = Callable[[int], None]
-"""Told how many steps of how many rows are done since the last call: N * steps in all, as rows leave early or not."""
 
 Method = Literal["spectral", "adam"]
 
@@ -55,7 +50,7 @@ class Optimum:
         """The better of the two, row by row."""
         mine = self.value <= other.value
         return Optimum(
-            torch.where(_column(mine, self.x), self.x, other.x),
+            torch.where(column(mine, self.x), self.x, other.x),
             torch.where(mine, self.value, other.value),
             torch.where(mine, self.converged, other.converged),
         )
@@ -104,7 +99,7 @@ def minimize(
     if method not in ("spectral", "adam"):
         raise InputError(f"method is {method!r}; choose 'spectral' or 'adam'")
     start = start.detach().clamp(*box)
-    best = _Best(start)
+    best = Best(start)
     advance = advance or (lambda _: None)
     floor = torch.zeros_like(best.value) if floor is None else floor
     for rows in torch.split(torch.arange(len(start), device=start.device), max_rows):
@@ -152,24 +147,10 @@ def minimize_from(
     return reduce(Optimum.better, (optimum for group in starts for optimum in of_group(group)))
 
 
-class _Best:
-    """The best iterate of every row so far."""
-
-    def __init__(self, start: Tensor) -> None:
-        self.x = start.clone()
-        self.value = start.new_full((len(start),), math.inf)
-        self.converged = torch.zeros(len(start), dtype=torch.bool, device=start.device)
-
-    def offer(self, rows: Tensor, x: Tensor, value: Tensor) -> None:
-        better = value < self.value[rows]
-        self.x[rows[better]] = x[better]
-        self.value[rows[better]] = value[better]
-
-
 def _spectral(
     objective: RowObjective,
     rows: Tensor,
-    best: _Best,
+    best: Best,
     box: tuple[float, float],
     steps: int,
     tolerance: float,
@@ -178,25 +159,25 @@ def _spectral(
 ) -> None:
     """x <- x + lam d with d = P(x - a g) - x, a = s's / s'y, lam by backtracking against the last values' worst."""
     x = best.x[rows]
-    f, g = _value_and_gradient(objective, x, rows)
+    f, g = value_and_gradient(objective, x, rows)
     _check_start(f)
     best.offer(rows, x, f)
     f_before = f
     first = _direction(x, g, torch.ones_like(f), box)
-    a = _FIRST_CHANGE / first.flatten(1).abs().amax(1).clamp_min(_tiny(f))
+    a = _FIRST_CHANGE / first.flatten(1).abs().amax(1).clamp_min(tiny(f))
     d = _direction(x, g, a, box)
     slope, lam = _dot(g, d), torch.ones_like(f)
     recent = f.expand(_MEMORY, -1).clone()
     for step in range(1, steps + 1):
-        x_new = torch.addcmul(x, _column(lam, x), d).clamp_(*box)
-        f_new, g_new = _value_and_gradient(objective, x_new, rows)
+        x_new = torch.addcmul(x, column(lam, x), d).clamp_(*box)
+        f_new, g_new = value_and_gradient(objective, x_new, rows)
         f_new = f_new.nan_to_num(nan=math.inf)
         best.offer(rows, x_new, f_new)
         accepted = f_new <= recent.amax(0) + _SUFFICIENT * lam * slope
         curvature = _dot(g_new, d) - slope  # s = lam d, so s's / s'y = lam d'd / (d'g_new - d'g)
         spectral = torch.where(curvature > 0, lam * _dot(d, d) / curvature, math.inf).clamp(1e-10, 1e10)
         lam = torch.where(accepted, 1.0, _backtracked(lam, f, f_new, slope))
-        taken = _column(accepted, x)
+        taken = column(accepted, x)
         x, g = torch.where(taken, x_new, x), torch.where(taken, g_new, g)
         f, a = torch.where(accepted, f_new, f), torch.where(accepted, spectral, a)
         recent[step % _MEMORY] = torch.where(accepted, f_new, recent[step % _MEMORY])
@@ -222,7 +203,7 @@ def _check_start(f: Tensor) -> None:
 
 def _direction(x: Tensor, g: Tensor, a: Tensor, box: tuple[float, float]) -> Tensor:
     """d = P(x - a g) - x."""
-    return torch.addcmul(x, _column(a, x), g, value=-1).clamp_(*box).sub_(x)
+    return torch.addcmul(x, column(a, x), g, value=-1).clamp_(*box).sub_(x)
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
@@ -240,7 +221,7 @@ def _backtracked(lam: Tensor, f: Tensor, f_new: Tensor, slope: Tensor) -> Tensor
 def _adam(
     objective: RowObjective,
     rows: Tensor,
-    best: _Best,
+    best: Best,
     box: tuple[float, float],
     steps: int,
     step_size: float,
@@ -251,7 +232,7 @@ def _adam(
     x = best.x[rows]
     first, second = torch.zeros_like(x), torch.zeros_like(x)
     for step in range(steps + 1):
-        f, g = _value_and_gradient(objective, x, rows)
+        f, g = value_and_gradient(objective, x, rows)
         if step == 0:
             _check_start(f)
         if score is None:
@@ -263,25 +244,9 @@ def _adam(
         second.lerp_(g.square(), 0.001)
         mean, scale = first / (1 - 0.9 ** (step + 1)), (second / (1 - 0.999 ** (step + 1))).sqrt()
         rate = step_size * 0.5 * (1 + math.cos(math.pi * step / steps))
-        x = _project(x - rate * mean / (scale + _tiny(f)), box)
+        x = _project(x - rate * mean / (scale + tiny(f)), box)
         advance(len(rows) if step else 0)
-
-
-def _value_and_gradient(objective: RowObjective, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    x = x.detach().requires_grad_()
-    value = objective(x, rows)
-    (gradient,) = torch.autograd.grad(value.sum(), x)
-    return value.detach(), gradient
 
 
 def _project(x: Tensor, box: tuple[float, float]) -> Tensor:
     return x.clamp(*box)
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    """(n,) -> (n, 1, ...), to go with (n, ...)."""
-    return values.view(-1, *[1] * (like.dim() - 1))
-
-
-def _tiny(values: Tensor) -> float:
-    return float(torch.finfo(values.dtype).tiny ** 0.5)

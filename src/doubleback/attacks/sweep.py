@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from doubleback.attacks.engine import Advance, minimize_from
+from doubleback.attacks.engine import minimize_from
+from doubleback.attacks.rows import Advance
 from doubleback.data import as_unit
 from doubleback.errors import InputError
 from doubleback.randomness import Stream, generator

@@ -1,9 +1,22 @@
-"""Autoencoders, and the protocol that makes anyone's autoencoder one of them."""
+"""Autoencoders and classifiers, and the protocols that make anyone's model one of them."""
 
 from doubleback.models.adapter import AutoencoderAdapter
-from doubleback.models.base import Autoencoder, Reconstruction, is_variational
+from doubleback.models.base import Autoencoder, Classifier, Reconstruction, is_variational
+from doubleback.models.classifiers import MLP, CvNet, LeNet
 from doubleback.models.conv import ConvVAE
 from doubleback.models.draw import DRAW
 from doubleback.models.vae import VAE
 
-__all__ = ["DRAW", "VAE", "Autoencoder", "AutoencoderAdapter", "ConvVAE", "Reconstruction", "is_variational"]
+__all__ = [
+    "DRAW",
+    "MLP",
+    "VAE",
+    "Autoencoder",
+    "AutoencoderAdapter",
+    "Classifier",
+    "ConvVAE",
+    "CvNet",
+    "LeNet",
+    "Reconstruction",
+    "is_variational",
+]

@@ -1,4 +1,4 @@
-"""The protocol that training, attacks and audits see, and the record that a forward pass returns."""
+"""The protocols that training, attacks and audits see, and the record that a forward pass returns."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -40,6 +40,20 @@ class Autoencoder(Protocol):
 
     def __call__(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B ..."] | None = None) -> Reconstruction:
         """Encode, draw z with `noise` (None: its mean), decode."""
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Anything with these two members can be attacked and measured as a classifier.
+
+    Attributes:
+        classes: K names or numbers, in the order of the scores.
+    """
+
+    classes: tuple[str | int, ...]
+
+    def __call__(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """Scores of images in [0, 1], the highest for the likeliest class: logits, or log densities."""
 
 
 def is_variational(model: Autoencoder) -> bool:

@@ -4,7 +4,7 @@ import csv
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from doubleback.files import read_json
 SCHEMA = 1
 Arrays = dict[str, NDArray[Any]]
 LogRow = dict[str, float | None]
+Keys = str | tuple[str, ...]
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -97,6 +98,59 @@ def read_gallery(path: Path, attacks: list[str]) -> Arrays:
     return arrays
 
 
+def read_examples(path: Path, models: Sequence[str], epsilons: int) -> Arrays:
+    """Read a robustness folder's `images.npz`; none if there is no file.
+
+    Args:
+        path: the file.
+        models: those whose `<name>/x_adv` (M, E, C, H, W) must be there beside `source` (M, C, H, W).
+        epsilons: E.
+
+    Raises:
+        InputError: damaged, or of other shapes.
+    """
+    arrays = _read_arrays(path)
+    if arrays:
+        shape = _pictures(path, arrays, "source").shape
+        wanted = (shape[0], epsilons, *shape[1:])
+        for name in (f"{model}/x_adv" for model in models):
+            _expect(path, name, _pictures(path, arrays, name, ndim=5).shape == wanted, f"shape {wanted}")
+    return arrays
+
+
+def read_transitions(path: Path, models: Sequence[str], classes: int) -> Arrays:
+    """Read a transition folder's `images.npz`; none if there is no file.
+
+    Args:
+        path: the file.
+        models: those whose images, probabilities and steps must be there; reconstructions may lack.
+        classes: K.
+
+    Raises:
+        InputError: damaged, of other shapes, a class that is none of the K, or steps that do not increase.
+    """
+    arrays = _read_arrays(path)
+    if not arrays:
+        return arrays
+    shown, count = _take(path, arrays, "shown", 1), len(_take(path, arrays, "source_class", 1))
+    _expect(path, "shown", bool((np.diff(shown.astype(float)) > 0).all()) and len(shown) > 0, "steps that increase")
+    for name in ("source_class", "target_class"):
+        places = _take(path, arrays, name, 1)
+        held = len(places) == count and bool(((places >= 0) & (places < classes)).all())
+        _expect(path, name, held and places.dtype.kind in "iu", f"{count} places of {classes} classes")
+    for model in models:
+        shape = _pictures(path, arrays, f"{model}/images", ndim=5).shape
+        _expect(path, f"{model}/images", shape[:2] == (count, len(shown)), f"{count} rows of {len(shown)} images")
+        if (name := f"{model}/reconstructions") in arrays:
+            _expect(path, name, _pictures(path, arrays, name, ndim=5).shape == shape, f"shape {shape}")
+        name = f"{model}/probabilities"
+        table = _take(path, arrays, name, 3).shape
+        held = table[0] == count and table[2] == classes and table[1] > shown[-1]
+        _expect(path, name, held, f"shape ({count}, {shown[-1] + 1} or more, {classes})")
+        _expect(path, f"{model}/steps", _take(path, arrays, f"{model}/steps", 1).shape == (count,), f"shape ({count},)")
+    return arrays
+
+
 def read_log(path: Path) -> list[LogRow]:
     """Read `log.csv`: a row an epoch, numbers by column; None where a cell is empty. No file: no rows.
 
@@ -112,7 +166,7 @@ def read_log(path: Path) -> list[LogRow]:
         raise InputError(f"{path} is not a table of numbers ({error}); train again to write it anew") from error
 
 
-def number(record: Mapping[str, Any], path: str) -> float | None:
+def number(record: Mapping[str, Any], path: Keys) -> float | None:
     """Look up `a.b.c` in nested mappings; None unless a finite number stands there."""
     value = lookup(record, path)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -120,7 +174,7 @@ def number(record: Mapping[str, Any], path: str) -> float | None:
     return float(value)
 
 
-def interval(record: Mapping[str, Any], path: str) -> tuple[float, float] | None:
+def interval(record: Mapping[str, Any], path: Keys) -> tuple[float, float] | None:
     """Look up [low, high] at `a.b.c`; None unless two finite numbers stand there."""
     value = lookup(record, path)
     if not isinstance(value, list) or len(value) != 2:
@@ -129,12 +183,24 @@ def interval(record: Mapping[str, Any], path: str) -> tuple[float, float] | None
     return None if low is None or high is None else (low, high)
 
 
-def lookup(record: Mapping[str, Any], path: str) -> Any:
-    """What stands at `a.b.c` in nested mappings, None if nothing does."""
+def lookup(record: Mapping[str, Any], path: Keys) -> Any:
+    """What stands at `a.b.c` in nested mappings, None if nothing does; keys that hold a dot come as a tuple."""
     value: Any = record
-    for key in path.split("."):
+    for key in path.split(".") if isinstance(path, str) else path:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
+
+
+def mapping(record: Mapping[str, Any], path: Keys) -> Mapping[str, Any]:
+    """The mapping at `a.b.c`, an empty one if there is none."""
+    value = lookup(record, path)
+    return value if isinstance(value, Mapping) else {}
+
+
+def words(record: Mapping[str, Any], path: Keys) -> list[str]:
+    """The list at `a.b.c`, its items as words; an empty one if there is none."""
+    value = lookup(record, path)
+    return [str(item) for item in value] if isinstance(value, list) else []
 
 
 def _read_arrays(path: Path) -> Arrays:

@@ -3,34 +3,33 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from doubleback.errors import InputError
 from doubleback.files import write_text
-from doubleback.report.figures import SERIES, curves_figure, has_curves, series, training_figure
+from doubleback.report.accuracy_figures import attack_title
+from doubleback.report.figures import curves_figure, has_curves, series, training_figure
+from doubleback.report.folders import Contents, read_folders
+from doubleback.report.headline import headline
 from doubleback.report.pictures import galleries, strips
-from doubleback.report.runs import WORST_CASE, Run, read_runs, title
+from doubleback.report.robustness import robustness_view
+from doubleback.report.runs import WORST_CASE, Run, title
+from doubleback.report.studies import Study
+from doubleback.report.svg import SERIES, Panel
 from doubleback.report.table import comparison
-from doubleback.report.verdict import baseline, verdict
-
-
-@dataclass(frozen=True)
-class _Panel:
-    title: str
-    note: str
-    svg: Markup
+from doubleback.report.transition import transition_view
+from doubleback.report.verdict import baseline
 
 
 def write_report(folders: Sequence[Path], output: Path | None = None, *, command: str | None = None) -> Path:
-    """Write the report of one or several runs, audited or not.
+    """Write the report of any mix of runs, audits, classifiers, robustness and transition folders.
 
     Args:
-        folders: run folders, `audit --output` folders, or folders that hold several of them.
+        folders: what `train`, `audit --output`, `classify`, `robustness` or `transition` has written, or folders
+            that hold several of them.
         output: the HTML file; by default FOLDER/report.html for one folder, ./report.html for several.
         command: the command line that asked for it, printed among those that repeat the runs.
 
@@ -46,11 +45,11 @@ def write_report(folders: Sequence[Path], output: Path | None = None, *, command
     path = output or (Path(folders[0]) / "report.html" if len(folders) == 1 else Path("report.html"))
     if path.suffix.lower() not in {".html", ".htm"} or path.is_dir():
         raise InputError(f"{path} is not the name of an HTML file; end it in .html")
-    write_text(path, _render(read_runs([Path(folder) for folder in folders]), command))
+    write_text(path, _render(read_folders([Path(folder) for folder in folders]), command))
     return path
 
 
-def _render(runs: Sequence[Run], command: str | None) -> str:
+def _render(contents: Contents, command: str | None) -> str:
     environment = Environment(
         loader=PackageLoader("doubleback.report", ""),
         autoescape=True,
@@ -59,22 +58,29 @@ def _render(runs: Sequence[Run], command: str | None) -> str:
         lstrip_blocks=True,
     )
     environment.filters["title"] = title
+    environment.filters["attack"] = attack_title
+    runs = contents.runs
     return environment.get_template("template.html").render(
         runs=runs,
+        names=contents.names,
         colours=SERIES,
-        verdict=verdict(runs),
+        verdict=headline(contents),
         table=comparison(runs, baseline(runs)),
         compared=baseline(runs),
+        reconstructs=any(run.reconstructs for run in runs),
         curves=_curves(runs),
         galleries=galleries(runs),
         strips=strips(runs),
+        robustness=[robustness_view(study, f"robustness{i}") for i, study in enumerate(contents.robustness)],
+        transitions=[transition_view(study, f"transition{i}") for i, study in enumerate(contents.transitions)],
         training=_training(runs),
         settings=[_settings(run) for run in runs],
-        commands=_commands(runs, command),
+        studies=[(study, _study_settings(study)) for study in [*contents.robustness, *contents.transitions]],
+        commands=_commands(contents, command),
     )
 
 
-def _curves(runs: Sequence[Run]) -> list[_Panel]:
+def _curves(runs: Sequence[Run]) -> list[Panel]:
     attacks = list(dict.fromkeys(attack for run in runs if run.audit for attack in run.audit.attacks))
     notes = {
         "latent": "moves the code to the target's",
@@ -83,13 +89,13 @@ def _curves(runs: Sequence[Run]) -> list[_Panel]:
         WORST_CASE: "pair by pair, the lowest of these and blending",
     }
     return [
-        _Panel(title(attack).capitalize(), notes.get(attack, ""), curves_figure(runs, attack, f"curves-{attack}"))
+        Panel(title(attack).capitalize(), notes.get(attack, ""), curves_figure(runs, attack, f"curves-{attack}"))
         for attack in [*attacks, WORST_CASE]
         if any(has_curves(run, attack) for run in runs)
     ]
 
 
-def _training(runs: Sequence[Run]) -> list[_Panel]:
+def _training(runs: Sequence[Run]) -> list[Panel]:
     panels = [
         ("Validation error", "L2", "validation_l2", None, False),
         (
@@ -101,9 +107,11 @@ def _training(runs: Sequence[Run]) -> list[_Panel]:
         ),
         ("KL of the code", "nats; dashed: validation", "kl", "validation_kl", False),
         ("Penalty", "before its weight, while it is on", "penalty", None, True),
+        ("Cross-entropy", "nats; dashed: validation", "cross_entropy", "validation_cross_entropy", False),
+        ("Validation accuracy", "share of the images", "validation_accuracy", None, False),
     ]
     return [
-        _Panel(name, note, training_figure(runs, column, dashed, f"training-{column}", log=log))
+        Panel(name, note, training_figure(runs, column, dashed, f"training-{column}", log=log))
         for name, note, column, dashed, log in panels
         if any(series(run, column)[0] for run in runs)
     ]
@@ -114,9 +122,20 @@ def _settings(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     groups = [("Training", _flat(run.settings))]
     if run.audit:
         groups.append(("Audit", _flat(run.audit.config.get("audit"))))
+    if run.classifier:
+        groups.append(("Classifier", _flat(run.classifier.config.get("classify"))))
     versions = {"trained by doubleback": run.config.get("version")}
     versions["audited by doubleback"] = run.audit.config.get("version") if run.audit else None
+    versions["classified by doubleback"] = run.classifier.config.get("version") if run.classifier else None
     groups.append(("Versions", [(key, _word(value)) for key, value in versions.items() if value is not None]))
+    return [(name, rows) for name, rows in groups if rows]
+
+
+def _study_settings(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The same of a study: its settings, the folders and the weights that it read, its version."""
+    read = {key: study.config.get(key) for key in ("models", "black_box", "judge") if study.config.get(key)}
+    version = [("measured by doubleback", _word(study.config["version"]))] if "version" in study.config else []
+    groups = [("Settings", _flat(study.config.get(study.kind))), ("Read", _flat(read)), ("Versions", version)]
     return [(name, rows) for name, rows in groups if rows]
 
 
@@ -130,11 +149,13 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _commands(runs: Sequence[Run], command: str | None) -> list[str]:
-    """Each command once, in the order that repeats them: training, audits, report."""
-    trained = [run.config.get("command") for run in runs]
-    audited = [run.audit.config.get("command") for run in runs if run.audit]
-    lines = [
-        shlex.join(str(word) for word in words) for words in trained + audited if isinstance(words, list) and words
-    ]
+def _commands(contents: Contents, command: str | None) -> list[str]:
+    """Each command once, in the order that repeats them: training, audits, classifiers, studies, report."""
+    runs = contents.runs
+    configs = [run.config for run in runs]
+    configs += [run.audit.config for run in runs if run.audit]
+    configs += [run.classifier.config for run in runs if run.classifier]
+    configs += [study.config for study in [*contents.robustness, *contents.transitions]]
+    typed = [config.get("command") for config in configs]
+    lines = [shlex.join(str(word) for word in words) for words in typed if isinstance(words, list) and words]
     return list(dict.fromkeys([*lines, *([command] if command else [])]))

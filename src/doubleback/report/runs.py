@@ -1,12 +1,10 @@
-"""Folders to records: a run, an audit's output, or a folder of either become `Run`s, each with its name."""
+"""A folder to a record: a run, an audit's output or a classifier in the latent space becomes a `Run`."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from doubleback.errors import InputError
 from doubleback.report.archives import (
     Arrays,
     LogRow,
@@ -21,6 +19,7 @@ from doubleback.report.archives import (
 )
 
 WORST_CASE = "worst_case"
+CLASSIFIERS = ("mlp", "lenet", "cvnet")
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,20 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Classifier:
+    """What `classify` left: mixtures in a run's latent space, and how well they tell the classes apart."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    results: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Run:
-    """A trained run, its audit, or both. Without the run, `results`, `log`, `images` are empty."""
+    """A trained run, its audit, its classifier, or some of them. Without the run, `results`, `log`, `images` are empty.
+
+    A run is an autoencoder's or a classifier's (`train --model lenet`).
+    """
 
     name: str
     folder: Path
@@ -65,6 +76,7 @@ class Run:
     log: Sequence[LogRow] = ()
     images: Arrays = field(default_factory=dict)
     audit: Audit | None = None
+    classifier: Classifier | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -81,23 +93,21 @@ class Run:
         return penalty in (None, "none")
 
     @property
+    def reconstructs(self) -> bool:
+        """Whether an autoencoder's own figures or attacks are here, not a classifier's alone."""
+        trained = bool(self.results) and self.settings.get("model") not in CLASSIFIERS and "classes" not in self.config
+        return trained or self.audit is not None
+
+    @property
+    def classification(self) -> Mapping[str, Any]:
+        """The results that hold an accuracy, if any do: its classifier's, else its own."""
+        return self.classifier.results if self.classifier else self.results
+
+    @property
     def reconstruction_l2(self) -> float | None:
         """Over the test images; where only the audit is at hand, over its sources."""
         trained = number(self.results, "test.reconstruction_l2")
         return trained if trained is not None or self.audit is None else number(self.audit.results, "reconstruction_l2")
-
-
-def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read every run in `folders`, in order (in a folder of runs: `plain` first, then by name).
-
-    Args:
-        folders: each a run folder, an `audit --output` folder or one that holds several of either (`demo`).
-
-    Raises:
-        InputError: a folder is missing or holds nothing to report, or a file in it is damaged.
-    """
-    runs = [run for folder in folders for run in _runs_in(folder)]
-    return [replace(run, name=name) for run, name in zip(runs, _distinct(runs), strict=True)]
 
 
 def attack_names(results: Mapping[str, Any]) -> list[str]:
@@ -111,31 +121,17 @@ def title(attack: str) -> str:
     return attack.replace("_", " ")
 
 
-def _runs_in(folder: Path) -> list[Run]:
-    try:
-        if not folder.is_dir():
-            raise InputError(
-                f"{folder} is not a folder; give one that `doubleback train`, `audit` or `demo` has written"
-            )
-        if run := _read_run(folder):
-            return [run]
-        children = sorted(folder.iterdir(), key=lambda child: (child.name != "plain", child.name))
-    except OSError as error:
-        raise InputError(f"cannot read {folder}: {error.strerror or error}; give a readable folder") from error
-    found = [run for child in children if child.is_dir() and (run := _read_run(child))]
-    if not found:
-        raise InputError(
-            f"{folder} holds nothing to report: expected config.json and results.json, in it or one "
-            "folder below; finish the run with `doubleback train --resume`"
-        )
-    return found
+def read_run(folder: Path, config: Mapping[str, Any]) -> Run:
+    """Read the folder of a run, an audit or a `classify`, whichever this config.json belongs to.
 
-
-def _read_run(folder: Path) -> Run | None:
-    if not ((folder / "config.json").is_file() and (folder / "results.json").is_file()):
-        return None
-    config = read_record(folder / "config.json")
-    return _read_audited(folder, config) if "audit" in config else _read_trained(folder, config)
+    Raises:
+        InputError: a file in it is damaged.
+    """
+    if "audit" in config:
+        return _read_audited(folder, config)
+    if isinstance(config.get("classify"), Mapping):
+        return _read_classified(folder, config)
+    return _read_trained(folder, config)
 
 
 def _read_trained(folder: Path, config: Mapping[str, Any]) -> Run:
@@ -148,7 +144,26 @@ def _read_trained(folder: Path, config: Mapping[str, Any]) -> Run:
         log=read_log(folder / "log.csv"),
         images=read_test_images(folder / "images.npz"),
         audit=_read_audit(folder / "audit", read_record(folder / "audit" / "config.json")) if audited else None,
+        classifier=_classifier_of(folder, config),
     )
+
+
+def _classifier_of(folder: Path, config: Mapping[str, Any]) -> Classifier | None:
+    """The classifier beside a run, if it was made of this one, not of one trained here before."""
+    home = folder / "classifier"
+    if not all((home / file).is_file() for file in ("config.json", "results.json")):
+        return None
+    classified = read_record(home / "config.json")
+    same = classified.get("train", config.get("train")) == config.get("train")
+    return Classifier(home, classified, read_record(home / "results.json")) if same else None
+
+
+def _read_classified(folder: Path, config: Mapping[str, Any]) -> Run:
+    """A `classify` folder by itself; in RUN/classifier it takes the run's name too."""
+    home = folder.resolve()
+    name = f"{home.parent.name}/{home.name}" if home.name == "classifier" else home.name
+    made = Classifier(folder, config, read_record(folder / "results.json"))
+    return Run(name=name, folder=folder, config={"train": config.get("train")}, classifier=made)
 
 
 def _read_audited(folder: Path, config: Mapping[str, Any]) -> Run:
@@ -168,16 +183,3 @@ def _read_audit(folder: Path, config: Mapping[str, Any]) -> Audit:
     results = read_record(folder / "results.json")
     curves = read_curves(folder / "curves.npz")
     return Audit(config, results, curves, read_gallery(folder / "images.npz", attack_names(results)))
-
-
-def _distinct(runs: Iterable[Run]) -> list[str]:
-    """Folder names; where two are alike, with their parents' names; where these are too, numbered."""
-    runs = list(runs)
-    plain = Counter(run.name for run in runs)
-    longer = [run.name if plain[run.name] == 1 else f"{run.folder.resolve().parent.name}/{run.name}" for run in runs]
-    seen: Counter[str] = Counter()
-    names = []
-    for name in longer:
-        seen[name] += 1
-        names.append(name if longer.count(name) == 1 else f"{name} ({seen[name]})")
-    return names

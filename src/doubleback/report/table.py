@@ -1,13 +1,14 @@
 """The figures of all runs side by side: which rows there are, and how a number is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from doubleback.report.archives import interval, number
 from doubleback.report.runs import WORST_CASE, Run, title
 
 Better = Literal["higher", "lower", ""]
+Source = Literal["run", "audit", "classifier"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class _Figure:
     note: str
     better: Better
     path: str
-    audited: bool = False
+    source: Source = "run"
     ci95: str = ""
     form: str = ""
 
@@ -55,6 +56,10 @@ _QUALITY = [
     _Figure("PSNR", "dB", "higher", "test.reconstruction_psnr"),
     _Figure("KL of the code", "to N(0, I), nats an image", "", "test.kl"),
 ]
+_CLASSES = [
+    _Figure("Accuracy", "of the test images", "higher", "test.accuracy", "classifier", form=".2%"),
+    _Figure("Cross-entropy", "nats an image", "lower", "test.cross_entropy", "classifier"),
+]
 _SMOOTHNESS = [
     _Figure("Input gradient", "norm, target held fixed", "lower", "test.input_gradient_norm"),
     _Figure("Output Jacobian, spectral", "norm of dx\u0302/dx", "lower", "test.output_jacobian.spectral"),
@@ -63,15 +68,16 @@ _SMOOTHNESS = [
     _Figure("Latent Jacobian, Frobenius", "norm of d\u03bc/dx", "lower", "test.latent_jacobian.frobenius"),
 ]
 _AUDIT = [
-    _Figure("Ceiling", "AUDDC if only blending worked", "", "ceiling.mean", True, ci95="ceiling.ci95"),
-    _Figure("Reconstruction error, sources", "L2, of the pairs attacked", "lower", "reconstruction_l2", True),
-    _Figure("Pairs used", "attacked and counted", "", "pairs.used", True, form=".0f"),
-    _Figure("Pairs flagged", "no meaningful v, left out", "", "pairs.flagged", True, form=".0f"),
+    _Figure("Ceiling", "AUDDC if only blending worked", "", "ceiling.mean", "audit", ci95="ceiling.ci95"),
+    _Figure("Reconstruction error, sources", "L2, of the pairs attacked", "lower", "reconstruction_l2", "audit"),
+    _Figure("Pairs used", "attacked and counted", "", "pairs.used", "audit", form=".0f"),
+    _Figure("Pairs flagged", "no meaningful v, left out", "", "pairs.flagged", "audit", form=".0f"),
 ]
 _COST = [
     _Figure("Training", "seconds", "", "train.seconds", form=",.1f"),
-    _Figure("Audit", "seconds", "", "seconds", True, form=",.1f"),
-    _Figure("Audit, peak memory", "MB", "", "peak_memory_mb", True, form=",.0f"),
+    _Figure("Mixtures", "seconds to fit", "", "mixtures.seconds", "classifier", form=",.1f"),
+    _Figure("Audit", "seconds", "", "seconds", "audit", form=",.1f"),
+    _Figure("Audit, peak memory", "MB", "", "peak_memory_mb", "audit", form=",.0f"),
 ]
 
 
@@ -85,12 +91,11 @@ def comparison(runs: Sequence[Run], baseline: int | None) -> list[Group]:
     groups = {
         "Reconstruction": _QUALITY,
         "What it withstands: AUDDC": _withstands(runs),
+        "Classification": _CLASSES,
         "Smoothness": _SMOOTHNESS,
         "Cost": _COST,
     }
-    filled = [Group(name, [_row(figure, runs, baseline) for figure in figures]) for name, figures in groups.items()]
-    kept = [Group(group.title, [row for row in group.rows if _holds(row)]) for group in filled]
-    return [group for group in kept if group.rows]
+    return filled({name: [_row(figure, runs, baseline) for figure in figures] for name, figures in groups.items()})
 
 
 def written(value: float) -> str:
@@ -106,6 +111,27 @@ def written(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
+def filled(groups: Mapping[str, Sequence[Row]]) -> list[Group]:
+    """Titled rows, those without a single number left out, and the titles that then have none."""
+    kept = [Group(name, [row for row in rows if _holds(row)]) for name, rows in groups.items()]
+    return [group for group in kept if group.rows]
+
+
+def share_cell(record: Mapping[str, Any], *path: str, note: str = "") -> Cell:
+    """A share at `path` of a model's results as a percentage, the interval that `ci95` holds for it, a short note."""
+    value, ends = number(record, path), interval(record, ("ci95", *path))
+    if value is None:
+        return Cell()
+    small = f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else ""
+    return Cell(f"{value:.1%}", value, " ".join(part for part in (small, note) if part))
+
+
+def number_cell(record: Mapping[str, Any], *path: str) -> Cell:
+    """A number at `path`."""
+    value = number(record, path)
+    return Cell() if value is None else Cell(written(value), value)
+
+
 def _withstands(runs: Sequence[Run]) -> list[_Figure]:
     attacks = list(dict.fromkeys(attack for run in runs if run.audit for attack in run.audit.attacks))
     figures = []
@@ -113,16 +139,16 @@ def _withstands(runs: Sequence[Run]) -> list[_Figure]:
         at, name = f"attacks.{attack}", title(attack).capitalize()
         envelope, reference = f"{at}.auddc.envelope", f"{at}.auddc.reference"
         figures += [
-            _Figure(name, "AUDDC, envelope", "higher", f"{envelope}.mean", True, ci95=f"{envelope}.ci95"),
+            _Figure(name, "AUDDC, envelope", "higher", f"{envelope}.mean", "audit", ci95=f"{envelope}.ci95"),
             _Figure(
                 f"{name}, reference",
                 "AUDDC, published way",
                 "higher",
                 f"{reference}.mean",
-                True,
+                "audit",
                 f"{reference}.ci95",
             ),
-            _Figure(f"{name}, share", "of the ceiling", "higher", f"{at}.share_of_ceiling", True, form=".0%"),
+            _Figure(f"{name}, share", "of the ceiling", "higher", f"{at}.share_of_ceiling", "audit", form=".0%"),
         ]
     return figures + _AUDIT
 
@@ -138,15 +164,19 @@ def _row(figure: _Figure, runs: Sequence[Run], baseline: int | None) -> Row:
 
 
 def _value(figure: _Figure, run: Run) -> float | None:
-    if figure.audited:
-        return None if run.audit is None else number(run.audit.results, figure.path)
-    return number(run.results, figure.path)
+    return number(_record(figure, run), figure.path)
+
+
+def _record(figure: _Figure, run: Run) -> Mapping[str, Any]:
+    if figure.source == "audit":
+        return run.audit.results if run.audit else {}
+    return run.classification if figure.source == "classifier" else run.results
 
 
 def _cell(figure: _Figure, run: Run, value: float | None, base: float | None) -> Cell:
     if value is None:
         return Cell()
-    ends = interval(run.audit.results, figure.ci95) if figure.ci95 and run.audit else None
+    ends = interval(_record(figure, run), figure.ci95) if figure.ci95 else None
     return Cell(
         text=format(value, figure.form) if figure.form else written(value),
         value=value,

@@ -7,8 +7,8 @@ import numpy as np
 from markupsafe import Markup
 
 from doubleback.report.archives import lookup, number
-from doubleback.report.figures import SERIES
 from doubleback.report.runs import WORST_CASE, Audit, Run, title
+from doubleback.report.svg import SERIES
 
 COSTLY = 1.1  # times the baseline's reconstruction error, from which on it may be the price of the robustness
 UNCONVERGED = 0.9  # share of attack rows that converged, below which a longer attack may find more
@@ -39,9 +39,11 @@ def verdict(runs: Sequence[Run]) -> Verdict:
         if run.audit and run.audit.worst_case is not None
     ]
     notes = [note for one in audited for note in _doubts(one)]
-    names = Markup(", ").join(_named(runs, i) for i in range(len(runs)))
+    attacked = [i for i, run in enumerate(runs) if run.reconstructs] or range(len(runs))
+    names = Markup(", ").join(_named(runs, i) for i in attacked)
     if not audited:
-        unknown = Markup("How much {} can withstand is not known: there is no audit here.").format(names)
+        lacks = "audit" if any(run.reconstructs for run in runs) else "attack"
+        unknown = Markup("How much {} can withstand is not known: there is no {} here.").format(names, lacks)
         return Verdict(unknown, [])
     if len(audited) == 1:
         return Verdict(_alone(audited[0]), notes)
@@ -58,11 +60,12 @@ def verdict(runs: Sequence[Run]) -> Verdict:
 def baseline(runs: Sequence[Run]) -> int | None:
     """Place of the run that others are compared with: the first trained without a penalty, else the first.
 
-    None if there is nothing to compare: a single run, or runs on different data.
+    An autoencoder, if there is one. None if there is nothing to compare: a single run, or runs on different data.
     """
     if len(runs) < 2 or len({str(run.settings.get("data")) for run in runs}) > 1:
         return None
-    return next((i for i, run in enumerate(runs) if run.is_plain), 0)
+    autoencoders = [i for i, run in enumerate(runs) if run.reconstructs] or list(range(len(runs)))
+    return next((i for i in autoencoders if runs[i].is_plain), autoencoders[0])
 
 
 def _named(runs: Sequence[Run], place: int) -> Markup:

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
 from doubleback.data import ImageData, as_unit
 from doubleback.errors import DivergedError, InputError
-from doubleback.evaluation import evaluating, reconstruction_quality
+from doubleback.evaluation import classification_quality, evaluating, reconstruction_quality
 from doubleback.files import write_rows
-from doubleback.models import Autoencoder, is_variational
-from doubleback.objective import Objective, Terms
+from doubleback.models import Autoencoder, Classifier, is_variational
+from doubleback.objective import Classification, Objective
 from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, generator
 from doubleback.training.launching import (
@@ -50,18 +50,18 @@ class History:
         step: optimiser steps taken.
         seconds: wall time over all resumptions, compiling left out.
         compile_seconds: wall time of the steps in which `torch.compile` worked.
-        sums: of the running epoch: loss, reconstruction, kl, steps; penalty, penalised steps.
+        sums: of the running epoch: of the loss and of each of its terms by name, `steps` and `penalised` steps.
     """
 
     rows: list[dict[str, float | None]] = field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
     compile_seconds: float = 0.0
-    sums: list[float] = field(default_factory=lambda: [0.0] * 6)
+    sums: dict[str, float] = field(default_factory=dict)
 
 
 def fit(
-    objective: Objective | Autoencoder,
+    objective: Objective | Classification | Autoencoder | Classifier,
     images: ImageData,
     *,
     epochs: int = 20,
@@ -81,7 +81,8 @@ def fit(
     """Train in place: Adam, a one-cycle learning rate, batches gathered from memory.
 
     Args:
-        objective: what is minimised; a bare autoencoder stands for its negative ELBO.
+        objective: what is minimised; a bare autoencoder stands for its negative ELBO, a bare classifier for its
+            cross-entropy.
         images: uint8 splits; `train` is learned from, `validation` is watched.
         epochs: passes over `train`.
         batch_size: of all processes together; a last, smaller batch is left out.
@@ -124,7 +125,7 @@ def fit(
     fabric = launched(devices, precision=_FABRIC_PRECISION[precision], loggers=loggers)
     run = _Run(
         fabric,
-        objective if isinstance(objective, Objective) else Objective(objective),
+        _as_objective(objective),
         images,
         epochs=epochs,
         batch_size=min(batch_size, len(images.train) // fabric.world_size * fabric.world_size),
@@ -147,13 +148,19 @@ def fit(
     return run.history
 
 
+def _as_objective(given: Objective | Classification | Autoencoder | Classifier) -> Objective | Classification:
+    if isinstance(given, (Objective, Classification)):
+        return given
+    return Objective(given) if isinstance(given, Autoencoder) else Classification(given)
+
+
 class _Run:
     """A training in progress: everything that a checkpoint must bring back is in here."""
 
     def __init__(
         self,
         fabric: Fabric,
-        objective: Objective,
+        objective: Objective | Classification,
         images: ImageData,
         *,
         epochs: int,
@@ -193,8 +200,7 @@ class _Run:
         history, step = self.history, self.history.step
         weight = self.objective.penalty_weight(step, self.steps)
         terms = self._terms(step, penalised=weight > 0)
-        loss = terms.reconstruction.mean() + self.objective.kl_weight * terms.kl.mean()
-        loss = loss + weight * terms.penalty.mean()
+        loss = self.objective.total(terms, weight)
         self.fabric.backward(loss)
         self.fabric.clip_gradients(
             self.module, self.wrapped_optimizer, max_norm=self.max_grad_norm, error_if_nonfinite=False
@@ -208,15 +214,12 @@ class _Run:
             self._close_epoch(weight)
         return stop
 
-    def _terms(self, step: int, *, penalised: bool) -> Terms:
-        index = self._batch(step)
-        x = as_unit(self.images.train.images[index]).to(next(self.objective.parameters()).dtype)
-        noise, projections = self.objective.draw(x, generator(self.seed, Stream.NOISE, step))
+    def _terms(self, step: int, *, penalised: bool) -> Any:
+        batch = self.images.train.at(self._batch(step))
+        x = as_unit(batch.images).to(next(self.objective.parameters()).dtype)
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
-        projections = None if projections is None else projections[:, mine]
-        x, noise, projections = self.fabric.to_device((x[mine], noise[mine], projections))
-        terms: Terms = self.module(x, noise, projections, penalised)
-        return terms
+        share = self.objective.share(x, batch.labels, generator(self.seed, Stream.NOISE, step), mine)
+        return self.module(*self.fabric.to_device(share), penalised)
 
     def _batch(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -225,7 +228,7 @@ class _Run:
             self._order = (epoch, order)
         return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
 
-    def _account(self, loss: Tensor, terms: Terms, weight: float, started: float, interrupted: bool) -> bool:
+    def _account(self, loss: Tensor, terms: Any, weight: float, started: float, interrupted: bool) -> bool:
         flag = loss.new_tensor(float(interrupted))
         values = torch.stack([loss.detach(), *(term.detach().mean() for term in terms), flag])
         reduced = self.fabric.all_reduce(values)
@@ -233,8 +236,9 @@ class _Run:
         value = reduced.tolist()
         if not all(map(math.isfinite, value)):
             self._diverge(f"the loss became {value[0]}")
-        added = [*value[:3], 1.0, value[3], float(weight > 0)]
-        self.history.sums = [old + new for old, new in zip(self.history.sums, added, strict=True)]
+        added = dict(zip(("loss", *terms._fields), value[:-1], strict=True))
+        for name, new in (added | {"steps": 1.0, "penalised": float(weight > 0)}).items():
+            self.history.sums[name] = self.history.sums.get(name, 0.0) + new
         elapsed = time.perf_counter() - started
         if self.compiled and (weight > 0) not in self._compiled_variants:
             self._compiled_variants.add(weight > 0)
@@ -257,28 +261,39 @@ class _Run:
     def _close_epoch(self, weight: float) -> None:
         started = time.perf_counter()
         history = self.history
-        loss, reconstruction, kl, count, penalty, penalised = history.sums
+        sums, steps, penalised = history.sums, history.sums["steps"], history.sums["penalised"]
+        means: dict[str, float | None] = {name: total / steps for name, total in sums.items()}
+        del means["steps"], means["penalised"]
         row: dict[str, float | None] = {
             "epoch": history.step // self.steps_per_epoch,
             "step": history.step,
             "seconds": round(history.seconds, 3),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "penalty_weight": weight,
-            "loss": loss / count,
-            "reconstruction": reconstruction / count,
-            "kl": kl / count if is_variational(self.objective.model) else None,
-            "penalty": penalty / penalised if penalised else None,
         }
-        with evaluating(self.objective.model):
-            quality = reconstruction_quality(self.objective.model, self.images.validation.images)
-        row["validation_reconstruction"] = quality["reconstruction_nll"]
-        row["validation_kl"] = quality["kl"]
-        row["validation_l2"] = quality["reconstruction_l2"]
+        if isinstance(self.objective, Objective):
+            means["penalty"] = sums["penalty"] / penalised if penalised else None
+            means["kl"] = means["kl"] if is_variational(self.objective.model) else None
+            row["penalty_weight"] = weight
+        row |= means
+        row |= {f"validation_{name}": value for name, value in self._validated().items()}
         history.rows.append(row)
-        history.sums = [0.0] * len(history.sums)
+        history.sums = {}
         self.fabric.log_dict({k: v for k, v in row.items() if v is not None}, step=history.step)
         history.seconds += time.perf_counter() - started
         self.save()
+
+    def _validated(self) -> dict[str, float | None]:
+        """How well the model does on the validation images."""
+        split = self.images.validation
+        with evaluating(self.model):
+            if isinstance(self.objective, Classification):
+                return classification_quality(self.objective.model, split)
+            quality = reconstruction_quality(self.objective.model, split.images)
+        return {
+            "reconstruction": quality["reconstruction_nll"],
+            "kl": quality["kl"],
+            "l2": quality["reconstruction_l2"],
+        }
 
     def start(self, resume: bool) -> None:
         """Take up the folder's checkpoint if there is one to resume; otherwise write the first."""
@@ -321,9 +336,9 @@ class _Run:
         with progress_bar("training", self.steps, shown, completed=self.history.step) as update:
 
             def advance() -> None:
-                _, reconstruction, kl, count, penalty, penalised = self.history.sums
-                terms = {"reconstruction": reconstruction, "kl": kl} if count else {}
-                text = "  ".join(f"{name} {total / count:.1f}" for name, total in terms.items())
-                update(1, text + (f"  penalty {penalty / penalised:.1f}" if penalised else ""))
+                sums = self.history.sums
+                counts = {name: sums["penalised" if name == "penalty" else "steps"] for name in sums}
+                shown = [name for name in sums if name not in ("loss", "steps", "penalised") and counts[name]]
+                update(1, "  ".join(f"{name.replace('_', ' ')} {sums[name] / counts[name]:.4g}" for name in shown))
 
             yield advance

@@ -1,14 +1,9 @@
-"""What training minimises: the negative ELBO and the double-backpropagation penalties.
+"""What training an autoencoder minimises: the negative ELBO and a double-backpropagation penalty.
 
     L  = L0 + kl_weight L1 + penalty_weight L2                                      (paper, eqs. 10-12)
-    L0 = -log p(x|z),  L1 = KL(q(z|x) || N(0, I))
-    L2 = ||d L0 / d x||^2            "reconstruction" (algorithms 1 and 2; Drucker & LeCun 1991)
-    L2 = E_v ||v' d x_hat / d x||^2  "output": the squared Frobenius norm of the output's Jacobian
-    L2 = E_v ||v' d mean / d x||^2   "latent": the same of the code's mean;  v ~ N(0, I)
+    L0 = -log p(x|z),  L1 = KL(q(z|x) || N(0, I)),  L2: one of `penalties`
 
-Every term is kept for each example, (B,), and averaged over the batch last. Rows never interact, so the gradient
-of a summed loss in x holds each example's own gradient. The gradients are taken by `torch.func`, the only way in
-which `torch.compile` accepts a double backward.
+Every term is kept for each example, (B,), and averaged over the batch last.
 """
 
 import math
@@ -18,9 +13,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from doubleback.distributions import Bernoulli, Gaussian
 from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder, Reconstruction, is_variational
+from doubleback.objective.penalties import (
+    gradient_penalty,
+    gradient_penalty_by_differences,
+    jacobian_penalty,
+    jacobian_penalty_by_differences,
+    reconstruction_loss,
+)
 
 Penalty = Literal["none", "reconstruction", "output", "latent"]
 Estimator = Literal["exact", "finite-difference"]
@@ -41,147 +42,6 @@ class Terms(NamedTuple):
     reconstruction: Float[Tensor, "B"]
     kl: Float[Tensor, "B"]
     penalty: Float[Tensor, "B"]
-
-
-def reconstruction_loss(reconstruction: Reconstruction, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B"]:
-    """L0 = -log p(x|z) in nats, summed over the pixels."""
-    return -reconstruction.likelihood.log_prob(x)
-
-
-def gradient_penalty(
-    model: Autoencoder,
-    x: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B ..."] | None,
-    *,
-    through_target: bool | None = None,
-) -> tuple[Reconstruction, Float[Tensor, "B"]]:
-    """L2 = ||d L0 / d x||^2, by double backpropagation (paper, algorithms 1 and 2).
-
-    Args:
-        model: an autoencoder whose rows do not interact.
-        x: images in [0, 1].
-        noise: (B, *noise_shape), or None for the mean path.
-        through_target: does the target of L0 move with the input? None: it moves for a Gaussian likelihood, where
-            the literal gradient 2 (J - I)'(x_hat - x) serves best, and is held fixed for a Bernoulli one, where
-            the literal gradient would add -logit and crush the contrast.
-
-    Returns:
-        The reconstruction of x and the penalty of each example.
-    """
-
-    def loss(moving: Tensor) -> tuple[Tensor, Reconstruction]:
-        reconstruction = model(moving, noise)
-        target = moving if _target_moves(reconstruction, through_target) else x
-        return _loss_to_smooth(reconstruction, target).sum(), reconstruction
-
-    gradient, reconstruction = torch.func.grad(loss, has_aux=True)(x)
-    return reconstruction, _squared_norm(gradient)
-
-
-def jacobian_penalty(
-    model: Autoencoder,
-    x: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B ..."] | None,
-    projections: Float[Tensor, "P B ..."],
-    *,
-    of: Literal["output", "latent"],
-) -> tuple[Reconstruction, Float[Tensor, "B"]]:
-    """L2 = mean over v of ||v' d x_hat / d x||^2 (`of="output"`) or ||v' d mean / d x||^2 (`of="latent"`).
-
-    With v ~ N(0, I) its expectation is the squared Frobenius norm of the Jacobian.
-
-    Args:
-        model: an autoencoder whose rows do not interact.
-        x: images in [0, 1].
-        noise: (B, *noise_shape), or None for the mean path.
-        projections: the draws of v, each shaped as what is differentiated: (B, C, H, W) or (B, D).
-        of: what is differentiated.
-
-    Returns:
-        The reconstruction of x and the penalty of each example.
-    """
-
-    def output(moving: Tensor) -> tuple[Tensor, Reconstruction]:
-        reconstruction = model(moving, noise)
-        return _differentiated(reconstruction, of), reconstruction
-
-    _, pull_back, reconstruction = torch.func.vjp(output, x, has_aux=True)  # type: ignore[misc]  # torch's hint has no aux
-    return reconstruction, torch.stack([_squared_norm(pull_back(v)[0]) for v in projections]).mean(0)
-
-
-def gradient_penalty_by_differences(
-    model: Autoencoder,
-    x: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B ..."] | None,
-    *,
-    through_target: bool | None = None,
-    step: float = 1e-2,
-) -> tuple[Reconstruction, Float[Tensor, "B"]]:
-    """L2 = ((L0(x + h g/||g||) - L0(x)) / h)^2 with g = d L0 / d x held fixed: no second derivative is taken.
-
-    For small h this is ||g||^2, and its gradient in the parameters that of ||g||^2 (Finlay & Oberman 2019, "Scaleable
-    input gradient regularization"). For models without a double backward (cuDNN's LSTM, flash attention).
-    Arguments and results as in `gradient_penalty`; `step` is h, in units of x.
-    """
-
-    def loss(moving: Tensor) -> tuple[Tensor, Reconstruction]:
-        reconstruction = model(moving, noise)
-        target = moving if _target_moves(reconstruction, through_target) else x
-        return _loss_to_smooth(reconstruction, target), reconstruction
-
-    with _full_precision(x):
-        with torch.no_grad():
-            gradient = torch.func.grad(lambda moving: loss(moving)[0].sum())(x)
-        norm = _squared_norm(gradient).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
-        there, _ = loss(x + step * gradient / norm.view(-1, 1, 1, 1))
-        here, reconstruction = loss(x)
-        return reconstruction, ((there - here) / step).square()
-
-
-def jacobian_penalty_by_differences(
-    model: Autoencoder,
-    x: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B ..."] | None,
-    directions: Float[Tensor, "P B C H W"],
-    *,
-    of: Literal["output", "latent"],
-    step: float = 1e-2,
-) -> tuple[Reconstruction, Float[Tensor, "B"]]:
-    """L2 = mean over w of ||f(x + h w) - f(x)||^2 / h^2 with f = x_hat or mean: forward passes only.
-
-    With w ~ N(0, I) in the INPUT space its expectation is the squared Frobenius norm of the Jacobian, up to O(h).
-    Arguments and results as in `jacobian_penalty`; `directions` are the draws of w, each shaped as x.
-    """
-    with _full_precision(x):
-        reconstruction = model(x, noise)
-        here = _differentiated(reconstruction, of)
-        moved = [_differentiated(model(x + step * w, noise), of) - here for w in directions]
-        return reconstruction, torch.stack([_squared_norm(change / step) for change in moved]).mean(0)
-
-
-def _loss_to_smooth(reconstruction: Reconstruction, target: Tensor) -> Float[Tensor, "B"]:
-    """L0 with a learned variance held fixed: the penalty is to smooth the model, not to blur what it is measured by."""
-    p = reconstruction.likelihood
-    held = Gaussian(p.mean, p.log_var.detach()) if isinstance(p, Gaussian) and p.log_var.numel() == 1 else p
-    return -held.log_prob(target)
-
-
-def _target_moves(reconstruction: Reconstruction, through_target: bool | None) -> bool:
-    fixed = isinstance(reconstruction.likelihood, Bernoulli)
-    return not fixed if through_target is None else through_target
-
-
-def _differentiated(reconstruction: Reconstruction, of: str) -> Tensor:
-    return reconstruction.likelihood.mean if of == "output" else reconstruction.posterior.mean
-
-
-def _squared_norm(x: Tensor) -> Float[Tensor, "B"]:
-    return x.flatten(1).square().sum(1)
-
-
-def _full_precision(x: Tensor) -> torch.autocast:
-    """Differences of bf16 numbers are rounding noise: leave autocast."""
-    return torch.autocast(x.device.type, enabled=False)
 
 
 class Objective(nn.Module):
@@ -285,6 +145,19 @@ class Objective(nn.Module):
         in_code = self.penalty == "latent" and self.estimator == "exact"
         shape = (math.prod(self.model.noise_shape),) if in_code else x.shape[1:]
         return noise, normal(self.projections, len(x), *shape)
+
+    def share(
+        self, x: Float[Tensor, "B C H W"], labels: Tensor | None, generator: torch.Generator, mine: slice
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What `forward` takes of the batch in this process: images, noise, projections, drawn for the whole batch."""
+        del labels
+        noise, projections = self.draw(x, generator)
+        return x[mine], None if noise is None else noise[mine], None if projections is None else projections[:, mine]
+
+    def total(self, terms: Terms, penalty_weight: float) -> Float[Tensor, ""]:
+        """L, averaged over the batch."""
+        loss = terms.reconstruction.mean() + self.kl_weight * terms.kl.mean()
+        return loss + penalty_weight * terms.penalty.mean()
 
     def forward(
         self,

@@ -1,0 +1,381 @@
+"""Attacks on a classifier: change an image by at most eps, and change what it is taken for.
+
+    min_d loss(scores(x + d), y),  ||d||_p <= eps,  x + d in the box [0, 1]
+
+    cross-entropy   log softmax(scores)_y: can underflow where scores are log densities
+    margin          s_y - max_{j != y} s_j: cannot (Carlini & Wagner 2017)
+    DLR             (s_y - max_{j != y} s_j) / (s_(1) - s_(3)), sorted scores: blind to their scale (Croce & Hein 2020)
+
+    with a target t, the same fall as t gains: -log softmax_t, max_{j != t} s_j - s_t, and
+    (s_y - s_t) / (s_(1) - (s_(3) + s_(4)) / 2)
+
+Whatever is minimised, the margin counts: an image is fooled where it is 0 or less (a tie is no answer). Each image
+keeps its best iterate over all steps, losses and restarts, and, as a ball lies in every larger one, over all smaller
+epsilons.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from doubleback.attacks.ball import Ball, Norm, ball_about
+from doubleback.attacks.projected import Descent, minimize_in_ball
+from doubleback.attacks.rows import Advance, Best
+from doubleback.data import as_unit
+from doubleback.errors import InputError
+from doubleback.models.base import Classifier
+from doubleback.randomness import Stream, generator
+
+LossName = Literal["cross-entropy", "margin", "dlr"]
+LOSSES: tuple[LossName, ...] = get_args(LossName)
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Adversarial images of N images for E epsilons.
+
+    Attributes:
+        eps: E radii, in the order asked for.
+        x_adv: (E, N, C, H, W) in [0, 1], each in its ball; the image itself where it is misclassified untouched.
+        margin: (E, N), the least that was reached, at x_adv.
+    """
+
+    eps: tuple[float, ...]
+    x_adv: Float[Tensor, "E N C H W"]
+    margin: Float[Tensor, "E N"]
+
+    @property
+    def fooled(self) -> Bool[Tensor, "E N"]:
+        """Whether the margin is 0 or less."""
+        return self.margin <= 0
+
+
+def margin(scores: Float[Tensor, "n K"], y: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """s_y - max_{j != y} s_j.
+
+    >>> margin(torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([1]))
+    tensor([1.])
+    """
+    others = scores.scatter(1, y[:, None], -torch.inf).amax(1)
+    return scores.gather(1, y[:, None]).squeeze(1) - others
+
+
+def dlr(scores: Float[Tensor, "n K"], y: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """The margin over s_(1) - s_(3), the first and the third of the sorted scores."""
+    top = scores.topk(3, dim=1).values
+    return margin(scores, y) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def targeted_dlr(scores: Float[Tensor, "n K"], y: Int[Tensor, "n"], t: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """(s_y - s_t) / (s_(1) - (s_(3) + s_(4)) / 2)."""
+    top = scores.topk(4, dim=1).values
+    gap = (scores.gather(1, y[:, None]) - scores.gather(1, t[:, None])).squeeze(1)
+    return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an attack on these images is after: away from y, or, with targets, to them.
+
+    Attributes:
+        model: scores of images.
+        y: (N,), the true classes' places.
+        targets: (N,) or None.
+        samples: how many answers of a stochastic model are averaged.
+    """
+
+    model: Classifier
+    y: Int[Tensor, "N"]
+    targets: Int[Tensor, "N"] | None = None
+    samples: int = 1
+
+    def scores(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n K"]:
+        """The model's scores, averaged over its answers."""
+        return self.model(x) if self.samples == 1 else torch.stack([self.model(x) for _ in range(self.samples)]).mean(0)
+
+    def margin(self, scores: Float[Tensor, "n K"], rows: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+        """How far each row is from being fooled, in units of the scores."""
+        return margin(scores, self.y[rows]) if self.targets is None else -margin(scores, self.targets[rows])
+
+    def loss(self, name: LossName) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """(iterates, rows) -> the loss, which falls as the attack succeeds, and the margin."""
+
+        def of(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+            scores = self.scores(x)
+            counts = self.margin(scores, rows)
+            if name == "margin":
+                return counts, counts
+            y, t = self.y[rows], None if self.targets is None else self.targets[rows]
+            if name == "dlr":
+                return dlr(scores, y) if t is None else targeted_dlr(scores, y, t), counts
+            log_softmax = scores.log_softmax(1)
+            value = log_softmax.gather(1, (y if t is None else t)[:, None]).squeeze(1)
+            return value if t is None else -value, counts
+
+        return of
+
+    def at(self, x: Float[Tensor, "N C H W"], max_rows: int = 1024) -> Float[Tensor, "N"]:
+        """The margin of every row, a chunk at a time."""
+        chunks = torch.split(torch.arange(len(x), device=x.device), max_rows)
+        with torch.no_grad():
+            return torch.cat([self.margin(self.scores(x[rows]), rows).to(x) for rows in chunks])
+
+
+def fgsm(
+    model: Classifier,
+    x: Float[Tensor, "N C H W"],
+    y: Int[Tensor, "N"],
+    *,
+    eps: Sequence[float],
+    norm: Norm = "Linf",
+    losses: Sequence[LossName] | None = None,
+    targets: Int[Tensor, "N"] | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    advance: Advance | None = None,
+) -> Adversarial:
+    """One step of length eps along the gradient's sign, or, for L2, along the gradient (Goodfellow et al. 2015).
+
+    Arguments and errors as in `pgd`.
+    """
+    settings = {"steps": 1, "step_size": 1.0, "restarts": 1, "random_start": False}
+    goal, losses = _goal(model, x, y, targets, samples, losses)
+    return _attack(goal, x, eps, norm, losses, "pgd", seed=seed, advance=advance, **settings)  # type: ignore[arg-type]
+
+
+def pgd(
+    model: Classifier,
+    x: Float[Tensor, "N C H W"],
+    y: Int[Tensor, "N"],
+    *,
+    eps: Sequence[float],
+    norm: Norm = "Linf",
+    steps: int = 40,
+    step_size: float | None = None,
+    restarts: int = 1,
+    random_start: bool = True,
+    losses: Sequence[LossName] | None = None,
+    targets: Int[Tensor, "N"] | None = None,
+    samples: int = 1,
+    keep: bool = False,
+    seed: int = 0,
+    advance: Advance | None = None,
+) -> Adversarial:
+    """Projected gradient descent (Madry et al. 2018).
+
+    Args:
+        model: scores (N, K) of images in [0, 1]; put it into evaluation mode first.
+        x: images in [0, 1].
+        y: the place of each image's class in the scores.
+        eps: radii of the ball, in units of a pixel for Linf.
+        norm: "Linf" or "L2".
+        steps: gradients of a start.
+        step_size: of a step, in units of eps; None: 2.5 / steps.
+        restarts: starts, each of `steps`; the best iterate counts, so more never hurt.
+        random_start: start at a random point of the ball, not at the image.
+        losses: what is minimised, one after the other, an image once fooled being left alone; None: all of them (two
+            classes have no DLR).
+        targets: the class that each image is to be taken for; None: any but its own.
+        samples: answers of the model that are averaged at each step: for a model that draws fresh noise.
+        keep: go on with images that are fooled already, to the last step: for comparisons of speed.
+        seed: of the starts.
+        advance: told how many row-steps are done, of N * E * len(losses) * restarts * steps in all.
+
+    Raises:
+        InputError: a setting or an image is out of range, or shapes do not match.
+    """
+    step_size = 2.5 / max(steps, 1) if step_size is None else step_size
+    settings = {"steps": steps, "step_size": step_size, "restarts": restarts, "random_start": random_start}
+    goal, losses = _goal(model, x, y, targets, samples, losses)
+    return _attack(goal, x, eps, norm, losses, "pgd", keep=keep, seed=seed, advance=advance, **settings)  # type: ignore[arg-type]
+
+
+def apgd(
+    model: Classifier,
+    x: Float[Tensor, "N C H W"],
+    y: Int[Tensor, "N"],
+    *,
+    eps: Sequence[float],
+    norm: Norm = "Linf",
+    steps: int = 40,
+    restarts: int = 1,
+    random_start: bool = True,
+    losses: Sequence[LossName] | None = None,
+    targets: Int[Tensor, "N"] | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    advance: Advance | None = None,
+) -> Adversarial:
+    """Auto-PGD: momentum, and a step that halves by itself (Croce & Hein 2020).
+
+    Arguments and errors as in `pgd`.
+    """
+    settings = {"steps": steps, "step_size": 2.0, "restarts": restarts, "random_start": random_start}
+    goal, losses = _goal(model, x, y, targets, samples, losses)
+    return _attack(goal, x, eps, norm, losses, "apgd", seed=seed, advance=advance, **settings)  # type: ignore[arg-type]
+
+
+def random_noise(
+    model: Classifier,
+    x: Float[Tensor, "N C H W"],
+    y: Int[Tensor, "N"],
+    *,
+    eps: Sequence[float],
+    norm: Norm = "Linf",
+    steps: int = 40,
+    targets: Int[Tensor, "N"] | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    advance: Advance | None = None,
+) -> Adversarial:
+    """`steps` random points of each ball's surface, without a gradient: what any attack must beat.
+
+    Arguments and errors as in `pgd`.
+    """
+    goal, _ = _goal(model, x, y, targets, samples, ("margin",))
+    _check_counts(steps=steps)
+
+    def search(ball: Ball, rows: Tensor, place: int) -> Best:
+        best, fresh = Best(x[rows]), generator(seed, Stream.ATTEMPT, place)
+        every = torch.arange(len(rows), device=x.device)
+        for _ in range(steps):
+            direction = torch.randn(x.shape, generator=fresh).to(x)[rows]
+            tried = ball.project(x[rows] + ball.eps.view(-1, 1, 1, 1) * ball.descent(direction))
+            best.offer(every, tried, _part(goal, rows).at(tried))
+            (advance or (lambda _: None))(len(rows))
+        return best
+
+    return over_epsilons(goal, x, eps, norm, [search])
+
+
+Search = Callable[[Ball, Tensor, int], Best]
+"""(balls of n rows, their numbers (n,), the place of their epsilon) -> the best found in each ball."""
+
+
+def over_epsilons(
+    goal: Goal,
+    x: Float[Tensor, "N C H W"],
+    eps: Sequence[float],
+    norm: Norm,
+    searches: Sequence[Search],
+    *,
+    keep: bool = False,
+) -> Adversarial:
+    """From the smallest epsilon to the largest, search after search, on the images that nothing has fooled yet.
+
+    Args:
+        goal: of the N images.
+        x: images in [0, 1].
+        eps: radii, in any order.
+        norm: of the ball.
+        searches: tried one after the other at each epsilon.
+        keep: search on for the images that are fooled, too.
+
+    Raises:
+        InputError: no epsilon, or one that is negative or not finite; an unknown norm.
+    """
+    if not eps:
+        raise InputError("eps is empty; give one or more radii")
+    best, found = Best(x), {}
+    best.value = goal.at(x)
+    for place, radius in enumerate(sorted(eps)):
+        for search in searches:
+            rows = torch.nonzero((best.value > 0) | keep).squeeze(1)
+            if len(rows):
+                result = search(ball_about(x[rows], radius, norm), rows, place)
+                best.offer(rows, result.x, result.value)
+        found[radius] = best.x.clone(), best.value.clone()
+    return Adversarial(tuple(eps), *(torch.stack([found[e][part] for e in eps]) for part in (0, 1)))
+
+
+def _attack(
+    goal: Goal,
+    x: Tensor,
+    eps: Sequence[float],
+    norm: Norm,
+    losses: Sequence[LossName],
+    method: Descent,
+    *,
+    steps: int,
+    step_size: float,
+    restarts: int,
+    random_start: bool,
+    seed: int,
+    advance: Advance | None,
+    keep: bool = False,
+) -> Adversarial:
+    _check_counts(steps=steps, restarts=restarts)
+
+    def searching(number: int, loss: LossName) -> Search:
+        def search(ball: Ball, rows: Tensor, place: int) -> Best:
+            part = _part(goal, rows)
+            start = x[rows]
+            if random_start or number >= len(losses):
+                # drawn for all images, so that no image's start hangs on which others are still in the batch
+                whole = ball_about(x, float(ball.eps[0]), norm)
+                start = whole.random(generator(seed, Stream.START, 1000 * place + number))[rows]
+            found = minimize_in_ball(
+                part.loss(loss),
+                ball,
+                start,
+                method=method,
+                steps=steps,
+                step_size=step_size,
+                keep=keep,
+                advance=advance,
+            )
+            best = Best(found.x)
+            best.value = found.value
+            return best
+
+        return search
+
+    runs = [loss for _ in range(restarts) for loss in losses]
+    return over_epsilons(goal, x, eps, norm, [searching(number, loss) for number, loss in enumerate(runs)], keep=keep)
+
+
+def _part(goal: Goal, rows: Tensor) -> Goal:
+    """The goal of these rows, numbered anew."""
+    targets = None if goal.targets is None else goal.targets[rows]
+    return Goal(goal.model, goal.y[rows], targets, goal.samples)
+
+
+def _goal(
+    model: Classifier,
+    x: Tensor,
+    y: Tensor,
+    targets: Tensor | None,
+    samples: int,
+    losses: Sequence[LossName] | None,
+) -> tuple[Goal, Sequence[LossName]]:
+    """What is attacked, and the losses to do it by: all that the number of classes allows, if none is named."""
+    as_unit(x)
+    for name, labels in (("y", y), ("targets", targets)):
+        if labels is not None and labels.shape != x.shape[:1]:
+            raise InputError(f"{name} is {tuple(labels.shape)} for {len(x)} images; give one class an image")
+    _check_counts(samples=samples)
+    unknown = [name for name in losses or () if name not in LOSSES]
+    if unknown or (losses is not None and not losses):
+        raise InputError(f"loss {', '.join(unknown) or 'is missing'}; choose from {', '.join(LOSSES)}")
+    goal = Goal(model, y, targets, samples)
+    with torch.no_grad():
+        classes = goal.scores(x[:1]).shape[1]
+    every = y if targets is None else torch.cat([y, targets])
+    if not 0 <= int(every.min()) <= int(every.max()) < classes:
+        raise InputError(f"classes reach from {int(every.min())} to {int(every.max())}; the model knows {classes}")
+    least = 3 if targets is None else 4
+    if losses is None:
+        return goal, LOSSES if classes >= least else LOSSES[:-1]
+    if "dlr" in losses and classes < least:
+        raise InputError(f"the loss dlr needs {least} classes, the model knows {classes}; choose another loss")
+    return goal, losses
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"{name} is {count}; give a whole number of at least 1")

@@ -1,0 +1,47 @@
+"""What every method of the engine shares: rows that never interact, the best iterate of each, a gradient for each."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+RowObjective = Callable[[Float[Tensor, "n ..."], Int[Tensor, "n"]], Float[Tensor, "n"]]
+"""Maps iterates (n, ...) and the row numbers they belong to, (n,), to one number each, (n,)."""
+
+Advance = Callable[[int], None]
+"""Told how many steps of how many rows are done since the last call: N * steps in all, as rows leave early or not."""
+
+
+class Best:
+    """The best iterate of every row so far."""
+
+    def __init__(self, start: Tensor) -> None:
+        self.x = start.clone()
+        self.value = start.new_full((len(start),), math.inf)
+        self.converged = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+
+    def offer(self, rows: Tensor, x: Tensor, value: Tensor) -> None:
+        """Keep x (n, ...) where its value (n,) is lower than the best of its row; a NaN never is."""
+        better = value < self.value[rows]
+        self.x[rows[better]] = x[better]
+        self.value[rows[better]] = value[better].to(self.value)
+
+
+def value_and_gradient(objective: RowObjective, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The objective at x, (n,), and each row's own gradient, shaped as x."""
+    x = x.detach().requires_grad_()
+    value = objective(x, rows)
+    (gradient,) = torch.autograd.grad(value.sum(), x)
+    return value.detach(), gradient
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """(n,) -> (n, 1, ...), to go with (n, ...)."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def tiny(values: Tensor) -> float:
+    """What to divide by instead of zero."""
+    return float(torch.finfo(values.dtype).tiny ** 0.5)

@@ -1,0 +1,227 @@
+"""The robust classifier: one Gaussian mixture per class on an autoencoder's code (paper, equations 13 and 14).
+
+    p(z|i) = sum_j pi_ij N(z; mu_ij, Sigma_ij),    z = mean of q(z|x)
+    f_i(x) = p(z|i) / sum_k p(z|k)
+
+fitted by EM (scikit-learn) and evaluated in torch, differentiable in x, always as logarithms:
+
+    log p(z|i) = logsumexp_j [log pi_ij - D/2 log 2 pi + log det L_ij - ||L_ij' (z - mu_ij)||^2 / 2],  L L' = Sigma^-1
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from doubleback.data import as_unit
+from doubleback.errors import InputError
+from doubleback.models.base import Autoencoder
+from doubleback.models.classifiers import checked_classes
+
+Covariance = Literal["full", "diag", "tied"]
+_ROWS = 1024  # images encoded together
+
+
+class LatentMixtures(nn.Module):
+    """log p(z|i) of K classes, each a mixture of M Gaussians in D dimensions, in float64.
+
+    Buffers: `log_weights` (K, M), `means` (K, M, D), `whitening` (K, M, D, D): L, with L L' the inverse covariance.
+
+    Args:
+        log_weights, means, whitening: as above.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    whitening: Tensor
+
+    def __init__(
+        self,
+        log_weights: Float[Tensor, "K M"],
+        means: Float[Tensor, "K M D"],
+        whitening: Float[Tensor, "K M D D"],
+    ) -> None:
+        super().__init__()
+        for name, values in (("log_weights", log_weights), ("means", means), ("whitening", whitening)):
+            self.register_buffer(name, values.double())
+
+    def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
+        """log p(z|i) in nats. In float64: far from a class, float32 is off by more than 1e-4."""
+        K, M, D = self.means.shape
+        L = self.whitening.permute(2, 0, 1, 3).reshape(D, K * M * D)
+        centres = torch.einsum("kmd,kmde->kme", self.means, self.whitening)
+        y = (z.double() @ L).view(-1, K, M, D) - centres
+        log_det = self.whitening.diagonal(dim1=2, dim2=3).log().sum(2)
+        log_normal = log_det - 0.5 * (D * math.log(2 * math.pi) + y.square().sum(3))
+        return torch.logsumexp(self.log_weights + log_normal, dim=2)
+
+
+class LatentMixtureClassifier(nn.Module):
+    """An autoencoder's encoder with class mixtures on its code.
+
+    Args:
+        autoencoder: any; only its encoder runs, on the mean path. It is put into evaluation mode.
+        mixtures: of its codes.
+        classes: K names or numbers, in the order of the mixtures.
+
+    Raises:
+        InputError: there are not as many classes as mixtures.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, mixtures: LatentMixtures, classes: Sequence[str | int]) -> None:
+        super().__init__()
+        if len(classes) != len(mixtures.means):
+            raise InputError(f"there are {len(classes)} classes for {len(mixtures.means)} mixtures; give one each")
+        self.autoencoder, self.mixtures, self.classes = autoencoder, mixtures, checked_classes(classes)
+        self.converged: tuple[bool, ...] = ()
+        shape = getattr(autoencoder, "image_shape", None)
+        self.image_shape: tuple[int, int, int] | None = shape
+        if isinstance(autoencoder, nn.Module):
+            autoencoder.eval()
+
+    def code(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+        """z = mean of q(z|x)."""
+        return self.autoencoder.encode(x).mean
+
+    def log_prob(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """log p(z|i) in nats, float64, differentiable in x."""
+        scores: Tensor = self.mixtures(self.code(x))
+        return scores
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """The scores: `log_prob`."""
+        return self.log_prob(x)
+
+    def predict_proba(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """f_i(x), rows that sum to one."""
+        return self.log_prob(x).softmax(1)
+
+    def predict(self, x: Float[Tensor, "B C H W"]) -> list[str | int]:
+        """The class of each image."""
+        return [self.classes[place] for place in self.log_prob(x).argmax(1).tolist()]
+
+    @classmethod
+    def fit(
+        cls,
+        autoencoder: Autoencoder,
+        images: Tensor,
+        labels: Int[Tensor, "N"] | Sequence[str | int],
+        *,
+        components: int = 10,
+        covariance: Covariance = "full",
+        regularization: float = 1e-3,
+        seed: int = 0,
+    ) -> "LatentMixtureClassifier":
+        """Encode the images and fit a mixture to the codes of each class.
+
+        Args:
+            autoencoder: a trained one.
+            images: (N, C, H, W), uint8 or in [0, 1].
+            labels: one an image; any integers or names. The classes are sorted.
+            components: Gaussians a class.
+            covariance: of each Gaussian: "full", "diag", or "tied", one for all Gaussians of a class.
+            regularization: added to the diagonal of every covariance.
+            seed: of EM's start.
+
+        Raises:
+            InputError: a class has fewer images than `components`, there is but one class, a setting is out of range,
+                or a code is not finite.
+        """
+        names = labels.tolist() if isinstance(labels, Tensor) else list(labels)
+        if len(names) != len(images):
+            raise InputError(f"there are {len(names)} labels for {len(images)} images; give one an image")
+        codes = encoded(autoencoder, images)
+        classes = sorted(set(names), key=lambda name: (isinstance(name, str), name))
+        places = {name: place for place, name in enumerate(classes)}
+        y = np.array([places[name] for name in names])
+        mixtures, converged = fitted(
+            codes.double().cpu().numpy(),
+            y,
+            classes,
+            components=components,
+            covariance=covariance,
+            regularization=regularization,
+            seed=seed,
+        )
+        found = cls(autoencoder, mixtures.to(codes.device), classes)
+        found.converged = converged
+        return found
+
+
+def encoded(autoencoder: Autoencoder, images: Tensor) -> Float[Tensor, "N D"]:
+    """The mean codes of uint8 images, or of images in [0, 1], a batch at a time."""
+    parameter = next(iter(autoencoder.parameters()), None) if isinstance(autoencoder, nn.Module) else None
+    with torch.no_grad():
+        batches = (as_unit(batch) for batch in torch.split(images, _ROWS))
+        placed = (x if parameter is None else x.to(parameter.device, parameter.dtype) for x in batches)
+        return torch.cat([autoencoder.encode(x).mean for x in placed])
+
+
+def fitted(
+    codes: NDArray[np.float64],
+    y: NDArray[np.int64],
+    classes: Sequence[str | int],
+    *,
+    components: int,
+    covariance: Covariance,
+    regularization: float,
+    seed: int,
+) -> tuple[LatentMixtures, tuple[bool, ...]]:
+    """A mixture for each class, side by side on the processor's cores, and whether EM converged for each.
+
+    Args:
+        codes: (N, D).
+        y: (N,), places in `classes`.
+        classes, components, covariance, regularization, seed: as in `LatentMixtureClassifier.fit`.
+
+    Raises:
+        InputError: as there.
+    """
+    from joblib import Parallel, delayed
+    from sklearn.mixture import GaussianMixture
+
+    counts = np.bincount(y, minlength=len(classes))
+    checked_classes(classes)
+    if components < 1 or not regularization >= 0:
+        raise InputError(f"components is {components}, regularization {regularization}; give at least 1, at least 0")
+    if covariance not in ("full", "diag", "tied"):
+        raise InputError(f"covariance is {covariance!r}; choose 'full', 'diag' or 'tied'")
+    if counts.min() < max(components, 2):
+        least = int(counts.argmin())
+        raise InputError(
+            f"class {classes[least]} has {counts[least]} images for {components} components; "
+            "give fewer components, or more images of it"
+        )
+    if not np.isfinite(codes).all():
+        raise InputError("a code is not finite; check the autoencoder and the images for NaN")
+
+    def of_class(place: int) -> GaussianMixture:
+        mixture = GaussianMixture(
+            components, covariance_type=covariance, reg_covar=regularization, max_iter=300, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `converged_` says it
+            return mixture.fit(codes[y == place])
+
+    # threads: EM spends its time in BLAS, which lets others run; nothing is copied or pickled
+    found = Parallel(n_jobs=-1, prefer="threads")(delayed(of_class)(place) for place in range(len(classes)))
+    log_weights, means, whitening = (
+        torch.from_numpy(np.stack(parts))
+        for parts in zip(*((np.log(m.weights_), m.means_, _full(m, covariance)) for m in found), strict=True)
+    )
+    return LatentMixtures(log_weights, means, whitening), tuple(bool(m.converged_) for m in found)
+
+
+def _full(mixture: object, covariance: Covariance) -> NDArray[np.float64]:
+    """scikit-learn's Cholesky factors of the precisions as (M, D, D), whatever the covariance type."""
+    factors: NDArray[np.float64] = mixture.precisions_cholesky_  # type: ignore[attr-defined]
+    M, D = mixture.means_.shape  # type: ignore[attr-defined]
+    if covariance == "diag":
+        return factors[:, :, None] * np.eye(D)
+    return np.broadcast_to(factors, (M, D, D)) if covariance == "tied" else factors

@@ -1,0 +1,62 @@
+"""What training a classifier minimises: the cross-entropy of its scores."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from doubleback.errors import InputError
+from doubleback.models.base import Classifier
+
+
+class ClassificationTerms(NamedTuple):
+    """The only term, for each example: nats, (B,)."""
+
+    cross_entropy: Float[Tensor, "B"]
+
+
+def classification_loss(scores: Float[Tensor, "B K"], y: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
+    """-log softmax(scores)_y in nats."""
+    return F.cross_entropy(scores, y, reduction="none")
+
+
+class Classification(nn.Module):
+    """A classifier with the loss it is trained on; what `fit` asks of an objective.
+
+    Args:
+        model: what is trained; its classes are the labels 0 to K - 1 of the data, in that order.
+    """
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def penalty_weight(self, step: int, steps: int) -> float:
+        """There is no penalty."""
+        del step, steps
+        return 0.0
+
+    def share(
+        self, x: Float[Tensor, "B C H W"], labels: Int[Tensor, "B"] | None, generator: torch.Generator, mine: slice
+    ) -> tuple[Tensor, Tensor]:
+        """What `forward` takes: this process's images and labels.
+
+        Raises:
+            InputError: the images have no labels.
+        """
+        del generator
+        if labels is None:
+            raise InputError("the images have no labels to learn; give a data set that has them")
+        return x[mine], labels[mine]
+
+    def forward(self, x: Float[Tensor, "B C H W"], y: Int[Tensor, "B"], penalised: bool = False) -> ClassificationTerms:
+        """The cross-entropy of each example."""
+        del penalised
+        return ClassificationTerms(classification_loss(self.model(x), y))
+
+    def total(self, terms: ClassificationTerms, penalty_weight: float) -> Float[Tensor, ""]:
+        """The mean over the batch."""
+        del penalty_weight
+        return terms.cross_entropy.mean()

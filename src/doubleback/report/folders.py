@@ -1,0 +1,89 @@
+"""Folders of every kind to what the page shows: runs and studies, each with its name and colour."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from doubleback.errors import InputError
+from doubleback.report.archives import read_record
+from doubleback.report.runs import Run, read_run
+from doubleback.report.studies import Study, colours, kind_of, read_study
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a report is about, each kind in the order in which it was given."""
+
+    runs: list[Run]
+    robustness: list[Study]
+    transitions: list[Study]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the runs and of the models, each once."""
+        models = [model for study in [*self.robustness, *self.transitions] for model in study.models]
+        return list(dict.fromkeys([*(run.name for run in self.runs), *models]))
+
+
+def read_folders(folders: Sequence[Path]) -> Contents:
+    """Read all that `folders` hold, in order (in a folder of folders: `plain` first, then by name).
+
+    Args:
+        folders: each one that `train`, `audit`, `classify`, `robustness` or `transition` has written, or one
+            that holds several of them (`demo`).
+
+    Raises:
+        InputError: a folder is missing or holds nothing to report, or a file in it is damaged.
+    """
+    found = [one for folder in folders for one in _in(folder)]
+    runs = [one for one in found if isinstance(one, Run)]
+    runs = [replace(run, name=name) for run, name in zip(runs, _distinct(runs), strict=True)]
+    studies = [one for one in found if isinstance(one, Study)]
+    homes = [[run.folder, *([run.classifier.folder] if run.classifier else [])] for run in runs]
+    places = colours([run.name for run in runs], homes, studies)
+    named = zip(studies, _distinct(studies), places, strict=True)
+    studies = [replace(study, name=name, places=places) for study, name, places in named]
+    kinds = {kind: [study for study in studies if study.kind == kind] for kind in ("robustness", "transition")}
+    return Contents(runs, kinds["robustness"], kinds["transition"])
+
+
+def _in(folder: Path) -> list[Run | Study]:
+    try:
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder} is not a folder; give one that `doubleback train`, `audit` or `demo` has written"
+            )
+        if found := _read(folder):
+            return [found]
+        children = sorted(folder.iterdir(), key=lambda child: (child.name != "plain", child.name))
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror or error}; give a readable folder") from error
+    several = [one for child in children if child.is_dir() and (one := _read(child))]
+    if not several:
+        raise InputError(
+            f"{folder} holds nothing to report: expected config.json and results.json, in it or one "
+            "folder below; finish the run with `doubleback train --resume`"
+        )
+    return several
+
+
+def _read(folder: Path) -> Run | Study | None:
+    if not all((folder / file).is_file() for file in ("config.json", "results.json")):
+        return None
+    config: Mapping[str, Any] = read_record(folder / "config.json")
+    kind = kind_of(config)
+    return read_study(folder, kind, config) if kind else read_run(folder, config)
+
+
+def _distinct(found: Sequence[Run] | Sequence[Study]) -> list[str]:
+    """Folder names; where two are alike, with their parents' names; where these are too, numbered."""
+    plain = Counter(one.name for one in found)
+    longer = [one.name if plain[one.name] == 1 else f"{one.folder.resolve().parent.name}/{one.name}" for one in found]
+    seen: Counter[str] = Counter()
+    names = []
+    for name in longer:
+        seen[name] += 1
+        names.append(name if longer.count(name) == 1 else f"{name} ({seen[name]})")
+    return names

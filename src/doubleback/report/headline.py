@@ -1,0 +1,167 @@
+"""The page's one sentence and its notes, from all that is on the page: audits first, then robustness, transition."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from doubleback.report.accuracy_figures import ordered
+from doubleback.report.archives import interval, mapping, number
+from doubleback.report.folders import Contents
+from doubleback.report.studies import Study
+from doubleback.report.svg import SERIES
+from doubleback.report.verdict import Verdict, verdict
+
+NAMED = 4  # models in a sentence; the rest is counted
+
+
+def headline(contents: Contents) -> Verdict:
+    """The first sentence that the page can answer for; the others become notes."""
+    several = len(contents.robustness) + len(contents.transitions) > 1
+    said = [_withstands(study, several) for study in contents.robustness]
+    said += [_turns(study, several) for study in contents.transitions]
+    audited = any(run.audit for run in contents.runs)
+    if audited or (contents.runs and not said):
+        said.insert(0, verdict(contents.runs))
+    else:
+        said = said or [Verdict(Markup("There is nothing to compare here."), [])]
+    first, *others = said
+    notes = list(first.notes)
+    for other in others:
+        notes += [other.sentence, *other.notes]
+    return Verdict(first.sentence, notes + _unfitted(contents))
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, with a decimal only where it would otherwise seem none or all.
+
+    >>> [percent(x).replace("\\u00a0", " ") for x in (0.5234, 0.034, 0.0004, 0.0, 0.996, 1.0)]
+    ['52 %', '3 %', '0.04 %', '0 %', '99.6 %', '100 %']
+    """
+    text = f"{100 * share:.0f}"
+    if (text == "0" and share > 0) or (text == "100" and share < 1):
+        text = f"{100 * share:.2g}" if share < 0.5 else f"{min(100 * share, 99.9):.1f}"
+    return f"{text}\u00a0%"
+
+
+def _withstands(study: Study, several: bool) -> Verdict:
+    """At the middle epsilon, what each model keeps in the worst case, the best first; which checks fired."""
+    typed = ordered(study)
+    eps = typed[(len(typed) - 1) // 2] if typed else ""
+    kept = _ranked(study, "worst_case", eps)
+    flagged = [model for model in study.models if mapping(study.model(model), "flags")]
+    if not kept:
+        says = Markup("What {} withstand is not known: no worst case was measured.").format(_names(study, study.models))
+        return Verdict(_prefixed(study, several) + says, _flags(study, flagged))
+    best = kept[0]
+    says = _prefixed(study, several) + Markup("At eps {} ({}) {} keeps {} of {} images under {}").format(
+        eps,
+        study.results.get("norm", "norm unknown"),
+        _name(study, best),
+        _kept(study, best, "worst_case", eps),
+        _count(study),
+        _attacks(study, best),
+    )
+    says += _rest(study, kept[1:], ", ", "worst_case", eps)
+    fired = Markup("; checks fired for {}: see the flags").format(_names(study, flagged)) if flagged else ""
+    return Verdict(says + fired + ".", _alike(study, kept, eps) + _flags(study, flagged))
+
+
+def _turns(study: Study, several: bool) -> Verdict:
+    """Whether the final images are of the target class to the judge; without one, to the model itself."""
+    judge = study.results.get("judge")
+    path = ("judge", "image") if _ranked(study, "judge", "image") else ("reached",)
+    kept = _ranked(study, *path)
+    if not kept:
+        says = Markup("What becomes of {}'s transitions is not known.").format(_names(study, study.models))
+        return Verdict(_prefixed(study, several) + says, [])
+    best, rest = kept[0], kept[1:]
+    if path == ("reached",):
+        says = Markup("Moved to another class, {} reaches the probability asked for on {} of {} images{}").format(
+            _name(study, best), _kept(study, best, *path), _count(study), _rest(study, rest, ", ", *path)
+        )
+        ending = "; no judge has looked at them."
+    else:
+        says = Markup("Moved to another class by {}, {} of {} images are of that class to the judge ({}){}").format(
+            _name(study, best),
+            _kept(study, best, *path),
+            _count(study),
+            study.results.get("judge") or "unnamed",
+            _rest(study, rest, ", by ", *path),
+        )
+        ending = "."
+    return Verdict(_prefixed(study, several) + says + ending, [])
+
+
+def _prefixed(study: Study, several: bool) -> Markup:
+    """Which folder it is about, where there are several."""
+    return Markup("{}: ").format(study.name) if several else Markup("")
+
+
+def _name(study: Study, model: str) -> Markup:
+    return Markup('<b class="run-{}">{}</b>').format(study.place(model) % SERIES, model)
+
+
+def _names(study: Study, models: Sequence[str]) -> Markup:
+    return Markup(", ").join(_name(study, model) for model in models)
+
+
+def _ranked(study: Study, *path: str) -> list[str]:
+    """The models with a share at `path`, the largest first."""
+    shares = {model: number(study.model(model), path) for model in study.models}
+    known = {model: share for model, share in shares.items() if share is not None}
+    return sorted(known, key=lambda model: -known[model])
+
+
+def _kept(study: Study, model: str, *path: str) -> str:
+    """`52 % [49, 55]`: the share at `path`, which is there, and its interval, which may lack."""
+    share, ends = number(study.model(model), path), interval(study.model(model), ("ci95", *path))
+    assert share is not None
+    return percent(share) + (f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]" if ends else "")
+
+
+def _rest(study: Study, models: Sequence[str], lead: str, *path: str) -> Markup:
+    named = models[: NAMED - 1]
+    said = Markup("").join(
+        Markup("{}{} {}").format(lead, _name(study, model), _kept(study, model, *path)) for model in named
+    )
+    others = len(models) - len(named)
+    return said + (f", {others} more no better" if others else "")
+
+
+def _count(study: Study) -> str:
+    images = number(study.results, "images")
+    return "all" if images is None else f"{images:,.0f}"
+
+
+def _attacks(study: Study, model: str) -> str:
+    """Over what the worst case is taken."""
+    record = study.model(model)
+    attacks = len(mapping(record, "robust_accuracy"))
+    worst = f"the worst of {attacks} attacks" if attacks > 1 else "attack"
+    return worst + (" and of transferred examples" if mapping(record, "transfer") else "")
+
+
+def _alike(study: Study, kept: Sequence[str], eps: str) -> list[str]:
+    """A word where the two best models' intervals overlap."""
+    ends = [interval(study.model(model), ("ci95", "worst_case", eps)) for model in kept[:2]]
+    if len(ends) < 2 or ends[0] is None or ends[1] is None or ends[1][1] < ends[0][0]:
+        return []
+    return [f"{kept[0]} and {kept[1]} cannot be told apart there: their 95 % intervals overlap."]
+
+
+def _flags(study: Study, flagged: Sequence[str]) -> list[str]:
+    """Every sentence that a check said; who was checked without one."""
+    notes = [f"{model}: {sentence}" for model in flagged for sentence in mapping(study.model(model), "flags").values()]
+    quiet = [m for m in study.models if m not in flagged and mapping(study.model(m), "checks")]
+    return notes + ([f"Of the checks made, none fired for {', '.join(quiet)}."] if quiet else [])
+
+
+def _unfitted(contents: Contents) -> list[str]:
+    """Classifiers some of whose mixtures did not converge."""
+    notes = []
+    for run in contents.runs:
+        converged = run.classifier and mapping(run.classifier.results, "mixtures").get("converged")
+        if isinstance(converged, list) and not all(converged):
+            missed = sum(not one for one in converged)
+            notes.append(f"{run.name}: {missed} of {len(converged)} mixtures stopped before EM had converged.")
+    return notes

@@ -1,0 +1,233 @@
+"""A robustness folder as the page shows it: figures, tables, what the checks say, adversarial examples."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from doubleback.report.accuracy_figures import (
+    NO_GRADIENT,
+    attack_title,
+    model_figure,
+    ordered,
+    worst_figure,
+)
+from doubleback.report.archives import lookup, mapping, number
+from doubleback.report.pictures import data_uri
+from doubleback.report.studies import Study
+from doubleback.report.svg import Panel
+from doubleback.report.table import Cell, Group, Row, filled, number_cell, share_cell, written
+
+FILMS = 4  # images shown with their adversarial examples
+KINDS = {
+    "mixture": "mixtures on an encoder",
+    "mlp": "dense classifier",
+    "lenet": "LeNet",
+    "cvnet": "CvNet",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check measured, above what it fires, in words; `fired`: its sentence, empty if it did not."""
+
+    name: str
+    value: str
+    threshold: str
+    says: str
+    fired: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model, what kind it is, and what the checks found."""
+
+    name: str
+    kind: str
+    checks: list[Check]
+
+    @property
+    def fired(self) -> list[Check]:
+        """The checks that fired."""
+        return [check for check in self.checks if check.fired]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the matrix: a model's or a black box's examples, or (`model` False) a score-only attack."""
+
+    name: str
+    model: bool
+    cell: Callable[[str, str], Cell]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """For each epsilon a row for each attacked model: the cells, in the order of `columns`."""
+
+    columns: list[Column]
+    groups: list[tuple[str, list[tuple[str, list[Cell]]]]]
+
+
+@dataclass(frozen=True)
+class Film:
+    """A test image (data URI) and each model's adversarial examples, one an epsilon."""
+
+    number: int
+    source: str
+    rows: list[tuple[str, list[str]]]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """All that the page shows of one folder."""
+
+    study: Study
+    panels: list[Panel]
+    judged: list[Judged]
+    table: list[Group]
+    matrix: Matrix
+    attacks: list[Group]
+    films: list[Film]
+
+
+def robustness_view(study: Study, key: str) -> Robustness:
+    """Read off what the page shows.
+
+    Args:
+        study: a robustness folder.
+        key: makes the ids in its drawings unique on the page.
+    """
+    return Robustness(
+        study=study,
+        panels=_panels(study, key),
+        judged=[_judged(study, model) for model in study.models],
+        table=_table(study),
+        matrix=_matrix(study),
+        attacks=_attacks(study),
+        films=_films(study),
+    )
+
+
+def white_box(study: Study, model: str, eps: str) -> tuple[str, float] | None:
+    """The gradient attack that leaves the model least, and what it leaves; None if none was run."""
+    record = study.model(model)
+    attacks = [attack for attack in mapping(record, "robust_accuracy") if attack not in NO_GRADIENT]
+    left = {attack: number(record, ("robust_accuracy", attack, eps)) for attack in attacks}
+    known = [(value, attack) for attack, value in left.items() if value is not None]
+    return None if not known else (min(known)[1], min(known)[0])
+
+
+def _panels(study: Study, key: str) -> list[Panel]:
+    note = "bold, with its 95 % interval; at eps 0 the clean accuracy"
+    drawn = [("Worst case", note, worst_figure(study, f"{key}-worst"))]
+    for i, model in enumerate(study.models):
+        drawn.append((model, _kind(study, model), model_figure(study, model, f"{key}-model{i}")))
+    return [Panel(name, words, svg) for name, words, svg in drawn if svg is not None]
+
+
+def _kind(study: Study, model: str) -> str:
+    kind = study.model(model).get("kind")
+    return KINDS.get(kind, kind) if isinstance(kind, str) else ""
+
+
+def _judged(study: Study, model: str) -> Judged:
+    checks, flags = (mapping(study.model(model), key) for key in ("checks", "flags"))
+    found = [
+        Check(
+            name=name.replace("_", " "),
+            value=_measured(number(checks, (name, "value"))),
+            threshold=_measured(number(checks, (name, "threshold"))),
+            says=str(lookup(checks, (name, "says")) or ""),
+            fired=str(flags.get(name) or ""),
+        )
+        for name in dict.fromkeys([*checks, *flags])
+    ]
+    return Judged(model, _kind(study, model), found)
+
+
+def _measured(value: float | None) -> str:
+    return "\u2013" if value is None else written(value)
+
+
+def _table(study: Study) -> list[Group]:
+    """A column a model: the figures to remember."""
+    norms = {
+        "score": ("Margin in the input", "norm of d margin / dx"),
+        "latent": ("Code in the input", "spectral norm of dz/dx"),
+        "mixture": ("Margin in the code", "norm of d margin / dz"),
+    }
+    worst = [
+        Row(f"Worst case, eps {eps}", "of the images", "higher", _shares(study, "worst_case", eps))
+        for eps in ordered(study)
+    ]
+    gradients = [
+        Row(name, note, "", [number_cell(study.model(model), "gradients", key) for model in study.models])
+        for key, (name, note) in norms.items()
+    ]
+    clean = Row("Clean accuracy", "of the images attacked", "higher", _shares(study, "clean_accuracy"))
+    return filled({"Accuracy": [clean, *worst], "Gradient norms, mean over the images": gradients})
+
+
+def _shares(study: Study, *path: str) -> list[Cell]:
+    return [share_cell(study.model(model), *path) for model in study.models]
+
+
+def _matrix(study: Study) -> Matrix:
+    """Who withstands whose examples; on the diagonal each model's own, the worst of its gradient attacks."""
+    records = [study.model(model) for model in study.models]
+    made_on = dict.fromkeys([*study.models, *(other for record in records for other in mapping(record, "transfer"))])
+    run = dict.fromkeys(attack for record in records for attack in mapping(record, "robust_accuracy"))
+    columns = [Column(other, True, _made_on(study, other)) for other in made_on]
+    columns += [Column(attack, False, _under(study, attack)) for attack in NO_GRADIENT if attack in run]
+    groups = []
+    for eps in ordered(study):
+        rows = [(model, [column.cell(model, eps) for column in columns]) for model in study.models]
+        if any(cell.value is not None for _, cells in rows for cell in cells):
+            groups.append((eps, rows))
+    return Matrix(columns, groups)
+
+
+def _made_on(study: Study, other: str) -> Callable[[str, str], Cell]:
+    def cell(model: str, eps: str) -> Cell:
+        if model != other:
+            return share_cell(study.model(model), "transfer", other, eps)
+        worst = white_box(study, model, eps)
+        if worst is None:
+            return Cell()
+        return share_cell(study.model(model), "robust_accuracy", worst[0], eps, note=attack_title(worst[0]))
+
+    return cell
+
+
+def _under(study: Study, attack: str) -> Callable[[str, str], Cell]:
+    return lambda model, eps: share_cell(study.model(model), "robust_accuracy", attack, eps)
+
+
+def _attacks(study: Study) -> list[Group]:
+    """Every attack's figure at every epsilon: a column a model."""
+    run = dict.fromkeys(name for model in study.models for name in mapping(study.model(model), "robust_accuracy"))
+    groups = {}
+    for eps in ordered(study):
+        groups[f"eps {eps}"] = [
+            Row(attack_title(attack), _sees(attack), "higher", _shares(study, "robust_accuracy", attack, eps))
+            for attack in run
+        ]
+    return filled(groups)
+
+
+def _sees(attack: str) -> str:
+    return {"square": "sees scores only", "noise": "random corners of the ball"}.get(attack, "follows the gradient")
+
+
+def _films(study: Study) -> list[Film]:
+    images = study.images
+    if not images:
+        return []
+    order: Sequence[int] = [study.eps.index(eps) for eps in ordered(study)]
+    return [
+        Film(
+            m + 1,
+            data_uri(source),
+            [(model, [data_uri(images[f"{model}/x_adv"][m, e]) for e in order]) for model in study.models],
+        )
+        for m, source in enumerate(images["source"][:FILMS])
+    ]
