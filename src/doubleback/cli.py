@@ -30,6 +30,14 @@ DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that can
 Start with `doubleback demo`, then: train a plain and a hardened run, audit both, read the report. `doubleback COMMAND
 --help` explains every setting."""
 _ERRORS = Console(stderr=True)
+_FIGURES = {  # of a trained run, as far as it has them
+    "L2": "reconstruction_l2",
+    "nll": "reconstruction_nll",
+    "kl": "kl",
+    "input gradient": "input_gradient_norm",
+    "accuracy": "accuracy",
+    "cross-entropy": "cross_entropy",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,17 +137,12 @@ def _report_of(folder: Path, command: str) -> Path:
 
 def _show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
     """What was trained, a line a run."""
+    first = next(iter(runs.values()))["test"]
+    shown = {name: path for name, path in _FIGURES.items() if path in first}
     _show(
-        ("run", "L2", "nll", "kl", "input gradient", "seconds"),
+        ("run", *shown, "seconds"),
         [
-            (
-                name,
-                f"{run['test']['reconstruction_l2']:.3f}",
-                f"{run['test']['reconstruction_nll']:.1f}",
-                "-" if run["test"]["kl"] is None else f"{run['test']['kl']:.1f}",
-                f"{run['test']['input_gradient_norm']:.2f}",
-                f"{run['train']['seconds']:.1f}",
-            )
+            (name, *(_written(run["test"][path]) for path in shown.values()), f"{run['train']['seconds']:.1f}")
             for name, run in runs.items()
         ],
     )

@@ -22,7 +22,7 @@ from doubleback.data import ImageData
 from doubleback.errors import InputError
 from doubleback.evaluation import as_pixels, evaluating, placed, reconstruct
 from doubleback.metrics.images import l2
-from doubleback.models import Autoencoder
+from doubleback.models import Autoencoder, Classifier
 from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, check_seed, generator
 
@@ -170,7 +170,7 @@ def check_audit(
     draw_pairs(len(images), labels, pairs, seed)
 
 
-def check_images(model: Autoencoder, images: UInt8[Tensor, "N C H W"]) -> None:
+def check_images(model: Autoencoder | Classifier, images: UInt8[Tensor, "N C H W"]) -> None:
     """Refuse images of another shape than those of the model, where it says them (`image_shape`).
 
     Raises:

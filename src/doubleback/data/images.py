@@ -1,6 +1,6 @@
 """Records of images, held as uint8, and the one way from them to floats: x / 255, in [0, 1]."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -53,6 +53,33 @@ class ImageData:
         """(C, H, W)."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
+
+
+def as_classes(images: ImageData) -> tuple[ImageData, tuple[str | int, ...]]:
+    """Number the classes of a labelled data set.
+
+    Returns:
+        The data with labels from 0 to K - 1 in place of its own, which may be any integers, and the K classes that
+        these stand for, in order: names where the data has them, else the integers.
+
+    Raises:
+        InputError: a split has no labels, or a label that no training image has.
+    """
+    splits = {"train": images.train, "validation": images.validation, "test": images.test}
+    if images.train.labels is None:
+        raise InputError(f"the images of {images.name} have no labels; give a data set that has them")
+    known = torch.unique(images.train.labels)
+    numbered = []
+    for part, split in splits.items():
+        if split.labels is None or not bool(torch.isin(split.labels, known).all()):
+            raise InputError(
+                f"the {part} images of {images.name} have labels that no training image has; mend the data"
+            )
+        numbered.append(Split(split.images, torch.searchsorted(known, split.labels)))
+    train, validation, test = numbered
+    names = images.label_names
+    placed = replace(images, train=train, validation=validation, test=test)
+    return placed, tuple(names[label] if names else label for label in known.tolist())
 
 
 def as_unit(images: Tensor) -> Float[Tensor, "N C H W"]:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-ModelName = Literal["vae", "conv-vae", "draw", "ae", "conv-ae"]
+ModelName = Literal["vae", "conv-vae", "draw", "ae", "conv-ae", "mlp", "lenet", "cvnet"]
+CLASSIFIERS = ("mlp", "lenet", "cvnet")
 # The sizes that each model has; another's is refused.
 SIZES_OF = {
     "vae": ("hidden", "latent"),
@@ -14,6 +15,9 @@ SIZES_OF = {
     "conv-vae": ("filters", "hidden", "latent"),
     "conv-ae": ("filters", "hidden", "latent"),
     "draw": ("steps", "hidden", "latent", "read_size", "write_size"),
+    "mlp": ("hidden",),
+    "lenet": (),
+    "cvnet": ("filters", "hidden"),
 }
 
 
@@ -24,13 +28,14 @@ class Sizes:
     hidden: Annotated[
         tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint="(default: 512 512; conv 512; draw 256)")
     ] = None
-    """vae, ae: widths of the encoder's layers, mirrored by the decoder; conv: of its dense layer; draw: LSTM units."""
+    """vae, ae: widths of the encoder's layers, mirrored by the decoder; conv, cvnet: of its dense layer; draw: LSTM
+    units; mlp: widths of its layers."""
     latent: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 32, or 64 in colour)")] = None
     """Size of the code; draw: of each step's code."""
     filters: Annotated[
         tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint="(default: 32 64 128 ..., as fits)")
     ] = None
-    """conv: filters of each convolution, which halves the image; mirrored by the decoder."""
+    """conv: filters of each convolution, which halves the image, mirrored by the decoder; cvnet: of each level's."""
     steps: Annotated[int | None, arg(metavar="T", help_behavior_hint="(default: 8)")] = None
     """draw: steps in which it reads and writes."""
     read_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: no attention)")] = None
@@ -41,7 +46,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Train:
-    """Train an autoencoder, plain or hardened by double backpropagation.
+    """Train an autoencoder, plain or hardened by double backpropagation; or a classifier to compare with.
 
     Example: doubleback train --data mnist --penalty reconstruction --output runs/hardened
 
@@ -58,9 +63,11 @@ class Train:
     limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Use at most this many images of each split."""
     model: Annotated[
-        ModelName | None, arg(metavar="{vae,conv-vae,draw,ae,conv-ae}", help_behavior_hint="(default: vae)")
+        ModelName | None,
+        arg(metavar="{vae,conv-vae,draw,ae,conv-ae,mlp,lenet,cvnet}", help_behavior_hint="(default: vae)"),
     ] = None
-    """Which architecture: dense, convolutional or recurrent; ae and conv-ae are plain: no KL, no noise."""
+    """Which architecture: dense, convolutional or recurrent; ae and conv-ae are plain: no KL, no noise; mlp, lenet and
+    cvnet are classifiers, and have no penalty."""
     sizes: Annotated[Sizes, arg(name="model")] = Sizes()
     """Sizes of the model."""
     likelihood: Annotated[
@@ -162,8 +169,101 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Classify:
+    """Fit a Gaussian mixture per class to a run's codes: a differentiable classifier.
+
+    Example: doubleback classify runs/hardened
+    """
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder of an autoencoder that `doubleback train` has written, on images that have labels."""
+    components: int = 10
+    """Gaussians a class."""
+    covariance: Literal["full", "diag", "tied"] = "full"
+    """Of each Gaussian; tied: one for all Gaussians of a class."""
+    regularization: float = 1e-3
+    """Added to the diagonal of every covariance."""
+    seed: int = 0
+    """Of EM's start."""
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/classifier)")] = None
+    """The classifier's folder; it must not hold another one."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Attack classifiers and measure what each still gets right: white box, black box, and whether to believe it.
+
+    Example: doubleback robustness runs/hardened/classifier runs/plain/classifier runs/lenet
+
+    Every model is attacked with its own gradient, with random noise, with the score-only Square attack, and with the
+    examples made on every other model. The worst case counts, image by image. Checks say whether to trust the figures
+    (docs/checks.md).
+    """
+
+    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL [MODEL ...]")]
+    """Folders of `doubleback classify`, or of `doubleback train` with a classifier."""
+    attack: tuple[Literal["fgsm", "pgd", "apgd"], ...] = ("fgsm", "pgd", "apgd")
+    """White-box attacks, each with the losses cross-entropy, margin and DLR."""
+    norm: Literal["Linf", "L2"] = "Linf"
+    """How far an image may be moved is measured by this."""
+    eps: tuple[str, ...] = ("0.05", "0.1", "0.2")
+    """How far: in pixels of [0, 1]; fractions such as 8/255 are understood."""
+    steps: int = 40
+    """Steps of pgd and apgd, and draws of random noise."""
+    restarts: int = 1
+    """Random starts of pgd and apgd for each loss."""
+    queries: int = 1000
+    """Of the score-only attack; 0 leaves it out, and the page without a black box."""
+    samples: int = 1000
+    """Images of the split, the same for every model."""
+    noise_samples: int = 1
+    """Answers averaged at each step, for a model that draws noise when asked."""
+    black_box: Annotated[tuple[Path, ...], arg(metavar="MODEL [MODEL ...]")] = ()
+    """Further models to make examples on."""
+    split: Literal["test", "validation"] = "test"
+    """Which images: test to report, validation to choose settings by."""
+    seed: int = 0
+    """Of the images, the starts and the searches."""
+    output: Annotated[Path, arg(metavar="DIR")] = Path("robustness")
+    """Gets results.json, images.npz and report.html; it must not hold anything else."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Follow a classifier's gradient from one class to another: does the image turn into the other class?
+
+    Example: doubleback transition runs/hardened/classifier --from 9 --to 7 --judge runs/lenet
+    """
+
+    classifiers: Annotated[Positional[tuple[Path, ...]], arg(metavar="CLASSIFIER [CLASSIFIER ...]")]
+    """Folders of `doubleback classify`."""
+    from_class: Annotated[str, arg(name="from", metavar="CLASS|any")] = "any"
+    """Class of the images to start from."""
+    to: Annotated[str, arg(metavar="CLASS|any")] = "any"
+    """Class to move to; any: for each image one of the others, drawn by the seed."""
+    count: int = 8
+    """Images, the same for every classifier."""
+    eta: float = 0.05
+    """Length of a step, in the 2-norm of images in [0, 1]."""
+    steps: int = 400
+    """Steps, at most."""
+    confidence: float = 0.95
+    """Stop once the target class has this probability."""
+    beyond: int = 0
+    """Go on for so many steps after that."""
+    judge: Annotated[Path | None, arg(metavar="MODEL", help_behavior_hint="(default: no judge)")] = None
+    """A classifier that the transition never sees, which says what the images have become."""
+    split: Literal["test", "validation"] = "test"
+    """Which images: test to report, validation to choose settings by."""
+    seed: int = 0
+    """Of the images and the targets."""
+    output: Annotated[Path, arg(metavar="DIR")] = Path("transition")
+    """Gets results.json, images.npz and report.html; it must not hold anything else."""
+
+
+@dataclass(frozen=True)
 class Report:
-    """Write one HTML page about runs and their audits.
+    """Write one HTML page about runs, their audits, classifiers, and what those withstand.
 
     Example: doubleback report runs/plain runs/hardened --output report.html
     """

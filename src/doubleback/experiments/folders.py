@@ -13,7 +13,7 @@ from doubleback.data import ImageData, load_images
 from doubleback.errors import InputError
 from doubleback.experiments.config import Sizes, Train
 from doubleback.files import read_json, write_json
-from doubleback.models import DRAW, VAE, ConvVAE
+from doubleback.models import DRAW, MLP, VAE, ConvVAE, CvNet, LeNet
 
 SCHEMA = 1
 CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES = (
@@ -24,7 +24,9 @@ CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES = (
     "images.npz",
 )
 State = Literal["free", "unfinished", "finished"]
-Model = VAE | ConvVAE | DRAW
+AutoencoderModel = VAE | ConvVAE | DRAW
+ClassifierModel = MLP | LeNet | CvNet
+Model = AutoencoderModel | ClassifierModel
 _NOT_OF_THE_RUN = ("output", "resume", "tensorboard")  # settings that the weights do not depend on
 
 
@@ -52,6 +54,18 @@ class Run:
         return load_images(data, image_size=height if height == width else None)
 
     @property
+    def autoencoder(self) -> AutoencoderModel:
+        """Its model.
+
+        Raises:
+            InputError: the run is a classifier.
+        """
+        if isinstance(self.model, ClassifierModel):
+            name = self.settings.model
+            raise InputError(f"{self.folder} is a classifier ({name}); give an autoencoder, or use `robustness`")
+        return self.model
+
+    @property
     def results(self) -> dict[str, Any]:
         """What `results.json` holds."""
         return read_json(self.folder / RESULTS)
@@ -77,12 +91,13 @@ def load_run(folder: str | Path) -> Run:
             f"{path} holds the unknown setting {unknown[0]!r} (edited, or from another version); "
             "restore it, or train again"
         )
-    identity = digest({"train": settings, "image_shape": image_shape})
+    classes = {"classes": config["classes"]} if "classes" in config else {}
+    identity = digest({"train": settings, "image_shape": image_shape, **classes})
     tensors, _ = load_tensors(folder / WEIGHTS, identity)
     values = _tupled(settings)
     values["init"] = Path(values["init"]) if values.get("init") else None
     train = Train(output=folder, **values | {"sizes": Sizes(**_tupled(values.get("sizes") or {}))})
-    model = build_model(train, tuple(image_shape))
+    model = build_model(train, tuple(image_shape), tuple(config.get("classes", ())))
     load_weights(model, tensors, folder / WEIGHTS)
     return Run(folder, train, model.eval(), identity)
 
@@ -93,22 +108,32 @@ def open_images(settings: Train) -> ImageData:
     return load_images(settings.data, image_size=settings.image_size, limit=settings.limit)
 
 
-def build_model(settings: Train, image_shape: tuple[int, int, int]) -> Model:
-    """The model of resolved settings, its weights drawn from torch's global generator.
+def build_model(settings: Train, image_shape: tuple[int, int, int], classes: Sequence[str | int] = ()) -> Model:
+    """The model of resolved settings, its weights drawn from torch's global generator; a classifier has `classes`.
 
     Raises:
         InputError: the images do not fit the model, or a size is out of range.
     """
     sizes = {name: value for name, value in asdict(settings.sizes).items() if value is not None}
-    sizes |= {"likelihood": settings.likelihood, "variance": settings.variance}
+    if settings.model == "mlp":
+        return MLP(image_shape, classes, **sizes)
+    if settings.model == "lenet":
+        return LeNet(image_shape, classes)
     if settings.model in ("vae", "ae"):
-        return VAE(image_shape, variational=settings.model == "vae", **sizes)
+        return VAE(image_shape, variational=settings.model == "vae", **sizes | _likelihood(settings))
     if len(sizes["hidden"]) != 1:
         raise InputError(f"--model.hidden is {sizes['hidden']}; {settings.model} has one: give one number")
     sizes["hidden"] = sizes["hidden"][0]
+    if settings.model == "cvnet":
+        return CvNet(image_shape, classes, **sizes)
+    sizes |= _likelihood(settings)
     if settings.model == "draw":
         return DRAW(image_shape, **sizes)
     return ConvVAE(image_shape, variational=settings.model == "conv-vae", **sizes)
+
+
+def _likelihood(settings: Train) -> dict[str, Any]:
+    return {"likelihood": settings.likelihood, "variance": settings.variance}
 
 
 def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,8 @@ _DENSE = {"hidden": (512, 512)}
 _CONV = {"hidden": (512,)}
 _DRAW = {"steps": 8, "hidden": (256,), "latent": 32}
 
+_CLASSIFIER = {"batch_size": 128, "learning_rate": 2e-3, "epochs": 12}
+
 PRESETS: dict[tuple[str, str], Preset] = {
     ("vae", "mnist"): Preset(
         _GREY | {"batch_size": 256, "epochs": 20},
@@ -169,6 +171,12 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("draw-attention", "svhn"): Preset(_COLOUR | {"epochs": 20}, _DRAW),
     ("draw-attention", "celeba"): Preset(_COLOUR | {"epochs": 8}, _DRAW),
+    **{("mlp", data): Preset(_CLASSIFIER, {"hidden": (512, 512)}) for data in ("mnist", "svhn", "celeba")},
+    **{("lenet", data): Preset(_CLASSIFIER, {}) for data in ("mnist", "svhn", "celeba")},
+    **{
+        ("cvnet", data): Preset(_CLASSIFIER, {"filters": (32, 64, 128), "hidden": (256,)})
+        for data in ("mnist", "svhn", "celeba")
+    },
 }
 
 

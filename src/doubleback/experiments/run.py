@@ -12,14 +12,24 @@ import torch
 from doubleback.auditing import audit as audit_model
 from doubleback.auditing import check_audit, check_images
 from doubleback.checkpoints import load_weights, save_tensors
-from doubleback.data import Split, load_images, settled
+from doubleback.data import Split, as_classes, load_images, settled
 from doubleback.errors import DivergedError, InputError
-from doubleback.evaluation import as_pixels, evaluate, placed, reconstruct
+from doubleback.evaluation import as_pixels, classification_quality, evaluate, placed, reconstruct
 from doubleback.experiments import config, folders
-from doubleback.experiments.folders import CURVES, IMAGES, RESULTS, SCHEMA, WEIGHTS, Model, Run, load_run
+from doubleback.experiments.folders import (
+    CURVES,
+    IMAGES,
+    RESULTS,
+    SCHEMA,
+    WEIGHTS,
+    ClassifierModel,
+    Model,
+    Run,
+    load_run,
+)
 from doubleback.experiments.paper import preset
 from doubleback.files import read_json, write_arrays, write_json
-from doubleback.objective import Objective
+from doubleback.objective import Classification, Objective
 from doubleback.training import History, check_settings, fit, launched, noticing_lost_processes, processes, rank
 
 SHOWN_RECONSTRUCTIONS = 16
@@ -32,6 +42,21 @@ _OF_THE_LOOP = (
     "precision",
     "devices",
     "tensorboard",
+)
+
+
+_OF_AUTOENCODERS = (
+    "likelihood",
+    "variance",
+    "penalty",
+    "penalty_weight",
+    "kl_weight",
+    "through_target",
+    "projections",
+    "estimator",
+    "difference_step",
+    "penalty_start",
+    "every",
 )
 
 
@@ -57,16 +82,21 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
     if parent:
         check_images(parent.model, images.train.images)
     settings = _resolved(settings, parent, images.image_shape)
+    classes: tuple[str | int, ...] = ()
+    if settings.model in config.CLASSIFIERS:
+        images, classes = as_classes(images)
     loop: dict[str, Any] = {name: getattr(settings, name) for name in _OF_THE_LOOP}
     check_settings(**loop)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        model = folders.build_model(settings, images.image_shape)
+        model = folders.build_model(settings, images.image_shape, classes)
     if parent:
         load_weights(model, parent.model.state_dict(), parent.folder)
     objective = _objective(model, settings)
-    settings = replace(settings, penalty_weight=objective.full_penalty_weight)
+    if isinstance(objective, Objective):
+        settings = replace(settings, penalty_weight=objective.full_penalty_weight)
     described = {"train": folders.described(settings), "image_shape": list(images.image_shape)}
+    described |= {"classes": list(classes)} if classes else {}
     identity, folder = folders.digest(described), settings.output
     main_process = rank() == 0
     if main_process:
@@ -96,15 +126,10 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
     if not main_process:
         return {}
     save_tensors(folder / WEIGHTS, model.state_dict(), identity)
-    test = images.test.images
-    shown = test[:SHOWN_RECONSTRUCTIONS]
-    model.eval()
-    reconstruction = as_pixels(reconstruct(model, placed(model, shown)))
-    write_arrays(folder / IMAGES, {"test": shown.numpy(), "test_reconstruction": reconstruction})
     results = {
         "schema": SCHEMA,
         "train": _training_figures(history, settings, len(images.train)),
-        "test": evaluate(model, test, seed=settings.seed, progress=True),
+        "test": _test_figures(model.eval(), images.test, settings),
     }
     write_json(folder / RESULTS, results)
     return results
@@ -137,12 +162,12 @@ def audit(settings: config.Audit, command: Sequence[str]) -> dict[str, dict[str,
     ours = ("data", "split")
     named = {"attacks" if name == "attack" else name: value for name, value in chosen.items() if name not in ours}
     for folder, split in splits.items():
-        check_images(runs[folder].model, split.images)
+        check_images(runs[folder].autoencoder, split.images)
         check_audit(split.images, split.labels, **named)
     fabric = launched()
     for folder, split in splits.items():
         with noticing_lost_processes("the runs that are finished are kept, audit again for the rest"):
-            found = audit_model(runs[folder].model.to(fabric.device), split.images, split.labels, **named)
+            found = audit_model(runs[folder].autoencoder.to(fabric.device), split.images, split.labels, **named)
         if not fabric.is_global_zero:
             continue
         folders.write_config(folder, configs[folder], command)
@@ -206,6 +231,9 @@ def _resolved(settings: config.Train, parent: Run | None, image_shape: tuple[int
     serving = preset(model, image_shape, attention=said.read_size is not None or said.write_size is not None)
     said_sizes = {name: size for name, size in vars(said).items() if size is not None}
     sizes = said if parent else config.Sizes(**{**serving.sizes, **said_sizes})
+    if model in config.CLASSIFIERS:
+        filled = {name: value for name, value in serving.settings.items() if getattr(settings, name) is None}
+        return replace(settings, model=model, sizes=sizes, **filled)
     defaults = {"penalty_start": 0.5, "kl_weight": 1.0, **serving.settings}
     measured_for = {name: defaults[name] for name in ("likelihood", "variance")}
     if parent:
@@ -235,8 +263,13 @@ def _check_said(settings: config.Train, parent: Run | None) -> None:
     model = (parent.settings.model if parent else settings.model) or "vae"
     for name, value in vars(settings.sizes).items():
         if value is not None and name not in config.SIZES_OF[model]:
-            own = ", ".join(f"--{_size_flag(size)}" for size in config.SIZES_OF[model])
+            own = ", ".join(f"--{_size_flag(size)}" for size in config.SIZES_OF[model]) or "none"
             raise InputError(f"--{_size_flag(name)} is no size of {model}; it has {own}")
+    if model in config.CLASSIFIERS:
+        unsaid_of_autoencoders = config.Train(output=settings.output)
+        for name in _OF_AUTOENCODERS:
+            if getattr(settings, name) != getattr(unsaid_of_autoencoders, name):
+                raise InputError(f"--{name.replace('_', '-')} is of the autoencoders; {model} has none: leave it out")
     if model in ("ae", "conv-ae") and settings.kl_weight is not None:
         raise InputError(f"--kl-weight is of the variational models; {model} has no KL: leave it out")
 
@@ -254,7 +287,9 @@ def _size_flag(size: str) -> str:
     return f"model.{size.replace('_', '-')}"
 
 
-def _objective(model: Model, settings: config.Train) -> Objective:
+def _objective(model: Model, settings: config.Train) -> Objective | Classification:
+    if isinstance(model, ClassifierModel):
+        return Classification(model)
     assert settings.penalty_start is not None
     assert settings.kl_weight is not None
     return Objective(
@@ -279,6 +314,16 @@ def _training_figures(history: History, settings: config.Train, images: int) -> 
         "steps": history.step,
         "images": images,
     }
+
+
+def _test_figures(model: Model, test: Split, settings: config.Train) -> dict[str, Any]:
+    """What a finished model does on the test images; an autoencoder's reconstructions are kept to be shown."""
+    if isinstance(model, ClassifierModel):
+        return {"images": len(test), **classification_quality(model, test)}
+    shown = test.images[:SHOWN_RECONSTRUCTIONS]
+    reconstruction = as_pixels(reconstruct(model, placed(model, shown)))
+    write_arrays(settings.output / IMAGES, {"test": shown.numpy(), "test_reconstruction": reconstruction})
+    return evaluate(model, test.images, seed=settings.seed, progress=True)
 
 
 def _audit_folder(run: Path, settings: config.Audit) -> Path:

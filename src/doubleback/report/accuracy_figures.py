@@ -16,7 +16,9 @@ from doubleback.report.svg import INK, colour, draw_svg, shorten
 NO_GRADIENT = ("square", "noise")  # attacks that see scores, or nothing
 _TITLES = {"fgsm": "FGSM", "pgd": "PGD", "apgd": "APGD"}
 _GAP = 0.075  # between the labels at the right, in shares
-_SOLID, _DASHED = "-", (0, (3, 2))
+_Dashes = str | tuple[int, tuple[int, int]]
+_SOLID: _Dashes = "-"
+_DASHED: _Dashes = (0, (3, 2))
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Curve:
     values: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+
+
+_Label = tuple[Curve, str, str, _Dashes]  # a curve, its colour, the weight of its name, its dashes
 
 
 def attack_title(attack: str) -> str:
@@ -86,7 +91,7 @@ def model_figure(study: Study, model: str, key: str) -> Markup | None:
         x = _axis(axes, study)
         axes.fill_between(x, worst.low, worst.high, color=hue, alpha=0.16, lw=0)
         axes.plot(x, worst.values, color=hue, lw=2.4, marker="o", ms=4)
-        labels = [(Curve("worst case", worst.values, worst.low, worst.high), hue, "bold", _SOLID)]
+        labels: list[_Label] = [(Curve("worst case", worst.values, worst.low, worst.high), hue, "bold", _SOLID)]
         for curve in attacks:
             dashes = _DASHED if curve.label in (*NO_GRADIENT, "transfer") else _SOLID
             axes.plot(x, curve.values, color=hue, lw=1.1, ls=dashes, alpha=0.85)
@@ -131,19 +136,24 @@ def _axis(axes: Axes, study: Study) -> NDArray[np.float64]:
     return x
 
 
-def _label(axes: Axes, x: NDArray[np.float64], rows: Sequence[tuple[Curve, str, str, object]], width: int) -> None:
+def _label(axes: Axes, x: NDArray[np.float64], labels: Sequence[_Label], width: int) -> None:
     """Names right of the curves' ends, pushed apart until none covers another, with a hair to its own curve."""
-    ends = [(float(curve.values[np.isfinite(curve.values)][-1]), *row) for row in rows if _drawn(curve := row[0])]
-    ends.sort(key=lambda end: -end[0])
+    shown = [label for label in labels if _drawn(label[0])]
+    shown.sort(key=lambda label: -_end(label[0]))
     heights: list[float] = []
-    for end in ends:
-        heights.append(min(end[0], heights[-1] - _GAP) if heights else min(end[0], 0.98))
+    for curve, *_ in shown:
+        heights.append(min(_end(curve), heights[-1] - _GAP if heights else 0.98))
     for row in reversed(range(len(heights))):  # pushed under the axis: up again
         floor = 0.02 if row == len(heights) - 1 else heights[row + 1] + _GAP
         heights[row] = max(heights[row], floor)
     right = float(x[-1]) or 1.0
-    for height, (end, curve, hue, weight, dashes) in zip(heights, ends, strict=True):
-        hair = [right * 1.01, right * 1.05], [end, height]
-        axes.plot(*hair, color=hue, lw=0.8, ls=dashes, alpha=0.6, clip_on=False)  # type: ignore[arg-type]
+    for height, (curve, hue, weight, dashes) in zip(heights, shown, strict=True):
+        hair = [right * 1.01, right * 1.05], [_end(curve), height]
+        axes.plot(*hair, color=hue, lw=0.8, ls=dashes, alpha=0.6, clip_on=False)
         name = shorten(attack_title(curve.label.removesuffix("/classifier")), width)
         axes.text(right * 1.07, height, name, color=hue, weight=weight, va="center", fontsize=9)
+
+
+def _end(curve: Curve) -> float:
+    """The last accuracy that is known."""
+    return float(curve.values[np.isfinite(curve.values)][-1])

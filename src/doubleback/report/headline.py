@@ -68,7 +68,6 @@ def _withstands(study: Study, several: bool) -> Verdict:
 
 def _turns(study: Study, several: bool) -> Verdict:
     """Whether the final images are of the target class to the judge; without one, to the model itself."""
-    judge = study.results.get("judge")
     path = ("judge", "image") if _ranked(study, "judge", "image") else ("reached",)
     kept = _ranked(study, *path)
     if not kept:

@@ -19,7 +19,7 @@ from doubleback.report.robustness import robustness_view
 from doubleback.report.runs import WORST_CASE, Run, title
 from doubleback.report.studies import Study
 from doubleback.report.svg import SERIES, Panel
-from doubleback.report.table import comparison
+from doubleback.report.table import Column, comparison
 from doubleback.report.transition import transition_view
 from doubleback.report.verdict import baseline
 
@@ -62,6 +62,7 @@ def _render(contents: Contents, command: str | None) -> str:
     runs = contents.runs
     return environment.get_template("template.html").render(
         runs=runs,
+        columns=[Column(run.name, i) for i, run in enumerate(runs)],
         names=contents.names,
         colours=SERIES,
         verdict=headline(contents),

@@ -14,7 +14,7 @@ from doubleback.report.archives import lookup, mapping, number
 from doubleback.report.pictures import data_uri
 from doubleback.report.studies import Study
 from doubleback.report.svg import Panel
-from doubleback.report.table import Cell, Group, Row, filled, number_cell, share_cell, written
+from doubleback.report.table import Cell, Column, Group, Row, filled, number_cell, share_cell, written
 
 FILMS = 4  # images shown with their adversarial examples
 KINDS = {
@@ -51,11 +51,11 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of the matrix: a model's or a black box's examples, or (`model` False) a score-only attack."""
+class Source:
+    """A column of the matrix: where its examples come from, and what a model keeps under them at an epsilon."""
 
     name: str
-    model: bool
+    note: str
     cell: Callable[[str, str], Cell]
 
 
@@ -63,7 +63,7 @@ class Column:
 class Matrix:
     """For each epsilon a row for each attacked model: the cells, in the order of `columns`."""
 
-    columns: list[Column]
+    columns: list[Source]
     groups: list[tuple[str, list[tuple[str, list[Cell]]]]]
 
 
@@ -81,6 +81,8 @@ class Robustness:
     """All that the page shows of one folder."""
 
     study: Study
+    eps: list[str]
+    columns: list[Column]
     panels: list[Panel]
     judged: list[Judged]
     table: list[Group]
@@ -98,6 +100,8 @@ def robustness_view(study: Study, key: str) -> Robustness:
     """
     return Robustness(
         study=study,
+        eps=ordered(study),
+        columns=[Column(model, study.place(model), _kind(study, model)) for model in study.models],
         panels=_panels(study, key),
         judged=[_judged(study, model) for model in study.models],
         table=_table(study),
@@ -176,8 +180,8 @@ def _matrix(study: Study) -> Matrix:
     records = [study.model(model) for model in study.models]
     made_on = dict.fromkeys([*study.models, *(other for record in records for other in mapping(record, "transfer"))])
     run = dict.fromkeys(attack for record in records for attack in mapping(record, "robust_accuracy"))
-    columns = [Column(other, True, _made_on(study, other)) for other in made_on]
-    columns += [Column(attack, False, _under(study, attack)) for attack in NO_GRADIENT if attack in run]
+    columns = [Source(other, "" if other in study.places else "black box", _made_on(study, other)) for other in made_on]
+    columns += [Source(attack, _sees(attack), _under(study, attack)) for attack in NO_GRADIENT if attack in run]
     groups = []
     for eps in ordered(study):
         rows = [(model, [column.cell(model, eps) for column in columns]) for model in study.models]

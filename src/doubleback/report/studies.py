@@ -85,9 +85,7 @@ def read_study(folder: Path, kind: Kind, config: Mapping[str, Any]) -> Study:
     return Study(kind, name, folder, config, study.results, read_examples(path, study.models, len(study.eps)))
 
 
-def colours(
-    names: Sequence[str], folders: Sequence[Sequence[Path]], studies: Sequence[Study]
-) -> list[Mapping[str, int]]:
+def colours(names: Sequence[str], folders: Sequence[Sequence[Path]], studies: Sequence[Study]) -> list[dict[str, int]]:
     """A place on the page for every model: its run's if that is on the page, else the next one.
 
     Args:

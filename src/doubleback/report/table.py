@@ -22,6 +22,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Column:
+    """The head of a column: a run's or a model's name, its colour, and a few words."""
+
+    name: str
+    place: int
+    small: str = ""
+
+
+@dataclass(frozen=True)
 class Row:
     """A figure of every run. `note` explains it in a few words; `better` says in which direction."""
 

@@ -12,7 +12,7 @@ from doubleback.report.archives import Arrays, number
 from doubleback.report.pictures import data_uri
 from doubleback.report.studies import Study
 from doubleback.report.svg import INK, colour, draw_svg
-from doubleback.report.table import Cell, Group, Row, filled, number_cell, share_cell
+from doubleback.report.table import Cell, Column, Group, Row, filled, number_cell, share_cell
 
 MOVES = 4  # transitions shown
 
@@ -44,6 +44,7 @@ class Transition:
     """All that the page shows of one folder."""
 
     study: Study
+    columns: list[Column]
     table: list[Group]
     moves: list[Move]
 
@@ -56,7 +57,8 @@ def transition_view(study: Study, key: str) -> Transition:
         key: makes the ids in its drawings unique on the page.
     """
     count = len(study.images.get("source_class", ()))
-    return Transition(study, _table(study), [_move(study, m, key) for m in range(min(count, MOVES))])
+    columns = [Column(model, study.place(model)) for model in study.models]
+    return Transition(study, columns, _table(study), [_move(study, m, key) for m in range(min(count, MOVES))])
 
 
 def _table(study: Study) -> list[Group]:
@@ -138,7 +140,7 @@ def probability_figure(study: Study, model: str, m: int, key: str) -> Markup:
 
 
 def _columns(steps: NDArray[np.generic], shown: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.interp(steps.astype(float), shown, np.arange(len(shown)))
+    return np.asarray(np.interp(steps.astype(float), shown, np.arange(len(shown))), dtype=np.float64)
 
 
 def _said(study: Study, model: str, images: Arrays, m: int) -> str:
