@@ -17,18 +17,22 @@ from rich.table import Table
 
 from doubleback import __version__
 from doubleback.errors import DivergedError, InputError, LostProcessError
-from doubleback.experiments.config import Audit, Demo, Report, Train
+from doubleback.experiments.config import Audit, Classify, Demo, Report, Robustness, Train, Transition
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Audit, tyro.conf.subcommand("audit")]
+    | Annotated[Classify, tyro.conf.subcommand("classify")]
+    | Annotated[Robustness, tyro.conf.subcommand("robustness")]
+    | Annotated[Transition, tyro.conf.subcommand("transition")]
     | Annotated[Report, tyro.conf.subcommand("report")]
 )
+Settings = Demo | Train | Audit | Classify | Robustness | Transition | Report
 DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
 
-Start with `doubleback demo`, then: train a plain and a hardened run, audit both, read the report. `doubleback COMMAND
---help` explains every setting."""
+Start with `doubleback demo`, then: train a plain and a hardened run, audit both, read the report. With labels: classify
+a run, measure the robustness of classifiers, watch a transition. `doubleback COMMAND --help` explains every setting."""
 _ERRORS = Console(stderr=True)
 _FIGURES = {  # of a trained run, as far as it has them
     "L2": "reconstruction_l2",
@@ -68,7 +72,7 @@ def _say(error: Exception) -> None:
     print(f"doubleback: {'' if rank == '0' else f'process {rank}: '}{error}", file=sys.stderr)
 
 
-def _parsed(words: Sequence[str]) -> Demo | Train | Audit | Report:
+def _parsed(words: Sequence[str]) -> Settings:
     """The command that the words spell; --help and --version exit here."""
     if list(words) == ["--version"]:
         print(f"doubleback {__version__}")
@@ -76,7 +80,7 @@ def _parsed(words: Sequence[str]) -> Demo | Train | Audit | Report:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            command: Demo | Train | Audit | Report = tyro.cli(
+            command: Settings = tyro.cli(
                 Command,
                 args=words or ["--help"],
                 prog="doubleback",
@@ -107,7 +111,7 @@ def _one_line(box: str) -> str:
     return ". ".join(part.rstrip(".") for part in parts if part)
 
 
-def _dispatch(settings: Demo | Train | Audit | Report, command: str) -> None:
+def _dispatch(settings: Settings, command: str) -> None:
     words = shlex.split(command)
     if isinstance(settings, Report):
         from doubleback.report import write_report
@@ -115,18 +119,27 @@ def _dispatch(settings: Demo | Train | Audit | Report, command: str) -> None:
         print(write_report(settings.folders, settings.output, command=command))
         return
     with _ERRORS.status("loading torch"):
-        from doubleback.experiments import run
+        from doubleback.experiments import classifiers, run, studies
     if isinstance(settings, Train):
         if results := run.train(settings, words):
             _show_trained({str(settings.output): results})
     elif isinstance(settings, Audit):
         if results := run.audit(settings, words):
             _show_audited(results)
+    elif isinstance(settings, Classify):
+        _show_trained(
+            {str(settings.output or settings.run / classifiers.CLASSIFIER): classifiers.classify(settings, words)}
+        )
+    elif isinstance(settings, Robustness):
+        _show_robustness(studies.robustness(settings, words))
+        print(f"{_report_of(settings.output, command)}: open it in a browser")
+    elif isinstance(settings, Transition):
+        _show_transition(studies.transition(settings, words))
+        print(f"{_report_of(settings.output, command)}: open it in a browser")
     else:
         results = run.demo(settings)
         _show_audited({name: results[name] for name in ("plain", "hardened")})
-        page = _report_of(settings.output, command)
-        print(f"{page}: open it in a browser")
+        print(f"{_report_of(settings.output, command)}: open it in a browser")
 
 
 def _report_of(folder: Path, command: str) -> Path:
@@ -142,7 +155,7 @@ def _show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
     _show(
         ("run", *shown, "seconds"),
         [
-            (name, *(_written(run["test"][path]) for path in shown.values()), f"{run['train']['seconds']:.1f}")
+            (name, *(_written(run["test"][path]) for path in shown.values()), f"{_seconds(run):.1f}")
             for name, run in runs.items()
         ],
     )
@@ -171,6 +184,33 @@ def _show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
     for name, run in runs.items():
         if not run["pairs"]["used"]:
             _ERRORS.print(f"{name}: no pair has a meaningful curve (every reconstruction is alike); train it longer")
+
+
+def _show_robustness(results: Mapping[str, Any]) -> None:
+    """Share of images that each model still gets right, in the worst case with its 95 % interval; flags that fire."""
+    rows = []
+    for name, model in results["models"].items():
+        worst, ends = model["worst_case"], model["ci95"]["worst_case"]
+        said = [f"{_written(worst[e])} [{_written(ends[e][0])}, {_written(ends[e][1])}]" for e in results["eps"]]
+        rows.append((name, _written(model["clean_accuracy"]), *said))
+    _show(("accuracy", "clean", *(f"{results['norm']} {eps}" for eps in results["eps"])), rows)
+    for name, model in results["models"].items():
+        for says in model["flags"].values():
+            _ERRORS.print(f"{name}: not to be trusted: {says}")
+
+
+def _show_transition(results: Mapping[str, Any]) -> None:
+    """What became of the images."""
+    rows = []
+    for name, model in results["models"].items():
+        judge = model.get("judge", {})
+        said = [_written(judge.get(of)) for of in ("image", "reconstruction")]
+        rows.append((name, _written(model["reached"]), f"{model['steps']:.0f}", _written(model["distance"]), *said))
+    _show(("transition", "reached", "steps", "distance", "judge: image", "judge: reconstruction"), rows)
+
+
+def _seconds(run: Mapping[str, Any]) -> float:
+    return float(run["train"]["seconds"] if "train" in run else run["mixtures"]["seconds"])
 
 
 def _written(value: float | None) -> str:

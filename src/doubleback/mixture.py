@@ -37,6 +37,7 @@ class LatentMixtures(nn.Module):
         log_weights, means, whitening: as above.
     """
 
+    PARTS = ("log_weights", "means", "whitening")
     log_weights: Tensor
     means: Tensor
     whitening: Tensor

@@ -118,6 +118,11 @@ class Goal:
 
         return of
 
+    def at_rows(self, rows: Int[Tensor, "n"]) -> "Goal":
+        """The goal of these rows, numbered anew."""
+        targets = None if self.targets is None else self.targets[rows]
+        return Goal(self.model, self.y[rows], targets, self.samples)
+
     def at(self, x: Float[Tensor, "N C H W"], max_rows: int = 1024) -> Float[Tensor, "N"]:
         """The margin of every row, a chunk at a time."""
         chunks = torch.split(torch.arange(len(x), device=x.device), max_rows)
@@ -339,9 +344,7 @@ def _attack(
 
 
 def _part(goal: Goal, rows: Tensor) -> Goal:
-    """The goal of these rows, numbered anew."""
-    targets = None if goal.targets is None else goal.targets[rows]
-    return Goal(goal.model, goal.y[rows], targets, goal.samples)
+    return goal.at_rows(rows)
 
 
 def _goal(
@@ -367,12 +370,19 @@ def _goal(
     every = y if targets is None else torch.cat([y, targets])
     if not 0 <= int(every.min()) <= int(every.max()) < classes:
         raise InputError(f"classes reach from {int(every.min())} to {int(every.max())}; the model knows {classes}")
-    least = 3 if targets is None else 4
-    if losses is None:
-        return goal, LOSSES if classes >= least else LOSSES[:-1]
-    if "dlr" in losses and classes < least:
-        raise InputError(f"the loss dlr needs {least} classes, the model knows {classes}; choose another loss")
-    return goal, losses
+    usable = usable_losses(classes, targeted=targets is not None)
+    if "dlr" in (losses or ()) and "dlr" not in usable:
+        raise InputError(f"the loss dlr needs more classes than the model's {classes}; choose another loss")
+    return goal, usable if losses is None else losses
+
+
+def usable_losses(classes: int, *, targeted: bool = False) -> tuple[LossName, ...]:
+    """All losses that so many classes allow: DLR sorts three scores, or, targeted, four.
+
+    >>> usable_losses(2)
+    ('cross-entropy', 'margin')
+    """
+    return LOSSES if classes >= (4 if targeted else 3) else LOSSES[:-1]
 
 
 def _check_counts(**counts: int) -> None:

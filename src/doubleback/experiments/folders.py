@@ -83,23 +83,33 @@ def load_run(folder: str | Path) -> Run:
     path = folder / CONFIG
     config = read_json(path)
     settings, image_shape = config.get("train"), config.get("image_shape")
-    known = {field.name for field in fields(Train)}
     if config.get("schema") != SCHEMA or not isinstance(settings, dict) or not isinstance(image_shape, list):
         raise InputError(f"{path} is not the configuration of a run; give a folder that `doubleback train` has written")
-    if unknown := sorted(set(settings) - known):
-        raise InputError(
-            f"{path} holds the unknown setting {unknown[0]!r} (edited, or from another version); "
-            "restore it, or train again"
-        )
+    if "classify" in config:
+        raise InputError(f"{folder} is a classifier that `classify` has made; give the run that it is of")
+    train = as_settings(folder, settings)
     classes = {"classes": config["classes"]} if "classes" in config else {}
     identity = digest({"train": settings, "image_shape": image_shape, **classes})
     tensors, _ = load_tensors(folder / WEIGHTS, identity)
-    values = _tupled(settings)
-    values["init"] = Path(values["init"]) if values.get("init") else None
-    train = Train(output=folder, **values | {"sizes": Sizes(**_tupled(values.get("sizes") or {}))})
     model = build_model(train, tuple(image_shape), tuple(config.get("classes", ())))
     load_weights(model, tensors, folder / WEIGHTS)
     return Run(folder, train, model.eval(), identity)
+
+
+def as_settings(folder: Path, stored: Mapping[str, Any]) -> Train:
+    """The settings of a run from its folder's `config.json`.
+
+    Raises:
+        InputError: one of them is not known.
+    """
+    if unknown := sorted(set(stored) - {field.name for field in fields(Train)}):
+        raise InputError(
+            f"{folder / CONFIG} holds the unknown setting {unknown[0]!r} (edited, or from another version); "
+            "restore it, or train again"
+        )
+    values = _tupled(stored)
+    values["init"] = Path(values["init"]) if values.get("init") else None
+    return Train(output=folder, **values | {"sizes": Sizes(**_tupled(values.get("sizes") or {}))})
 
 
 def open_images(settings: Train) -> ImageData:

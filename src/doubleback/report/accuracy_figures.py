@@ -31,7 +31,7 @@ class Curve:
     high: NDArray[np.float64]
 
 
-_Label = tuple[Curve, str, str, _Dashes]  # a curve, its colour, the weight of its name, its dashes
+_Label = tuple[Curve, str, str]  # a curve, its colour, the weight of its name
 
 
 def attack_title(attack: str) -> str:
@@ -70,11 +70,11 @@ def worst_figure(study: Study, key: str) -> Markup | None:
         return None
 
     def draw(axes: Axes) -> None:
-        x = _axis(axes, study)
+        x = _axis(axes, study, room=0.15)
         for place, curve in drawn:
             axes.fill_between(x, curve.low, curve.high, color=colour(place), alpha=0.16, lw=0)
             axes.plot(x, curve.values, color=colour(place), lw=2.4, marker="o", ms=4)
-        _label(axes, x, [(curve, colour(place), "bold", _SOLID) for place, curve in drawn], width=17)
+        _label(axes, x, [(curve, colour(place), "bold") for place, curve in drawn], width=17)
 
     said = "; ".join(f"{curve.label} {_said(curve)}" for _, curve in drawn)
     return draw_svg(draw, key, f"Accuracy in the worst case at eps 0, {', '.join(ordered(study))}: {said}", (3.9, 3.2))
@@ -88,14 +88,14 @@ def model_figure(study: Study, model: str, key: str) -> Markup | None:
     hue = colour(study.place(model))
 
     def draw(axes: Axes) -> None:
-        x = _axis(axes, study)
+        x = _axis(axes, study, room=0.2)
         axes.fill_between(x, worst.low, worst.high, color=hue, alpha=0.16, lw=0)
         axes.plot(x, worst.values, color=hue, lw=2.4, marker="o", ms=4)
-        labels: list[_Label] = [(Curve("worst case", worst.values, worst.low, worst.high), hue, "bold", _SOLID)]
+        labels: list[_Label] = [(Curve("worst case", worst.values, worst.low, worst.high), hue, "bold")]
         for curve in attacks:
             dashes = _DASHED if curve.label in (*NO_GRADIENT, "transfer") else _SOLID
             axes.plot(x, curve.values, color=hue, lw=1.1, ls=dashes, alpha=0.85)
-            labels.append((curve, INK, "normal", dashes))
+            labels.append((curve, INK, "normal"))
         _label(axes, x, labels, width=14)
 
     said = "; ".join(f"{attack_title(curve.label)} {_said(curve)}" for curve in attacks)
@@ -120,8 +120,8 @@ def _said(curve: Curve) -> str:
     return ", ".join("unknown" if math.isnan(value) else f"{value:.1%}" for value in curve.values)
 
 
-def _axis(axes: Axes, study: Study) -> NDArray[np.float64]:
-    """Scale the axes, name the epsilons that have room, and return all of them, 0 first."""
+def _axis(axes: Axes, study: Study, room: float) -> NDArray[np.float64]:
+    """Scale the axes, name the epsilons `room` (a share of the axis) apart, and return all of them, 0 first."""
     typed = ordered(study)
     x = np.array([0.0, *(size(eps) for eps in typed)])
     end = float(x[-1]) or 1.0
@@ -129,7 +129,7 @@ def _axis(axes: Axes, study: Study) -> NDArray[np.float64]:
     axes.set_yticklabels(["0", "25", "50", "75", "100\u2009%"])
     ticks, names = [end], [typed[-1] if typed else ""]
     for at, name in reversed(list(zip(x[:-1], ["0", *typed[:-1]], strict=True))):
-        if ticks[-1] - at > 0.13 * end and (at == 0 or at > 0.1 * end):
+        if ticks[-1] - at > room * end and (at == 0 or at > room * end):
             ticks.append(float(at))
             names.append(name)
     axes.set_xticks(ticks, names)
@@ -139,7 +139,7 @@ def _axis(axes: Axes, study: Study) -> NDArray[np.float64]:
 def _label(axes: Axes, x: NDArray[np.float64], labels: Sequence[_Label], width: int) -> None:
     """Names right of the curves' ends, pushed apart until none covers another, with a hair to its own curve."""
     shown = [label for label in labels if _drawn(label[0])]
-    shown.sort(key=lambda label: -_end(label[0]))
+    shown.sort(key=lambda label: (-_end(label[0]), -float(np.nanmean(label[0].values))))
     heights: list[float] = []
     for curve, *_ in shown:
         heights.append(min(_end(curve), heights[-1] - _GAP if heights else 0.98))
@@ -147,9 +147,9 @@ def _label(axes: Axes, x: NDArray[np.float64], labels: Sequence[_Label], width: 
         floor = 0.02 if row == len(heights) - 1 else heights[row + 1] + _GAP
         heights[row] = max(heights[row], floor)
     right = float(x[-1]) or 1.0
-    for height, (curve, hue, weight, dashes) in zip(heights, shown, strict=True):
+    for height, (curve, hue, weight) in zip(heights, shown, strict=True):
         hair = [right * 1.01, right * 1.05], [_end(curve), height]
-        axes.plot(*hair, color=hue, lw=0.8, ls=dashes, alpha=0.6, clip_on=False)
+        axes.plot(*hair, color=hue, lw=0.7, alpha=0.5, clip_on=False)
         name = shorten(attack_title(curve.label.removesuffix("/classifier")), width)
         axes.text(right * 1.07, height, name, color=hue, weight=weight, va="center", fontsize=9)
 

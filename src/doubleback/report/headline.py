@@ -11,14 +11,13 @@ from doubleback.report.studies import Study
 from doubleback.report.svg import SERIES
 from doubleback.report.verdict import Verdict, verdict
 
-NAMED = 4  # models in a sentence; the rest is counted
+NAMED = 6  # models in a sentence; the rest is counted
 
 
 def headline(contents: Contents) -> Verdict:
     """The first sentence that the page can answer for; the others become notes."""
-    several = len(contents.robustness) + len(contents.transitions) > 1
-    said = [_withstands(study, several) for study in contents.robustness]
-    said += [_turns(study, several) for study in contents.transitions]
+    said = [_withstands(study, len(contents.robustness) > 1) for study in contents.robustness]
+    said += [_turns(study, len(contents.transitions) > 1) for study in contents.transitions]
     audited = any(run.audit for run in contents.runs)
     if audited or (contents.runs and not said):
         said.insert(0, verdict(contents.runs))
@@ -111,20 +110,29 @@ def _ranked(study: Study, *path: str) -> list[str]:
     return sorted(known, key=lambda model: -known[model])
 
 
-def _kept(study: Study, model: str, *path: str) -> str:
-    """`52 % [49, 55]`: the share at `path`, which is there, and its interval, which may lack."""
-    share, ends = number(study.model(model), path), interval(study.model(model), ("ci95", *path))
+def _share(study: Study, model: str, *path: str) -> str:
+    """`52 %`: the share at `path`, which is there."""
+    share = number(study.model(model), path)
     assert share is not None
-    return percent(share) + (f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]" if ends else "")
+    return percent(share)
+
+
+def _kept(study: Study, model: str, *path: str) -> str:
+    """`52 % [49, 55]`: with its interval, which may lack."""
+    said, ends = _share(study, model, *path), interval(study.model(model), ("ci95", *path))
+    if not ends:
+        return said
+    low, high = (format(100 * end, ".1f" if "." in said else ".0f") for end in ends)
+    return f"{said}\u00a0[{low.removeprefix('-')},\u00a0{high}]"
 
 
 def _rest(study: Study, models: Sequence[str], lead: str, *path: str) -> Markup:
     named = models[: NAMED - 1]
     said = Markup("").join(
-        Markup("{}{} {}").format(lead, _name(study, model), _kept(study, model, *path)) for model in named
+        Markup("{}{} {}").format(lead, _name(study, model), _share(study, model, *path)) for model in named
     )
     others = len(models) - len(named)
-    return said + (f", {others} more no better" if others else "")
+    return said + (f", {others} more no higher" if others else "")
 
 
 def _count(study: Study) -> str:

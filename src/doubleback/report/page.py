@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from doubleback.errors import InputError
 from doubleback.files import write_text
@@ -59,6 +60,7 @@ def _render(contents: Contents, command: str | None) -> str:
     )
     environment.filters["title"] = title
     environment.filters["attack"] = attack_title
+    environment.filters["breaking"] = lambda name: escape(name).replace("/", Markup("/<wbr>"))
     runs = contents.runs
     return environment.get_template("template.html").render(
         runs=runs,

@@ -83,6 +83,7 @@ class Robustness:
     study: Study
     eps: list[str]
     columns: list[Column]
+    worst: Panel | None
     panels: list[Panel]
     judged: list[Judged]
     table: list[Group]
@@ -102,6 +103,7 @@ def robustness_view(study: Study, key: str) -> Robustness:
         study=study,
         eps=ordered(study),
         columns=[Column(model, study.place(model), _kind(study, model)) for model in study.models],
+        worst=_worst(study, key),
         panels=_panels(study, key),
         judged=[_judged(study, model) for model in study.models],
         table=_table(study),
@@ -120,12 +122,15 @@ def white_box(study: Study, model: str, eps: str) -> tuple[str, float] | None:
     return None if not known else (min(known)[1], min(known)[0])
 
 
+def _worst(study: Study, key: str) -> Panel | None:
+    drawn = worst_figure(study, f"{key}-worst")
+    note = "over all attacks; band: 95\u00a0% interval; at eps 0 the clean accuracy"
+    return Panel("Worst case", note, drawn) if drawn else None
+
+
 def _panels(study: Study, key: str) -> list[Panel]:
-    note = "bold, with its 95 % interval; at eps 0 the clean accuracy"
-    drawn = [("Worst case", note, worst_figure(study, f"{key}-worst"))]
-    for i, model in enumerate(study.models):
-        drawn.append((model, _kind(study, model), model_figure(study, model, f"{key}-model{i}")))
-    return [Panel(name, words, svg) for name, words, svg in drawn if svg is not None]
+    drawn = [(model, model_figure(study, model, f"{key}-model{i}")) for i, model in enumerate(study.models)]
+    return [Panel(model, _kind(study, model), svg) for model, svg in drawn if svg is not None]
 
 
 def _kind(study: Study, model: str) -> str:

@@ -131,7 +131,7 @@ def share_cell(record: Mapping[str, Any], *path: str, note: str = "") -> Cell:
     value, ends = number(record, path), interval(record, ("ci95", *path))
     if value is None:
         return Cell()
-    small = f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else ""
+    small = "[{}, {}]".format(*(f"{100 * end:.1f}".removeprefix("-") for end in ends)) if ends else ""
     return Cell(f"{value:.1%}", value, " ".join(part for part in (small, note) if part))
 
 

@@ -1,0 +1,319 @@
+"""What do classifiers still get right? Attacks on every model -> accuracies, a matrix, and checks: one record.
+
+White box: the model's own gradient. Black box: its scores alone (Square), and examples made on the other models. An
+image counts as withstood only if nothing fooled the model on it: the worst case, image by image.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from doubleback.attacks.ball import Norm
+from doubleback.attacks.classifier import Adversarial, Goal, apgd, fgsm, margin, pgd, random_noise, usable_losses
+from doubleback.attacks.square import square
+from doubleback.checks import MORE, UNBOUNDED, Check, beaten, recorded, single_noise, vanishing_gradients
+from doubleback.errors import InputError
+from doubleback.evaluation import as_pixels, evaluating, placed
+from doubleback.metrics.intervals import wilson
+from doubleback.metrics.smoothness import input_gradient_norm, jacobian_spectral
+from doubleback.mixture import LatentMixtureClassifier
+from doubleback.models import Classifier
+from doubleback.progress import Update, progress_bar
+from doubleback.randomness import check_seed
+
+AttackName = Literal["fgsm", "pgd", "apgd"]
+WHITE_BOX: dict[str, Callable[..., Adversarial]] = {"fgsm": fgsm, "pgd": pgd, "apgd": apgd}
+SQUARE, NOISE = "square", "noise"
+SHOWN = 8  # images kept to be shown
+GRADIENT_IMAGES = 256  # whose gradient norms are averaged
+_STAGES = 5  # of a model beside its white-box attacks: square, noise, more steps, unbounded, examples for the others
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every model is attacked.
+
+    Attributes:
+        attacks: white-box attacks.
+        norm: of the ball.
+        eps: radii.
+        steps: of PGD and APGD, and draws of random noise.
+        restarts: of PGD and APGD, for each loss.
+        queries: of Square; 0: no black-box search.
+        noise_samples: answers averaged at each step.
+        seed: of starts and searches.
+    """
+
+    attacks: Sequence[AttackName] = ("fgsm", "pgd", "apgd")
+    norm: Norm = "Linf"
+    eps: Sequence[float] = (0.05, 0.1, 0.2)
+    steps: int = 40
+    restarts: int = 1
+    queries: int = 1000
+    noise_samples: int = 1
+    seed: int = 0
+
+
+@dataclass
+class Withstood:
+    """What one model still gets right.
+
+    Attributes:
+        kind: of model, for people.
+        clean: (N,), whether each image is classified rightly.
+        attacks: for each attack (E, N), whether the image is still classified rightly.
+        transfer: the same under the examples made on each other model.
+        checks: every one.
+        gradients: mean norms.
+        shown: (M, E, C, H, W), the first images' worst white-box examples.
+    """
+
+    kind: str
+    clean: Bool[Tensor, "N"]
+    attacks: dict[str, Bool[Tensor, "E N"]]
+    transfer: dict[str, Bool[Tensor, "E N"]] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    gradients: dict[str, float] = field(default_factory=dict)
+    shown: NDArray[np.uint8] | None = None
+
+    @property
+    def worst_case(self) -> Bool[Tensor, "E N"]:
+        """Whether nothing fooled the model on the image."""
+        return torch.stack([*self.attacks.values(), *self.transfer.values()]).all(0)
+
+    def results(self, eps: Sequence[str]) -> dict[str, Any]:
+        """As `results.json` has it (docs/run-directory.md).
+
+        Args:
+            eps: the epsilons as typed.
+        """
+
+        def by_eps(rights: Tensor) -> dict[str, float]:
+            return dict(zip(eps, rights.double().mean(1).tolist(), strict=True))
+
+        def intervals(rights: Tensor) -> dict[str, list[float]]:
+            return {name: wilson(int(right.sum()), len(right)) for name, right in zip(eps, rights, strict=True)}
+
+        accuracies = {"robust_accuracy": self.attacks, "transfer": self.transfer}
+        return {
+            "kind": self.kind,
+            "clean_accuracy": self.clean.double().mean().item(),
+            **{name: {a: by_eps(rights) for a, rights in each.items()} for name, each in accuracies.items()},
+            "worst_case": by_eps(self.worst_case),
+            "ci95": {
+                "clean_accuracy": wilson(int(self.clean.sum()), len(self.clean)),
+                **{name: {a: intervals(rights) for a, rights in each.items()} for name, each in accuracies.items()},
+                "worst_case": intervals(self.worst_case),
+            },
+            **recorded(self.checks),
+            "gradients": self.gradients,
+        }
+
+
+def robust_accuracy(
+    models: Mapping[str, Classifier],
+    images: Tensor,
+    y: Int[Tensor, "N"],
+    *,
+    black_box: Mapping[str, Classifier] | None = None,
+    settings: Settings | None = None,
+    progress: bool = True,
+) -> dict[str, Withstood]:
+    """Attack every model on the same images.
+
+    Args:
+        models: by name; a module is put into evaluation mode meanwhile.
+        images: (N, C, H, W), uint8 or in [0, 1].
+        y: the place of each image's class among the models' classes.
+        black_box: further models to make examples on.
+        settings: of the attacks.
+        progress: show a bar with the time left.
+
+    Returns:
+        What each of `models` withstands.
+
+    Raises:
+        InputError: a setting is out of range, or the models do not know the same classes.
+    """
+    settings = settings or Settings()
+    black_box = dict(black_box or {})
+    everyone = black_box | dict(models)
+    _check(everyone, settings)
+    stages = len(models) * (len(settings.attacks) + _STAGES) + len(black_box)
+    found: dict[str, Withstood] = {}
+    examples: dict[str, Tensor] = {}
+    with progress_bar("attacking", stages, progress) as advance:
+        for name, model in everyone.items():
+            with evaluating(model):
+                one = _Attacked(model, placed(model, images), y, settings, partial(_tell, advance, name))
+                examples[name] = one.examples()
+                if name in models:
+                    found[name] = one.withstood()
+    for name, model in models.items():
+        with evaluating(model):
+            goal = Goal(model, y.to(placed(model, images[:1]).device), samples=settings.noise_samples)
+            for other, x_adv in examples.items():
+                if other != name:
+                    rights = [goal.at(x.to(placed(model, images[:1]))) > 0 for x in x_adv]
+                    found[name].transfer[other] = torch.stack(rights).cpu()
+            found[name].checks.append(_black_box_check(found[name], settings.attacks))
+    return found
+
+
+def _tell(advance: Update, name: str, stage: str) -> None:
+    advance(1, f"{name}: {stage}")
+
+
+def _check(models: Mapping[str, Classifier], settings: Settings) -> None:
+    check_seed(settings.seed)
+    unknown = [name for name in settings.attacks if name not in WHITE_BOX]
+    if unknown or not settings.attacks:
+        raise InputError(f"attack {', '.join(unknown) or 'is missing'}; choose from {', '.join(WHITE_BOX)}")
+    for name, count, least in (
+        ("steps", settings.steps, 1),
+        ("restarts", settings.restarts, 1),
+        ("queries", settings.queries, 0),
+        ("noise samples", settings.noise_samples, 1),
+    ):
+        if count < least:
+            raise InputError(f"{name} is {count}; give a whole number of at least {least}")
+    (first, one), *others = models.items()
+    for name, other in others:
+        if other.classes != one.classes:
+            raise InputError(f"{first} and {name} know different classes; attack them apart")
+
+
+class _Attacked:
+    """One model under attack."""
+
+    def __init__(
+        self, model: Classifier, x: Tensor, y: Tensor, settings: Settings, advance: Callable[[str], None]
+    ) -> None:
+        self.model, self.x, self.y, self.settings, self.advance = model, x, y.to(x.device), settings, advance
+        self.goal = Goal(model, self.y, samples=settings.noise_samples)
+        self.common: dict[str, Any] = {
+            "norm": settings.norm,
+            "samples": settings.noise_samples,
+            "seed": settings.seed,
+        }
+
+    def examples(self) -> Float[Tensor, "E N C H W"]:
+        """What is tried on the other models: PGD to its last step, far beyond what fools this one."""
+        search = {"steps": self.settings.steps, "losses": ("margin",), "keep": True, **self.common}
+        x_adv = pgd(self.model, self.x, self.y, eps=self.settings.eps, **search).x_adv
+        self.advance("examples for the others")
+        return x_adv
+
+    def withstood(self) -> Withstood:
+        """Every attack, every check."""
+        settings = self.settings
+        white = {name: self._white_box(name) for name in settings.attacks}
+        least = torch.stack([attack.margin for attack in white.values()])
+        fooled = (least <= 0).any(0)
+        black = {NOISE: self._noise()}
+        if settings.queries:
+            black[SQUARE] = self._square()
+        checks = [
+            self._vanishing_gradients(),
+            beaten("noise_beats_gradient", black[NOISE].fooled, fooled),
+            self._more_steps_help(fooled),
+            self._unbounded(),
+            single_noise(self.model, self.x[:64], settings.noise_samples),
+        ]
+        worst = least.argmin(0)  # (E, N): which attack
+        x_adv = torch.stack([attack.x_adv[:, :SHOWN] for attack in white.values()])
+        e, m = (torch.arange(n, device=x_adv.device) for n in x_adv.shape[1:3])
+        shown = x_adv[worst[:, :SHOWN], e[:, None], m].transpose(0, 1)
+        return Withstood(
+            kind=kind(self.model),
+            clean=(self.goal.at(self.x) > 0).cpu(),
+            attacks={name: (~attack.fooled).cpu() for name, attack in (white | black).items()},
+            checks=checks,
+            gradients=gradient_norms(self.model, self.x[:GRADIENT_IMAGES], self.y[:GRADIENT_IMAGES]),
+            shown=as_pixels(shown),
+        )
+
+    def _white_box(self, name: str) -> Adversarial:
+        found = WHITE_BOX[name](self.model, self.x, self.y, eps=self.settings.eps, **self._steps(name), **self.common)
+        self.advance(name)
+        return found
+
+    def _steps(self, name: str) -> dict[str, int]:
+        return {} if name == "fgsm" else {"steps": self.settings.steps, "restarts": self.settings.restarts}
+
+    def _noise(self) -> Adversarial:
+        found = random_noise(
+            self.model, self.x, self.y, eps=self.settings.eps, steps=self.settings.steps, **self.common
+        )
+        self.advance("random noise")
+        return found
+
+    def _square(self) -> Adversarial:
+        found = square(self.model, self.x, self.y, eps=self.settings.eps, queries=self.settings.queries, **self.common)
+        self.advance("score-only search")
+        return found
+
+    def _more_steps_help(self, fooled: Bool[Tensor, "E N"]) -> Check:
+        """Four times the steps of the strongest attack that was used, on what is left at any epsilon."""
+        settings = self.settings
+        rows = torch.nonzero(~fooled.all(0)).squeeze(1)
+        more = torch.zeros_like(fooled)
+        if len(rows):
+            strongest = apgd if "apgd" in settings.attacks else pgd
+            search = {"steps": MORE * settings.steps, "restarts": settings.restarts, **self.common}
+            more[:, rows] = strongest(self.model, self.x[rows], self.y[rows], eps=settings.eps, **search).fooled
+        self.advance("more steps")
+        return beaten("more_steps_help", more, fooled)
+
+    def _unbounded(self) -> Check:
+        """An attack whose ball holds every image."""
+        eps = UNBOUNDED if self.settings.norm == "Linf" else float(self.x[0].numel() ** 0.5)
+        search = {"steps": self.settings.steps, "restarts": self.settings.restarts, **self.common}
+        left = ~pgd(self.model, self.x, self.y, eps=[eps], **search).fooled
+        if left.any():
+            left = left & ~apgd(self.model, self.x, self.y, eps=[eps], **search).fooled
+        self.advance("unbounded")
+        return beaten("unbounded_attack_fails", left, torch.zeros_like(left))
+
+    def _vanishing_gradients(self) -> Check:
+        """At the images that are classified rightly, by all losses."""
+        rows = torch.nonzero(self.goal.at(self.x) > 0).squeeze(1)
+        losses = [self.goal.at_rows(rows).loss(name) for name in usable_losses(len(self.model.classes))]
+        return vanishing_gradients([lambda x, at, loss=loss: loss(x, at)[0] for loss in losses], self.x[rows])  # type: ignore[misc]
+
+
+def _black_box_check(model: Withstood, white_box: Sequence[str]) -> Check:
+    """What Square and the transferred examples fool, and no white-box attack does."""
+    white = torch.stack([~model.attacks[name] for name in white_box]).any(0)
+    black = [~model.attacks[name] for name in (SQUARE,) if name in model.attacks]
+    black += [~rights for rights in model.transfer.values()]
+    return beaten("black_box_beats_white_box", torch.stack(black).any(0) if black else white, white)
+
+
+def kind(model: Classifier) -> str:
+    """What sort of classifier it is, for people: `mixture`, or the name of its class."""
+    return "mixture" if isinstance(model, LatentMixtureClassifier) else type(model).__name__.lower()
+
+
+def gradient_norms(model: Classifier, x: Float[Tensor, "N C H W"], y: Int[Tensor, "N"]) -> dict[str, float]:
+    """Mean norms over the images.
+
+    Returns:
+        `score`: of d margin / d x, per unit of a pixel; of a mixture also `latent`, the spectral norm of d z / d x, and
+        `mixture`, of d margin / d z.
+    """
+    norms = {"score": input_gradient_norm(lambda moving: margin(model(moving), y), x)}
+    if isinstance(model, LatentMixtureClassifier):
+        generator = torch.Generator().manual_seed(0)
+        norms["latent"] = jacobian_spectral(model.code, x, generator=generator, tolerance=1e-3)
+        with torch.no_grad():
+            z = model.code(x)
+        norms["mixture"] = input_gradient_norm(lambda moving: margin(model.mixtures(moving), y), z)
+    return {name: norm.double().mean().item() for name, norm in norms.items()}
