@@ -71,7 +71,11 @@ def measured(browser: str, page: Path, folder: Path, width: int) -> tuple[dict[s
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_report_in_a_browser(browser: str, page: Path, tmp_path: Path, width: int) -> None:
+@pytest.mark.parametrize("kind", ["page", "mixed_page"])
+def test_report_in_a_browser(
+    browser: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path, width: int
+) -> None:
+    page = request.getfixturevalue(kind)
     seen, log = measured(browser, page, tmp_path, width)
     assert "CONSOLE" not in log
     assert seen["width"] == width

@@ -10,7 +10,8 @@ import pytest
 
 from doubleback.errors import InputError
 from doubleback.report import write_report
-from doubleback.report.runs import read_runs
+from doubleback.report.folders import read_folders
+from doubleback.report.runs import Run
 from tests.report.synthetic import make_audit, make_demo, make_run, write_json
 
 
@@ -19,6 +20,10 @@ def run(tmp_path: Path) -> Path:
     folder = make_run(tmp_path / "run")
     make_audit(folder / "audit", folder)
     return folder
+
+
+def read_runs(folders: list[Path]) -> list[Run]:
+    return read_folders(folders).runs
 
 
 def refused(folder: Path, match: str) -> None:

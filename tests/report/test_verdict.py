@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from doubleback.report.runs import read_runs
+from doubleback.report.folders import read_folders
+from doubleback.report.runs import Run
 from doubleback.report.verdict import Verdict, baseline, verdict
 from tests.report.synthetic import make_audit, make_run, write_json
+
+
+def read_runs(folders: list[Path]) -> list[Run]:
+    return read_folders(folders).runs
 
 
 def judged(folder: Path, plain: float, hardened: float, **options: float) -> Verdict:

@@ -8,9 +8,8 @@
     L2     start: a grid of tiles +-eta. delta: what the norm still allows, and all that lies in two squares W1 and W2,
            goes into W1, along rho eta* + nu / ||nu||, rho = +-1, nu = x^ - x; W2 is emptied (algorithm 3)
 
-eta is a pyramid beside its negative. p falls by halves. Where the paper's square must be at least 1 (Linf) or 3 (L2)
-pixels wide, it is also at most as wide as the image. As the stripes start at +-eps and a step is 2 eps long, an Linf
-iterate is always at a corner of the ball that the box has cut: P(x^ + delta) is the ball's upper or lower end.
+eta is a pyramid beside its negative. h is at least 1 (Linf) or 3 (L2) and at most the image's shorter side. Stripes lie
+at +-eps and a step is 2 eps long, so that every Linf iterate is at the ball's lower or upper end in each pixel.
 """
 
 import math
@@ -29,18 +28,9 @@ from doubleback.attacks.rows import Advance, Best, column, tiny
 from doubleback.models.base import Classifier
 from doubleback.randomness import Stream, generator
 
-P_INIT = 0.8  # share of the pixels in the first square: AutoAttack's, for networks that resist
-HALVED = (
-    10,
-    50,
-    200,
-    500,
-    1000,
-    2000,
-    4000,
-    6000,
-    8000,
-)  # of 10,000 queries, as in the authors' code; its paper omits 500
+# AutoAttack's settings: the share of the pixels in the first square, and the queries of 10,000 after which it is halved
+# (the paper's own list lacks 500, its code does not)
+P_INIT, HALVED = 0.8, (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 Draw = Callable[..., Tensor]
 """shape -> uniform numbers in [0, 1), (n, *shape)."""
@@ -160,14 +150,15 @@ def _two_squares(x_hat: Float[Tensor, "n C H W"], ball: L2Ball, h: int, draw: Dr
     C = x_hat.shape[1]
     nu = (x_hat - ball.centre).flatten(2)
     W1, W2 = _window(x_hat, h, draw), _window(x_hat, h, draw)
-    unused = (ball.eps.square() - nu.square().sum((1, 2))).clamp_min(0)
-    nu_1, nu = nu.gather(2, W1), nu.scatter(2, W1, 0)
-    nu_2, nu = nu.gather(2, W2), nu.scatter(2, W2, 0)  # of W2 without W1
+    unused = (ball.eps.square() - nu.flatten(1).norm(dim=1).square()).clamp_min(0)
+    nu_1 = nu.gather(2, W1)
+    nu_2 = nu.scatter_(2, W1, 0).gather(2, W2)  # of W2 without W1
     available = (nu_1.square().sum(2) + nu_2.square().sum(2) + unused[:, None] / C).sqrt()
     eta = _eta(draw(1, 1, 1), h, ball).flatten(2)
     unit = partial(F.normalize, dim=2, eps=tiny(nu))
     nu_new = available[:, :, None] * unit(_signs(draw(C, 1), ball) * eta + unit(nu_1))
-    return ball.project(ball.centre + nu.scatter(2, W1, nu_new).view_as(x_hat))
+    nu.scatter_(2, W2, 0).scatter_(2, W1, nu_new)
+    return ball.project(ball.centre + nu.view_as(x_hat))
 
 
 def _window(x: Float[Tensor, "n C H W"], h: int, draw: Draw) -> Int[Tensor, "n C hh"]:

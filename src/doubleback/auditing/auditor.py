@@ -18,6 +18,8 @@ from torch import Tensor
 from doubleback.attacks import Attack, coefficient_sweep, latent_attack, output_attack, untargeted_attack
 from doubleback.auditing.pairs import Pairs, draw_pairs
 from doubleback.auditing.record import BLEND, Array, Audit, Points
+from doubleback.auditing.trust import audit_checks
+from doubleback.checks import Check
 from doubleback.data import ImageData
 from doubleback.errors import InputError
 from doubleback.evaluation import as_pixels, evaluating, placed, reconstruct
@@ -36,6 +38,7 @@ CHUNK = 5  # pairs attacked together: what bounds the memory, and what processes
 BLEND_POINTS = 101
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 SHOWN = 8  # pairs in the gallery
+CHECKED = 20  # pairs by which an audit is checked
 Rows = NDArray[np.intp]  # places of pairs
 
 
@@ -128,6 +131,20 @@ def audit(
             for other_rank, other in enumerate(records):
                 for chunk in chunks[other_rank::processes] if other_rank != rank else ():
                     record.take(other, chunk)
+    used = np.flatnonzero(~record.flagged)[:CHECKED]
+    checks: list[Check] = []
+    if len(used):
+        with evaluating(model):
+            checks = audit_checks(
+                pairs_of(used),
+                {name: points.at(used) for name, points in record.points.items()},
+                {name: ATTACKS[name] for name in names},
+                C,
+                steps=steps,
+                restarts=restarts,
+                samples=samples,
+                seed=seed,
+            )
     return Audit(
         C.numpy(),
         source_index.numpy(),
@@ -136,6 +153,7 @@ def audit(
         record.source_l2,
         record.points,
         record.gallery,
+        checks,
         time.perf_counter() - started,
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
+from doubleback.checks import Check, recorded
 from doubleback.metrics.curve import DistortionCurve, auddc, bootstrap_interval
 
 Array = NDArray[Any]
@@ -43,6 +44,10 @@ class Points:
         """NaN throughout."""
         return cls(np.full((pairs, count), np.nan), np.full((pairs, count), np.nan), np.full(pairs, np.nan))
 
+    def at(self, rows: Int[np.ndarray, "p"]) -> "Points":
+        """Those of these pairs."""
+        return Points(self.distortion[rows], self.adversarial_distance[rows], self.converged[rows], self.seconds)
+
 
 @dataclass(frozen=True, eq=False)
 class Audit:
@@ -55,6 +60,7 @@ class Audit:
         source_l2: (P,), the reconstruction error of each source.
         points: by attack, and "blend".
         gallery: uint8 images of the first pairs, by their name in docs/run-directory.md.
+        checks: of whether the figures are to be trusted; none without a pair to check by.
         seconds: wall time of it all.
     """
 
@@ -65,6 +71,7 @@ class Audit:
     source_l2: Float[np.ndarray, "P"]
     points: dict[str, Points]
     gallery: dict[str, Array]
+    checks: list[Check]
     seconds: float
 
     @property
@@ -116,6 +123,7 @@ class Audit:
         return {
             "attacks": attacks,
             "ceiling": ceiling,
+            **recorded(self.checks),
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
             "reconstruction_l2": _mean(self.source_l2[~self.flagged]),
             "seconds": self.seconds,

@@ -133,7 +133,9 @@ def read_transitions(path: Path, models: Sequence[str], classes: int) -> Arrays:
     if not arrays:
         return arrays
     shown, count = _take(path, arrays, "shown", 1), len(_take(path, arrays, "source_class", 1))
-    _expect(path, "shown", bool((np.diff(shown.astype(float)) > 0).all()) and len(shown) > 0, "steps that increase")
+    rises = len(shown) > 0 and shown[0] >= 0 and (np.diff(shown.astype(float)) > 0).all()
+    _expect(path, "shown", bool(rises), "steps that increase")
+    last = int(shown[-1])
     for name in ("source_class", "target_class"):
         places = _take(path, arrays, name, 1)
         held = len(places) == count and bool(((places >= 0) & (places < classes)).all())
@@ -145,8 +147,8 @@ def read_transitions(path: Path, models: Sequence[str], classes: int) -> Arrays:
             _expect(path, name, _pictures(path, arrays, name, ndim=5).shape == shape, f"shape {shape}")
         name = f"{model}/probabilities"
         table = _take(path, arrays, name, 3).shape
-        held = table[0] == count and table[2] == classes and table[1] > shown[-1]
-        _expect(path, name, held, f"shape ({count}, {shown[-1] + 1} or more, {classes})")
+        held = table[0] == count and table[2] == classes and table[1] > last
+        _expect(path, name, held, f"shape ({count}, {last + 1} or more, {classes})")
         _expect(path, f"{model}/steps", _take(path, arrays, f"{model}/steps", 1).shape == (count,), f"shape ({count},)")
     return arrays
 

@@ -76,6 +76,7 @@ def _render(contents: Contents, command: str | None) -> str:
         strips=strips(runs),
         robustness=[robustness_view(study, f"robustness{i}") for i, study in enumerate(contents.robustness)],
         transitions=[transition_view(study, f"transition{i}") for i, study in enumerate(contents.transitions)],
+        trained=[Column(run.name, i) for i, run in enumerate(runs) if run.log],
         training=_training(runs),
         settings=[_settings(run) for run in runs],
         studies=[(study, _study_settings(study)) for study in [*contents.robustness, *contents.transitions]],
