@@ -5,7 +5,11 @@
 
 fitted by EM (scikit-learn) and evaluated in torch, differentiable in x, always as logarithms:
 
-    log p(z|i) = logsumexp_j [log pi_ij - D/2 log 2 pi + log det L_ij - ||L_ij' (z - mu_ij)||^2 / 2],  L L' = Sigma^-1
+    log p(z|i) = logsumexp_j [c_ij + b_ij' z - z' P_ij z / 2],   P = L L' = Sigma^-1,   b = P mu,
+    c = log pi - D/2 log 2 pi + log det L - mu' P mu / 2
+
+The expanded square makes all Gaussians one matrix product with the products of z's elements; in float64, where what
+it cancels is not missed.
 """
 
 import math
@@ -41,6 +45,9 @@ class LatentMixtures(nn.Module):
     log_weights: Tensor
     means: Tensor
     whitening: Tensor
+    P: Tensor
+    b: Tensor
+    c: Tensor
 
     def __init__(
         self,
@@ -49,18 +56,29 @@ class LatentMixtures(nn.Module):
         whitening: Float[Tensor, "K M D D"],
     ) -> None:
         super().__init__()
-        for name, values in (("log_weights", log_weights), ("means", means), ("whitening", whitening)):
+        for name, values in zip(self.PARTS, (log_weights, means, whitening), strict=True):
             self.register_buffer(name, values.double())
+        for name in ("P", "b", "c"):
+            self.register_buffer(name, torch.empty(0), persistent=False)
+        self._expand_square()
+        self.register_load_state_dict_post_hook(lambda module, _: module._expand_square())  # type: ignore[no-untyped-call]
+
+    def _expand_square(self) -> None:
+        """P (D D, K M), b (D, K M) and c (K M,) from the parts."""
+        L, mu = self.whitening, self.means
+        D = mu.shape[2]
+        precision = L @ L.mT
+        b = (precision @ mu[..., None]).squeeze(-1)
+        log_det = L.diagonal(dim1=2, dim2=3).log().sum(2)
+        self.P, self.b = precision.flatten(0, 1).flatten(1).T.contiguous(), b.flatten(0, 1).T.contiguous()
+        self.c = (self.log_weights - D / 2 * math.log(2 * math.pi) + log_det - (mu * b).sum(2) / 2).flatten()
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
-        """log p(z|i) in nats. In float64: far from a class, float32 is off by more than 1e-4."""
-        K, M, D = self.means.shape
-        L = self.whitening.permute(2, 0, 1, 3).reshape(D, K * M * D)
-        centres = torch.einsum("kmd,kmde->kme", self.means, self.whitening)
-        y = (z.double() @ L).view(-1, K, M, D) - centres
-        log_det = self.whitening.diagonal(dim1=2, dim2=3).log().sum(2)
-        log_normal = log_det - 0.5 * (D * math.log(2 * math.pi) + y.square().sum(3))
-        return torch.logsumexp(self.log_weights + log_normal, dim=2)
+        """log p(z|i) in nats, float64."""
+        z = z.double()
+        zz = (z[:, :, None] * z[:, None, :]).flatten(1)
+        log_joint = torch.addmm(self.c + z @ self.b, zz, self.P, alpha=-0.5)
+        return torch.logsumexp(log_joint.view(len(z), *self.log_weights.shape), dim=2)
 
 
 class LatentMixtureClassifier(nn.Module):

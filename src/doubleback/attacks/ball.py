@@ -9,7 +9,7 @@ The step that lowers an objective of gradient g soonest, and the way back into t
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ Norm = Literal["Linf", "L2"]
 LOW, HIGH = 0.0, 1.0  # the box: images in [0, 1]
 
 
+@runtime_checkable
 class Ball(Protocol):
     """The ball of each row of a batch."""
 

@@ -98,8 +98,9 @@ class Goal:
         return self.model(x) if self.samples == 1 else torch.stack([self.model(x) for _ in range(self.samples)]).mean(0)
 
     def margin(self, scores: Float[Tensor, "n K"], rows: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """How far each row is from being fooled, in units of the scores."""
-        return margin(scores, self.y[rows]) if self.targets is None else -margin(scores, self.targets[rows])
+        """How far each row is from being fooled, in units of the scores; scores that are NaN are no answer."""
+        far = margin(scores, self.y[rows]) if self.targets is None else -margin(scores, self.targets[rows])
+        return far.nan_to_num(nan=-torch.inf)
 
     def loss(self, name: LossName) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """(iterates, rows) -> the loss, which falls as the attack succeeds, and the margin."""
@@ -125,9 +126,10 @@ class Goal:
 
     def at(self, x: Float[Tensor, "N C H W"], max_rows: int = 1024) -> Float[Tensor, "N"]:
         """The margin of every row, a chunk at a time."""
-        chunks = torch.split(torch.arange(len(x), device=x.device), max_rows)
+        rows = torch.split(torch.arange(len(x), device=x.device), max_rows)
         with torch.no_grad():
-            return torch.cat([self.margin(self.scores(x[rows]), rows).to(x) for rows in chunks])
+            parts = zip(torch.split(x, max_rows), rows, strict=True)
+            return torch.cat([self.margin(self.scores(part), at).to(x) for part, at in parts])
 
 
 def fgsm(
@@ -148,7 +150,7 @@ def fgsm(
     Arguments and errors as in `pgd`.
     """
     settings = {"steps": 1, "step_size": 1.0, "restarts": 1, "random_start": False}
-    goal, losses = _goal(model, x, y, targets, samples, losses)
+    x, goal, losses = attacked(model, x, y, targets, samples, losses)
     return _attack(goal, x, eps, norm, losses, "pgd", seed=seed, advance=advance, **settings)  # type: ignore[arg-type]
 
 
@@ -188,14 +190,14 @@ def pgd(
         samples: answers of the model that are averaged at each step: for a model that draws fresh noise.
         keep: go on with images that are fooled already, to the last step: for comparisons of speed.
         seed: of the starts.
-        advance: told how many row-steps are done, of N * E * len(losses) * restarts * steps in all.
+        advance: told how many row-steps are done, of at most N * E * len(losses) * restarts * steps in all.
 
     Raises:
         InputError: a setting or an image is out of range, or shapes do not match.
     """
     step_size = 2.5 / max(steps, 1) if step_size is None else step_size
     settings = {"steps": steps, "step_size": step_size, "restarts": restarts, "random_start": random_start}
-    goal, losses = _goal(model, x, y, targets, samples, losses)
+    x, goal, losses = attacked(model, x, y, targets, samples, losses)
     return _attack(goal, x, eps, norm, losses, "pgd", keep=keep, seed=seed, advance=advance, **settings)  # type: ignore[arg-type]
 
 
@@ -220,7 +222,7 @@ def apgd(
     Arguments and errors as in `pgd`.
     """
     settings = {"steps": steps, "step_size": 2.0, "restarts": restarts, "random_start": random_start}
-    goal, losses = _goal(model, x, y, targets, samples, losses)
+    x, goal, losses = attacked(model, x, y, targets, samples, losses)
     return _attack(goal, x, eps, norm, losses, "apgd", seed=seed, advance=advance, **settings)  # type: ignore[arg-type]
 
 
@@ -241,8 +243,8 @@ def random_noise(
 
     Arguments and errors as in `pgd`.
     """
-    goal, _ = _goal(model, x, y, targets, samples, ("margin",))
-    _check_counts(steps=steps)
+    x, goal, _ = attacked(model, x, y, targets, samples, ("margin",))
+    check_counts(steps=steps)
 
     def search(ball: Ball, rows: Tensor, place: int) -> Best:
         best, fresh = Best(x[rows]), generator(seed, Stream.ATTEMPT, place)
@@ -250,7 +252,7 @@ def random_noise(
         for _ in range(steps):
             direction = torch.randn(x.shape, generator=fresh).to(x)[rows]
             tried = ball.project(x[rows] + ball.eps.view(-1, 1, 1, 1) * ball.descent(direction))
-            best.offer(every, tried, _part(goal, rows).at(tried))
+            best.offer(every, tried, goal.at_rows(rows).at(tried))
             (advance or (lambda _: None))(len(rows))
         return best
 
@@ -313,11 +315,11 @@ def _attack(
     advance: Advance | None,
     keep: bool = False,
 ) -> Adversarial:
-    _check_counts(steps=steps, restarts=restarts)
+    check_counts(steps=steps, restarts=restarts)
 
     def searching(number: int, loss: LossName) -> Search:
         def search(ball: Ball, rows: Tensor, place: int) -> Best:
-            part = _part(goal, rows)
+            part = goal.at_rows(rows)
             start = x[rows]
             if random_start or number >= len(losses):
                 # drawn for all images, so that no image's start hangs on which others are still in the batch
@@ -343,24 +345,24 @@ def _attack(
     return over_epsilons(goal, x, eps, norm, [searching(number, loss) for number, loss in enumerate(runs)], keep=keep)
 
 
-def _part(goal: Goal, rows: Tensor) -> Goal:
-    return goal.at_rows(rows)
-
-
-def _goal(
+def attacked(
     model: Classifier,
     x: Tensor,
     y: Tensor,
     targets: Tensor | None,
     samples: int,
     losses: Sequence[LossName] | None,
-) -> tuple[Goal, Sequence[LossName]]:
-    """What is attacked, and the losses to do it by: all that the number of classes allows, if none is named."""
-    as_unit(x)
+) -> tuple[Tensor, Goal, Sequence[LossName]]:
+    """The images in [0, 1], the goal, and the losses to reach it by: all that the classes allow, if none is named.
+
+    Raises:
+        InputError: as `pgd`.
+    """
+    x = as_unit(x)
     for name, labels in (("y", y), ("targets", targets)):
         if labels is not None and labels.shape != x.shape[:1]:
             raise InputError(f"{name} is {tuple(labels.shape)} for {len(x)} images; give one class an image")
-    _check_counts(samples=samples)
+    check_counts(samples=samples)
     unknown = [name for name in losses or () if name not in LOSSES]
     if unknown or (losses is not None and not losses):
         raise InputError(f"loss {', '.join(unknown) or 'is missing'}; choose from {', '.join(LOSSES)}")
@@ -373,7 +375,7 @@ def _goal(
     usable = usable_losses(classes, targeted=targets is not None)
     if "dlr" in (losses or ()) and "dlr" not in usable:
         raise InputError(f"the loss dlr needs more classes than the model's {classes}; choose another loss")
-    return goal, usable if losses is None else losses
+    return x, goal, usable if losses is None else losses
 
 
 def usable_losses(classes: int, *, targeted: bool = False) -> tuple[LossName, ...]:
@@ -385,7 +387,7 @@ def usable_losses(classes: int, *, targeted: bool = False) -> tuple[LossName, ..
     return LOSSES if classes >= (4 if targeted else 3) else LOSSES[:-1]
 
 
-def _check_counts(**counts: int) -> None:
+def check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise InputError(f"{name} is {count}; give a whole number of at least 1")

@@ -83,15 +83,16 @@ def _pgd(
     x = best.x[rows]
     for step in range(steps):
         _, counts, g = _evaluated(objective, x, rows)
-        best.offer(rows, x, counts)
+        _offer(best, rows, x, counts, keep)
         advance(len(rows))
-        if not keep and (left := _leaving(best, rows)) is not None:
+        if not keep and (left := leaving(best, rows)) is not None:
             advance(int((~left).sum()) * (steps - step - 1))
             rows, x, g, ball = rows[left], x[left], g[left], ball.at(left)
             if not len(rows):
                 return
         x = ball.project(torch.addcmul(x, column(ball.eps, x), ball.descent(g), value=step_size))
-    _offer_last(objective, rows, best, x)
+    with torch.no_grad():
+        _offer(best, rows, x, objective(x, rows)[1], keep)
 
 
 def _apgd(
@@ -105,7 +106,7 @@ def _apgd(
 ) -> None:
     x = best.x[rows]
     f, counts, g = _evaluated(objective, x, rows)
-    best.offer(rows, x, counts)
+    _offer(best, rows, x, counts, keep)
     a = 2 * ball.eps
     x_before, x_least, f_least, g_least = x, x, f, g
     a_then, f_then, downhill = a, f, torch.zeros_like(f)
@@ -119,7 +120,7 @@ def _apgd(
         if step == steps:
             break
         f_new, counts, g = _evaluated(objective, x, rows)
-        best.offer(rows, x, counts)
+        _offer(best, rows, x, counts, keep)
         downhill = downhill + (f_new < f)
         f = f_new
         lower = f < f_least
@@ -134,14 +135,15 @@ def _apgd(
             back = column(halve, x)
             x, g = torch.where(back, x_least, x), torch.where(back, g_least, g)
             x_before = torch.where(back, x_least, x_before)
-        if not keep and (left := _leaving(best, rows)) is not None:
+        if not keep and (left := leaving(best, rows)) is not None:
             advance(int((~left).sum()) * (steps - step))
             state = (rows, x, x_before, x_least, g, g_least, f, f_least, f_then, a, a_then, downhill)
             rows, x, x_before, x_least, g, g_least, f, f_least, f_then, a, a_then, downhill = (v[left] for v in state)
             ball = ball.at(left)
             if not len(rows):
                 return
-    _offer_last(objective, rows, best, x)
+    with torch.no_grad():
+        _offer(best, rows, x, objective(x, rows)[1], keep)
 
 
 def checkpoints(steps: int) -> set[int]:
@@ -166,13 +168,14 @@ def _evaluated(objective: ScoredObjective, x: Tensor, rows: Tensor) -> tuple[Ten
     return value.detach(), counts.detach(), gradient.nan_to_num_(0.0, 0.0, 0.0)
 
 
-def _leaving(best: Best, rows: Tensor) -> Tensor | None:
+def leaving(best: Best, rows: Tensor) -> Tensor | None:
     """Which rows stay, if enough may leave to be worth it."""
     left = best.value[rows] > 0
     done = len(rows) - int(left.sum())
     return left if done and (_LEAVING * done >= len(rows)) else None
 
 
-def _offer_last(objective: ScoredObjective, rows: Tensor, best: Best, x: Tensor) -> None:
-    with torch.no_grad():
-        best.offer(rows, x, objective(x, rows)[1])
+def _offer(best: Best, rows: Tensor, x: Tensor, counts: Tensor, keep: bool) -> None:
+    """A row that need not stay is done at once, whenever it leaves: else its end would hang on the others."""
+    done = best.value[rows] <= 0
+    best.offer(rows, x, counts if keep else counts.masked_fill(done, math.inf))

@@ -22,8 +22,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from doubleback.attacks.ball import Ball, L2Ball, LinfBall, Norm
-from doubleback.attacks.classifier import Adversarial, Goal, _check_counts, _goal, over_epsilons
-from doubleback.attacks.projected import _leaving
+from doubleback.attacks.classifier import Adversarial, Goal, attacked, check_counts, over_epsilons
+from doubleback.attacks.projected import leaving
 from doubleback.attacks.rows import Advance, Best, column, tiny
 from doubleback.models.base import Classifier
 from doubleback.randomness import Stream, generator
@@ -68,8 +68,8 @@ def square(
     Raises:
         InputError: a setting or an image is out of range, or shapes do not match.
     """
-    goal, _ = _goal(model, x, y, targets, samples, ("margin",))
-    _check_counts(queries=queries)
+    x, goal, _ = attacked(model, x, y, targets, samples, ("margin",))
+    check_counts(queries=queries)
 
     def search(ball: Ball, rows: Tensor, place: int) -> Best:
         fresh = generator(seed, Stream.ATTEMPT, place)
@@ -103,7 +103,7 @@ def _random_search(goal: Goal, ball: LinfBall | L2Ball, queries: int, draw: Draw
         # a fooled row is left as it is while it waits for others to leave with it
         best.offer(live, x_new, margin.masked_fill(best.value[live] <= 0, torch.inf))
         advance(len(live))
-        if (left := _leaving(best, live)) is not None:
+        if (left := leaving(best, live)) is not None:
             advance(int((~left).sum()) * (queries - query))
             live, ball = live[left], ball.at(left)
         if query == queries or not len(live):

@@ -127,7 +127,7 @@ def probability_figure(study: Study, model: str, m: int, key: str) -> Markup:
     x = _columns(steps, shown)
 
     def draw(axes: Axes) -> None:
-        axes.set(xlim=(0, len(shown)), ylim=(-0.12, 1.12), yticks=[0, 1], xticks=range(len(shown)))
+        axes.set(xlim=(-0.5, len(shown) - 0.5), ylim=(-0.12, 1.12), yticks=[0, 1], xticks=range(len(shown)))
         axes.tick_params(labelbottom=False, labelleft=False)
         axes.plot(x, probabilities[steps, ends[0]], color=INK, lw=1.4, ls=(0, (3, 2)), alpha=0.75)
         axes.plot(x, probabilities[steps, ends[1]], color=colour(place), lw=2.2)

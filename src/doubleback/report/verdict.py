@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from doubleback.report.archives import lookup, number
+from doubleback.report.archives import lookup, mapping, number
 from doubleback.report.runs import WORST_CASE, Audit, Run, title
 from doubleback.report.svg import SERIES
 
@@ -127,6 +127,7 @@ def _price(base: _Audited, best: _Audited) -> list[str]:
 def _doubts(one: _Audited) -> list[str]:
     """What a careful reader would ask about one audit."""
     notes = [f"{one.run.name}: {doubt}" for doubt in _of_other_images(one.audit)]
+    notes += [f"{one.run.name}: a check fired: {says}." for says in mapping(one.audit.results, "flags").values()]
     used, flagged = (number(one.audit.results, f"pairs.{key}") for key in ("used", "flagged"))
     if flagged:
         notes.append(f"{one.run.name}: {_pairs(int(flagged))} left out, where an adversarial distance means nothing.")
