@@ -6,8 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from doubleback.evaluation import as_pixels, evaluate, placed, reconstruct, reconstruction_quality
-from doubleback.models import VAE
+from doubleback.data import Split
+from doubleback.errors import InputError
+from doubleback.evaluation import (
+    as_pixels,
+    classification_quality,
+    evaluate,
+    placed,
+    reconstruct,
+    reconstruction_quality,
+)
+from doubleback.models import MLP, VAE
 from tests.problems import LinearAutoencoder
 
 
@@ -71,3 +80,43 @@ def test_pixels_outside_the_range_do_not_wrap() -> None:
 
 def test_pixels_come_back(images: Tensor) -> None:
     assert (as_pixels(placed(LinearAutoencoder(), images)) == images.numpy()).all()
+
+
+class Thresholds:
+    """Scores (0, 10 m, 20 m - 10) of an image of mean m: classes 0 < 1 < 2, ties at m = 0 and m = 1."""
+
+    classes = (0, 1, 2)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        m = x.mean((1, 2, 3))
+        return torch.stack([0 * m, 10 * m, 20 * m - 10], 1)
+
+
+def flat_images(*values: int) -> Tensor:
+    return torch.tensor(values, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+
+
+def test_a_classifier_by_hand() -> None:
+    """m = 0 ties 0 with 1 and goes to 0, m = 1 ties 1 with 2 and goes to 1; 0.4 is a clear 1."""
+    split = Split(flat_images(0, 255, 102, 102), torch.tensor([0, 2, 1, 0]))
+    found = classification_quality(Thresholds(), split)
+    scores = torch.tensor([[0, 0, -10], [0, 10, 10], [0, 4, -2], [0, 4, -2]], dtype=torch.float64)
+    expected = torch.logsumexp(scores, 1) - scores[torch.arange(4), split.labels]
+    assert found == {"accuracy": 0.5, "cross_entropy": pytest.approx(expected.mean().item(), rel=1e-6)}
+
+
+def test_batches_do_not_matter_to_a_classifier(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last batch is smaller: a mean of means would weigh it wrongly."""
+    torch.manual_seed(0)
+    model, split = MLP((1, 4, 4), (0, 1, 2), hidden=(8,)), Split(images, torch.arange(40) % 3)
+    whole = classification_quality(model, split)
+    monkeypatch.setattr("doubleback.evaluation.BATCH_PIXELS", 7 * 16)
+    assert classification_quality(model, split) == pytest.approx(whole)
+    doubled = classification_quality(model.double(), split)
+    assert doubled == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_classifier_needs_labels(images: Tensor) -> None:
+    with pytest.raises(InputError, match="no labels"):
+        classification_quality(Thresholds(), Split(images))

@@ -1,6 +1,7 @@
 """Training: what it leaves, how it goes on after anything, and what it refuses."""
 
 import csv
+import dataclasses
 import math
 import signal
 import threading
@@ -11,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from doubleback.checkpoints import load_tensors
-from doubleback.data import ImageData
+from doubleback.data import ImageData, Split
 from doubleback.errors import DivergedError, InputError
-from doubleback.models import VAE
-from doubleback.objective import Objective
+from doubleback.models import MLP, VAE, CvNet
+from doubleback.objective import Classification, Objective
 from doubleback.training import STATE, History, fit
 
 
@@ -316,3 +317,108 @@ def test_it_works_off_the_main_thread(tiny: ImageData) -> None:
 def test_bad_settings(tiny: ImageData, settings: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         train(fresh(), tiny, **settings)
+
+
+def classifier(seed: int = 0) -> Classification:
+    torch.manual_seed(seed)
+    return Classification(MLP((1, 8, 8), ("left", "right"), hidden=(16,)))
+
+
+def train_classifier(objective: object, images: ImageData, **settings: object) -> History:
+    return train(objective, images, **settings)  # type: ignore[arg-type]
+
+
+def test_a_classifier_learns(tiny: ImageData) -> None:
+    from doubleback.evaluation import classification_quality
+
+    objective = classifier()
+    before = classification_quality(objective.model, tiny.test)
+    rows = train_classifier(objective, tiny, epochs=10).rows
+    after = classification_quality(objective.model, tiny.test)
+    assert before["accuracy"] < 0.9  # type: ignore[operator]
+    assert after["accuracy"] > 0.95  # type: ignore[operator]
+    assert after["cross_entropy"] < before["cross_entropy"] / 2  # type: ignore[operator]
+    assert rows[-1]["validation_accuracy"] > 0.95  # type: ignore[operator]
+    assert objective.model.training  # type: ignore[attr-defined]
+
+
+def test_the_log_of_a_classifier(tiny: ImageData, tmp_path: Path) -> None:
+    """The columns of docs/run-directory.md, none of the autoencoder's; the last row's figures are the model's own."""
+    from doubleback.evaluation import classification_quality
+
+    objective = classifier()
+    history = train_classifier(objective, tiny, folder=tmp_path)
+    with (tmp_path / "log.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    common = ["epoch", "step", "seconds", "learning_rate", "loss"]
+    assert list(rows[0]) == [*common, "cross_entropy", "validation_cross_entropy", "validation_accuracy"]
+    assert [int(row["step"]) for row in rows] == [5, 10, 15, 20]
+    assert all(row["loss"] == row["cross_entropy"] for row in rows)
+    quality = classification_quality(objective.model, tiny.validation)
+    assert history.rows[-1]["validation_accuracy"] == quality["accuracy"]
+    assert float(rows[-1]["validation_cross_entropy"]) == pytest.approx(quality["cross_entropy"])
+
+
+def test_the_loss_of_a_classifier_by_hand(tiny: ImageData) -> None:
+    """One step over all images: the logged loss is the mean cross-entropy of the weights it started from."""
+    objective = classifier()
+    labels = tiny.train.labels
+    assert labels is not None
+    with torch.no_grad():
+        log_softmax = objective.model(tiny.train.images.float() / 255).log_softmax(1)
+    expected = -log_softmax[torch.arange(160), labels].mean().item()
+    assert train_classifier(objective, tiny, epochs=1, batch_size=160).rows[0]["loss"] == pytest.approx(expected)
+
+
+def test_a_bare_classifier_is_its_cross_entropy(tiny: ImageData) -> None:
+    objective, bare = classifier(), classifier().model
+    train_classifier(objective, tiny)
+    train_classifier(bare, tiny)
+    assert same(weights(objective), dict(bare.state_dict()))  # type: ignore[arg-type, attr-defined]
+
+
+@pytest.mark.parametrize("stop", [1, 7, 12])
+def test_a_classifier_that_died_goes_on_bit_for_bit(tiny: ImageData, tmp_path: Path, stop: int) -> None:
+    whole = classifier()
+    train_classifier(whole, tiny, folder=tmp_path / "whole")
+    broken = classifier()
+    calls = 0
+
+    def dying(module: nn.Module, *_: object) -> None:
+        nonlocal calls
+        calls += module.training and torch.is_grad_enabled()
+        if calls == stop + 1:
+            raise Stop
+
+    broken.model.register_forward_pre_hook(dying)  # type: ignore[attr-defined]
+    with pytest.raises(Stop):
+        train_classifier(broken, tiny, folder=tmp_path / "broken")
+    resumed = classifier(seed=9)
+    history = train_classifier(resumed, tiny, folder=tmp_path / "broken", resume=True)
+    assert same(weights(resumed), weights(whole))  # type: ignore[arg-type]
+    assert [row["step"] for row in history.rows] == [5, 10, 15, 20]
+    logs = [(tmp_path / name / "log.csv").read_text().splitlines()[-1].split(",") for name in ("whole", "broken")]
+    assert logs[0][4:] == logs[1][4:]
+
+
+@pytest.mark.parametrize("precision", ["64", "bf16-mixed"])
+def test_precisions_of_a_classifier(tiny: ImageData, precision: str) -> None:
+    torch.manual_seed(0)
+    model = CvNet((1, 8, 8), (0, 1), filters=(8,), hidden=8)
+    history = train_classifier(model, tiny, precision=precision, epochs=2)
+    assert next(model.parameters()).dtype == (torch.float64 if precision == "64" else torch.float32)
+    assert math.isfinite(history.rows[-1]["loss"] or math.nan)
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_classifier_needs_labels(tiny: ImageData, part: str) -> None:
+    nameless = dataclasses.replace(tiny, **{part: Split(getattr(tiny, part).images)})
+    with pytest.raises(InputError, match="no labels"):
+        train_classifier(classifier(), nameless, epochs=1)
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_labels_that_the_classifier_does_not_know(tiny: ImageData, label: int) -> None:
+    labels = torch.full((160,), label)
+    with pytest.raises(InputError, match=f"{label}"):
+        train_classifier(classifier(), dataclasses.replace(tiny, train=Split(tiny.train.images, labels)), epochs=1)

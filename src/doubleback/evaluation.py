@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from doubleback.data import Split, as_unit
@@ -114,8 +114,8 @@ def reconstruct(
     return torch.cat([of_batch(batch) for batch in torch.split(x, _batch_size(x))])
 
 
-def placed(model: Autoencoder | Classifier, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-    """Images in [0, 1], on the device and in the dtype of the model's parameters (if it has any)."""
+def placed(model: Autoencoder | Classifier, images: Shaped[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+    """Images, uint8 or in [0, 1], as floats in [0, 1], on the device and in the dtype of the model's parameters (if it has any)."""
     parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
     x = as_unit(images)
     return x if parameter is None else x.to(parameter.device, parameter.dtype)

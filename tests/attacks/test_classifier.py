@@ -168,12 +168,12 @@ def test_a_tie_is_no_answer() -> None:
 # ---- closed forms
 
 
-def attacks(**given: Any) -> dict[str, Callable[..., Adversarial]]:
+def attacks(steps: int = 8, **given: Any) -> dict[str, Callable[..., Adversarial]]:
     """Every gradient attack, from the image itself."""
     return {
         "fgsm": lambda *a, **k: fgsm(*a, **k, **given),
-        "pgd": lambda *a, **k: pgd(*a, random_start=False, **k, **given),
-        "apgd": lambda *a, **k: apgd(*a, random_start=False, **k, **given),
+        "pgd": lambda *a, **k: pgd(*a, random_start=False, steps=steps, **k, **given),
+        "apgd": lambda *a, **k: apgd(*a, random_start=False, steps=steps, **k, **given),
     }
 
 
@@ -202,13 +202,14 @@ def test_the_optimum_from_a_random_start(norm: str) -> None:
 
 
 @given(seed=st.integers(0, 10_000), eps=st.floats(0.01, 1.5))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=6)
 def test_the_optimum_in_a_box_that_cuts(seed: int, eps: float) -> None:
     """Linf: each pixel goes to its own bound. One signed step is there."""
     model, x = Parallel(seed=seed), images(5, seed)
     corner = (x - eps * model.w.sign()).clamp(0, 1)
-    for attack in attacks().values():
-        found = attack(model, x, zeros(5), eps=(eps,))
+    for run in (fgsm, pgd, apgd):
+        given = {} if run is fgsm else {"steps": 5, "random_start": False}
+        found = run(model, x, zeros(5), eps=(eps,), **given)  # type: ignore[operator]
         assert torch.allclose(found.x_adv[0], corner, rtol=0, atol=1e-12)
         assert torch.allclose(found.margin[0], model.margin(corner), rtol=0, atol=1e-9)
 
@@ -229,9 +230,9 @@ def l2_optimum_in_the_box(w: Tensor, x: Tensor, eps: float) -> Tensor:
 def test_l2_in_a_box_that_cuts_comes_near_the_optimum(name: str, eps: float) -> None:
     model, x = Parallel(), images(20)
     best = model.margin(l2_optimum_in_the_box(model.w, x, eps))
-    found = attacks()[name](model, x, zeros(20), eps=(eps,), norm="L2").margin[0]
+    found = attacks(steps=40)[name](model, x, zeros(20), eps=(eps,), norm="L2").margin[0]
     assert (found >= best - 1e-9).all()
-    assert ((model.margin(x) - found) / (model.margin(x) - best)).min() > 0.98
+    assert ((model.margin(x) - found) / (model.margin(x) - best)).min() > (0.94 if eps > 1 else 0.98)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -252,12 +253,12 @@ def test_nothing_beats_the_nearest_of_many_rivals(norm: str) -> None:
     bound = (x.flatten(1) @ V.mT + b[0] - b[1:] - 0.3 * V.norm(dim=1, p=DUAL[norm])).amin(1)
     reached = []
     for attack in (pgd, apgd):
-        found = attack(Linear(), x, y, eps=(0.3,), norm=norm, restarts=2).margin[0]  # type: ignore[operator]
+        found = attack(Linear(), x, y, eps=(0.3,), norm=norm, steps=20, losses=("margin",)).margin[0]  # type: ignore[operator]
         assert (found >= bound - 1e-9).all()
         reached.append(found)
     assert (random_noise(Linear(), x, y, eps=(0.3,), norm=norm).margin[0] > bound).all()
     for target in (1, 2, 3):
-        found = apgd(Linear(), x, y, eps=(0.3,), norm=norm, targets=zeros(30) + target)
+        found = apgd(Linear(), x, y, eps=(0.3,), norm=norm, targets=zeros(30) + target, losses=("margin",))
         reached.append(margin(Linear()(found.x_adv[0]), y))
     assert torch.allclose(torch.stack(reached).amin(0), bound, rtol=0, atol=1e-3)
 
@@ -265,7 +266,7 @@ def test_nothing_beats_the_nearest_of_many_rivals(norm: str) -> None:
 def test_targets_that_cannot_be_reached() -> None:
     """Class 2 is always one below class 1: away from 0 succeeds, to 1 too, to 2 never."""
     model, x = Parallel(bias=1.0), images(6)
-    ends = {t: apgd(model, x, zeros(6), eps=(1.0,), targets=zeros(6) + t) for t in (1, 2)}
+    ends = {t: apgd(model, x, zeros(6), eps=(1.0,), steps=10, targets=zeros(6) + t) for t in (1, 2)}
     assert apgd(model, x, zeros(6), eps=(1.0,)).fooled.all()
     assert ends[1].fooled.all()
     assert (model(ends[1].x_adv[0]).argmax(1) == 1).all()
@@ -289,6 +290,15 @@ def foolbox_attack(model: nn.Module, x: Tensor, y: Tensor, attack: str, eps: Seq
     return torch.stack(clipped), fooled
 
 
+def foolbox_pgd(
+    model: nn.Module, x: Tensor, y: Tensor, norm: str, eps: Sequence[float], steps: int, step_size: float, **given: Any
+) -> Tensor:
+    """(E, N), whether any iterate fools: foolbox looks at the last one only, so it is run to each of them."""
+    given |= {"rel_stepsize": step_size, "random_start": False}
+    ends = [foolbox_attack(model, x, y, f"{norm}PGD", eps, steps=k, **given)[1] for k in range(1, steps + 1)]
+    return torch.stack(ends).any(0)
+
+
 EPSILONS = {"Linf": (0.03, 0.06), "L2": (0.5, 1.0)}
 
 
@@ -306,15 +316,9 @@ def test_fgsm_is_foolbox_fgsm(digits: tuple[MLP, Tensor, Tensor], norm: str) -> 
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize(("steps", "step_size"), [(10, 0.25), (20, 0.1)])
+@pytest.mark.parametrize(("steps", "step_size"), [(6, 0.4), (12, 0.1)])
 def test_pgd_is_foolbox_pgd(digits: tuple[MLP, Tensor, Tensor], norm: str, steps: int, step_size: float) -> None:
-    """foolbox looks at the last iterate only, so it is run to each of them."""
-
-    def after(count: int) -> Tensor:
-        given = {"rel_stepsize": step_size, "steps": count, "random_start": False}
-        return foolbox_attack(*digits, f"{norm}PGD", EPSILONS[norm], **given)[1]
-
-    fooled = torch.stack([after(count) for count in range(1, steps + 1)]).any(0)
+    fooled = foolbox_pgd(*digits, norm, EPSILONS[norm], steps, step_size)
     settings = {"steps": steps, "step_size": step_size, "random_start": False, "eps": EPSILONS[norm], "norm": norm}
     found = pgd(*digits, losses=("cross-entropy",), **settings)  # type: ignore[arg-type]
     assert 0.1 < fooled.float().mean() < 0.95
@@ -324,12 +328,11 @@ def test_pgd_is_foolbox_pgd(digits: tuple[MLP, Tensor, Tensor], norm: str, steps
 def test_targeted_pgd_is_foolbox_pgd(digits: tuple[MLP, Tensor, Tensor]) -> None:
     model, x, y = digits
     target = (y + 1) % 10
-    given = {"steps": 20, "random_start": False}
-    _, fooled = foolbox_attack(model, x, y, "LinfPGD", (0.1, 0.15), rel_stepsize=0.1, target=target, **given)
-    settings = {"step_size": 0.1, "losses": ("cross-entropy",), "targets": target, "eps": (0.1, 0.15)}
-    found = pgd(model, x, y, **settings, **given)  # type: ignore[arg-type]
+    fooled = foolbox_pgd(model, x, y, "Linf", (0.1, 0.15), 6, 0.4, target=target)
+    settings = {"steps": 6, "step_size": 0.4, "random_start": False, "losses": ("cross-entropy",), "targets": target}
+    found = pgd(model, x, y, eps=(0.1, 0.15), **settings)  # type: ignore[arg-type]
     assert 0.1 < fooled.float().mean() < 0.95
-    assert ((found.fooled.sum(1) - fooled.sum(1)).abs() <= 1).all()
+    assert ((found.fooled != fooled).sum(1) <= 1).all()
     place = found.fooled[1]
     assert torch.equal(model(found.x_adv[1, place]).argmax(1), target[place])
 
@@ -337,10 +340,10 @@ def test_targeted_pgd_is_foolbox_pgd(digits: tuple[MLP, Tensor, Tensor]) -> None
 @pytest.mark.parametrize("norm", NORMS)
 def test_apgd_is_no_weaker_than_foolbox_pgd(digits: tuple[MLP, Tensor, Tensor], norm: str) -> None:
     eps = EPSILONS[norm]
-    fooled = foolbox_attack(*digits, f"{norm}PGD", eps, rel_stepsize=0.1, steps=20, random_start=False)[1]
-    found = apgd(*digits, eps=eps, norm=norm, steps=20, random_start=False)  # type: ignore[arg-type]
+    fooled = foolbox_attack(*digits, f"{norm}PGD", eps, rel_stepsize=0.2, steps=12, random_start=False)[1]
+    found = apgd(*digits, eps=eps, norm=norm, steps=12, random_start=False)  # type: ignore[arg-type]
     assert (found.fooled.sum(1) >= fooled.sum(1)).all()
-    noise = random_noise(*digits, eps=eps, norm=norm, steps=20)  # type: ignore[arg-type]
+    noise = random_noise(*digits, eps=eps, norm=norm, steps=12)  # type: ignore[arg-type]
     assert (noise.fooled.sum(1) < found.fooled.sum(1)).all()
 
 
@@ -349,9 +352,9 @@ def test_apgd_is_no_weaker_than_foolbox_pgd(digits: tuple[MLP, Tensor, Tensor], 
 Run = Callable[..., Adversarial]
 RUNS: dict[str, Run] = {
     "fgsm": fgsm,
-    "pgd": lambda *a, **k: pgd(*a, **{"steps": 8, **k}),
-    "apgd": lambda *a, **k: apgd(*a, **{"steps": 8, **k}),
-    "noise": lambda *a, **k: random_noise(*a, **{"steps": 8, **k}),
+    "pgd": lambda *a, **k: pgd(*a, **{"steps": 6, **k}),
+    "apgd": lambda *a, **k: apgd(*a, **{"steps": 6, **k}),
+    "noise": lambda *a, **k: random_noise(*a, **{"steps": 6, **k}),
 }
 every_attack = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
 GRADIENT = {name: run for name, run in RUNS.items() if name != "noise"}
@@ -361,7 +364,7 @@ every_gradient_attack = pytest.mark.parametrize("run", GRADIENT.values(), ids=GR
 @every_attack
 @pytest.mark.parametrize("norm", NORMS)
 @given(seed=st.integers(0, 10_000), eps=st.floats(0, 2))
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 def test_images_stay_in_the_ball_and_margins_belong_to_them(run: Run, norm: str, seed: int, eps: float) -> None:
     model, x = Bends(seed=seed), images(7, seed)
     y = model(x).argmax(1)
@@ -398,7 +401,7 @@ def test_a_misclassified_image_is_left_alone(run: Run, bends: tuple[Bends, Tenso
 
 @every_attack
 def test_a_larger_epsilon_never_protects(run: Run, bends: tuple[Bends, Tensor, Tensor]) -> None:
-    found = run(*bends, eps=(0.01, 0.03, 0.1, 0.3))
+    found = run(*bends, eps=(0.003, 0.01, 0.03, 0.1))
     assert all((after <= before).all() for before, after in pairwise(found.margin))
     assert all((after >= before).all() for before, after in pairwise(found.fooled))
     assert found.fooled[0].sum() < found.fooled[-1].sum()
@@ -420,9 +423,7 @@ def test_an_epsilon_twice_is_attacked_once(run: Run, bends: tuple[Bends, Tensor,
 
 @every_gradient_attack
 @pytest.mark.parametrize("norm", NORMS)
-def test_epsilons_together_are_epsilons_one_at_a_time(
-    run: Run, norm: str, bends: tuple[Bends, Tensor, Tensor]
-) -> None:
+def test_epsilons_together_are_epsilons_one_at_a_time(run: Run, norm: str, bends: tuple[Bends, Tensor, Tensor]) -> None:
     """But for what a smaller ball has already given: the start is the image itself, so nothing else differs."""
     given = {"norm": norm} if run is fgsm else {"norm": norm, "random_start": False}
     eps = (0.02, 0.05, 0.1)
@@ -437,16 +438,23 @@ def test_epsilons_together_are_epsilons_one_at_a_time(
         carried = together.margin[e]
 
 
+def assert_same_answers(one: Adversarial, other: Adversarial, rows: Tensor) -> None:
+    fooled = other.fooled[:, rows]
+    assert 0 < fooled.sum() < fooled.numel()
+    assert torch.equal(one.fooled, fooled)
+    assert torch.allclose(one.margin, other.margin[:, rows], rtol=0, atol=1e-9)
+    assert torch.allclose(one.x_adv, other.x_adv[:, rows], rtol=0, atol=1e-9)
+
+
 @every_gradient_attack
 @pytest.mark.parametrize("norm", NORMS)
 def test_images_do_not_interact(run: Run, norm: str, bends: tuple[Bends, Tensor, Tensor]) -> None:
     model, x, y = bends
     given = {"norm": norm} if run is fgsm else {"norm": norm, "random_start": False}
-    whole = run(*bends, eps=(0.03, 0.1), **given)
+    whole = run(*bends, eps=(0.005, 0.02), **given)
     rows = torch.tensor([31, 0, 7, 8, 15])
-    part = run(model, x[rows], y[rows], eps=(0.03, 0.1), **given)
-    assert torch.allclose(part.margin, whole.margin[:, rows], rtol=0, atol=1e-9)
-    assert torch.allclose(part.x_adv, whole.x_adv[:, rows], rtol=0, atol=1e-9)
+    part = run(model, x[rows], y[rows], eps=(0.005, 0.02), **given)
+    assert_same_answers(part, whole, rows)
 
 
 @every_attack
@@ -454,37 +462,38 @@ def test_images_do_not_interact(run: Run, norm: str, bends: tuple[Bends, Tensor,
 def test_an_image_does_not_care_who_else_is_fooled(run: Run, norm: str, bends: tuple[Bends, Tensor, Tensor]) -> None:
     """Its random starts, too, are the same whether the others stay or leave at once."""
     model, x, y = bends
-    whole = run(*bends, eps=(0.03, 0.1), norm=norm)
+    whole = run(*bends, eps=(0.005, 0.02), norm=norm)
     others = y.clone()
     others[1::2] = (model(x).argmax(1)[1::2] + 1) % 5
-    changed = run(model, x, others, eps=(0.03, 0.1), norm=norm)
+    changed = run(model, x, others, eps=(0.005, 0.02), norm=norm)
     assert changed.fooled[:, 1::2].all()
-    assert torch.allclose(changed.margin[:, ::2], whole.margin[:, ::2], rtol=0, atol=1e-9)
-    assert torch.allclose(changed.x_adv[:, ::2], whole.x_adv[:, ::2], rtol=0, atol=1e-9)
+    rows = torch.arange(0, 40, 2)
+    same = Adversarial(changed.eps, changed.x_adv[:, rows], changed.margin[:, rows])
+    assert_same_answers(same, whole, rows)
 
 
 @pytest.mark.parametrize("attack", [pgd, apgd])
 @pytest.mark.parametrize("norm", NORMS)
 def test_more_restarts_never_hurt(attack: Run, norm: str, bends: tuple[Bends, Tensor, Tensor]) -> None:
-    given = {"eps": (0.08,), "norm": norm, "steps": 4}
-    margins = [attack(*bends, restarts=restarts, **given).margin for restarts in (1, 2, 5)]
+    given = {"eps": (0.02,), "norm": norm, "steps": 3}
+    margins = [attack(*bends, restarts=restarts, **given).margin for restarts in (1, 2, 4)]
     assert all((after <= before + 1e-9).all() for before, after in pairwise(margins))
-    assert (margins[-1] < margins[0] - 1e-3).any()
+    assert (margins[-1] < margins[0]).any()
 
 
 @every_gradient_attack
 def test_more_losses_never_hurt(run: Run, bends: tuple[Bends, Tensor, Tensor]) -> None:
-    margins = [run(*bends, eps=(0.08,), losses=LOSSES[:count]).margin for count in (1, 2, 3)]
+    margins = [run(*bends, eps=(0.02,), losses=LOSSES[:count]).margin for count in (1, 2, 3)]
     assert all((after <= before + 1e-9).all() for before, after in pairwise(margins))
-    assert (margins[-1] < margins[0] - 1e-3).any()
-    assert torch.equal(run(*bends, eps=(0.08,)).margin, margins[-1])
+    assert (margins[-1] < margins[0]).any()
+    assert torch.equal(run(*bends, eps=(0.02,)).margin, margins[-1])
 
 
 def test_a_restart_starts_elsewhere(bends: tuple[Bends, Tensor, Tensor]) -> None:
     """Without a random start the first try begins at the image; a second must not repeat it."""
-    given = {"eps": (0.3,), "norm": "L2", "steps": 4, "random_start": False}
+    given = {"eps": (0.1,), "norm": "L2", "steps": 2, "random_start": False}
     one, two = (pgd(*bends, restarts=restarts, **given).margin for restarts in (1, 2))
-    assert (two < one - 1e-3).any()
+    assert (two < one).any()
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -573,13 +582,14 @@ def test_a_model_that_spreads_one_gradient_over_all_pixels(run: Run) -> None:
 @every_attack
 @pytest.mark.parametrize("bias", [20.0, 1.0, -20.0])
 def test_progress_adds_up(run: Run, bias: float) -> None:
-    """N * E * len(losses) * restarts * steps, as images are fooled early or not."""
+    """N * E * len(losses) * restarts * steps; less where images are fooled before the last search begins."""
     told: list[int] = []
     given = {} if run in (fgsm, RUNS["noise"]) else {"restarts": 2}
-    steps = 1 if run is fgsm else 8
+    steps = 1 if run is fgsm else 6
     run(Parallel(bias=bias), images(10), zeros(10), eps=(0.1, 0.4), advance=told.append, **given)
     losses = 1 if run is RUNS["noise"] else 3
-    assert sum(told) == 10 * 2 * losses * given.get("restarts", 1) * steps
+    total = 10 * 2 * losses * given.get("restarts", 1) * steps
+    assert sum(told) == total if bias == 20 else sum(told) < total
 
 
 def test_two_classes_have_no_dlr() -> None:
@@ -657,25 +667,35 @@ def test_bad_settings_are_found_where_nothing_is_left_to_attack(given: dict[str,
 
 @every_attack
 def test_a_model_that_answers_nan_does_not_pass_for_robust(run: Run) -> None:
-    class Broken(Parallel):
-        def __call__(self, x: Tensor) -> Tensor:
-            return super().__call__(x) * torch.tensor([1.0, math.nan, 1, 1, 1], dtype=x.dtype)
+    """NaN is no answer: untouched, or only where the attack ends."""
 
-    with pytest.raises(InputError, match="not finite"):
-        run(Broken(), images(3), zeros(3), eps=(0.1,))
+    class Broken(Parallel):
+        def __init__(self, least: float) -> None:
+            super().__init__()
+            self.least = least
+
+        def __call__(self, x: Tensor) -> Tensor:
+            scores = super().__call__(x)
+            return torch.where(scores[:, :1] < self.least, math.nan, scores)
+
+    x = images(3, low=0.4, high=0.6)
+    scores = Parallel()(x)[:, 0]
+    whole = Broken(float(scores.max()) + 1)
+    found = run(whole, x, zeros(3), eps=(0.1,))
+    assert found.fooled.all()
+    assert torch.equal(found.x_adv[0], x)
+    later = run(Broken(float(scores.min()) - 1e-3), x, zeros(3), eps=(0.0, 0.2))
+    assert later.fooled.tolist() == [[False] * 3, [True] * 3]
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_images_of_bytes(digits: tuple[MLP, Tensor, Tensor]) -> None:
-    """`as_unit` takes them, so an attack must: as the images in [0, 1] that they stand for, or not at all."""
+    """They stand for images in [0, 1]."""
     model, x, y = digits
     pixels = (255 * x).round().byte()
-    expected = fgsm(model, x, y, eps=(0.05,))
-    try:
-        found = fgsm(model, pixels, y, eps=(0.05,))
-    except InputError:
-        return
+    found, expected = fgsm(model, pixels, y, eps=(0.05,)), fgsm(model, x, y, eps=(0.05,))
     assert torch.allclose(found.margin, expected.margin, atol=1e-4)
+    assert torch.allclose(found.x_adv, expected.x_adv, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8])

@@ -130,7 +130,7 @@ def apgd_as_published(problem: Waves, row: int, ball: LinfBall | L2Ball, steps: 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
 def test_apgd_takes_the_published_steps(norm: str, steps: int) -> None:
-    problem = Waves(6, 3, seed=steps)
+    problem = Waves(6, 3, seed=1)
     ball = ball_about(problem.x0, 0.4, norm)  # type: ignore[arg-type]
     found = minimize_in_ball(problem, ball, problem.x0, method="apgd", steps=steps)
     trail = torch.stack(problem.seen, 1)
@@ -164,7 +164,7 @@ def test_checkpoints_come_ever_closer(steps: int) -> None:
 @given(seed=st.integers(0, 10_000), eps=st.floats(0, 2), steps=st.integers(1, 30))
 @settings(deadline=None, max_examples=20)
 def test_the_best_iterate_is_kept(method: str, norm: str, seed: int, eps: float, steps: int) -> None:
-    """The value belongs to an iterate, in the ball, that is the lowest of all that were seen; none is above the start."""
+    """Of all that were seen, the start among them, the lowest: its value, and a point of the ball."""
     problem = Waves(3, 4, seed)
     ball = ball_about(problem.x0, eps, norm)  # type: ignore[arg-type]
     found = minimize_in_ball(problem, ball, problem.x0, method=method, steps=steps, step_size=0.7)  # type: ignore[arg-type]

@@ -90,3 +90,12 @@ def test_an_audit_of_other_images_says_so(tmp_path: Path, changes: dict[str, obj
     write_json(path, config | {"audit": config["audit"] | changes})
     notes = " ".join(verdict(read_runs([run])).notes)
     assert said in notes if said else "attacked on" not in notes
+
+
+def test_checks_that_fired_on_an_audit(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    make_audit(run / "audit", run)
+    results = json.loads((run / "audit" / "results.json").read_text())
+    says = "31.0% of the inputs give no gradient to follow"
+    write_json(run / "audit" / "results.json", results | {"flags": {"vanishing_gradients": says}})
+    assert f"run: a check fired: {says}." in verdict(read_runs([run])).notes
