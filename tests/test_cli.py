@@ -69,7 +69,7 @@ def test_public_names_are_there() -> None:
         _ = doubleback.nothing
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "audit", "report"])
+@pytest.mark.parametrize("command", ["demo", "train", "audit", "classify", "robustness", "transition", "report"])
 def test_every_setting_is_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main([command, "--help"])
@@ -98,6 +98,17 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("audit", "no run to audit"),
         ("audit x --attack code", "latent"),
         ("report", "no folder to report on"),
+        ("classify", "RUN"),
+        ("classify nowhere", "nowhere is not a folder"),
+        ("classify x --covariance round", "full.*diag.*tied"),
+        ("robustness", "no model to attack"),
+        ("robustness nowhere", "nowhere is not a folder"),
+        ("robustness x --attack deepfool", "fgsm.*pgd.*apgd"),
+        ("robustness x --norm L1", "Linf.*L2"),
+        ("transition", "no classifier to follow"),
+        ("transition nowhere --from 9 --to 7", "nowhere is not a folder"),
+        ("train --output x --data digits --model lenet --penalty output", "--penalty is of the autoencoders"),
+        ("train --output x --data digits --model mlp --model.latent 3", "no size of mlp"),
         ("report nowhere", "nowhere is not a folder"),
         ("audit nowhere", "nowhere is not a folder"),
         ("train --output x --init nowhere", "nowhere is not a folder"),
@@ -178,6 +189,33 @@ def test_train_audit_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "doubleback train --data digits" in page
     config = json.loads((plain / "audit" / "config.json").read_text())
     assert config["command"][:2] == ["doubleback", "audit"]
+
+
+def test_classify_robustness_transition_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The contract of the classifier's commands, from one run to one page."""
+    small = "--data digits --image-size 12 --limit 300 --epochs 4 --batch-size 16"
+    classifier = tmp_path / "run" / "classifier"
+    for words in (
+        f"train {small} --model.hidden 32 --model.latent 4 --output {tmp_path}/run",
+        f"train {small} --model lenet --output {tmp_path}/lenet",
+        f"classify {tmp_path}/run --components 2 --covariance tied",
+        f"robustness {classifier} --attack fgsm pgd --eps 0.05 0.1 --steps 3 --queries 5 --samples 10 "
+        f"--black-box {tmp_path}/lenet --output {tmp_path}/robustness",
+        f"transition {classifier} --from 9 --to 7 --count 2 --steps 4 --judge {tmp_path}/lenet --output {tmp_path}/t",
+    ):
+        assert main(shlex.split(words)) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert "Linf 0.05" in printed
+    assert "judge" in printed
+    model = json.loads((tmp_path / "robustness" / "results.json").read_text())["models"]["classifier"]
+    assert set(model["robust_accuracy"]) >= {"fgsm", "pgd"}
+    assert set(model["worst_case"]) == {"0.05", "0.1"}
+    assert "lenet" in model["transfer"]
+    judged = json.loads((tmp_path / "t" / "results.json").read_text())["models"]["classifier"]["judge"]
+    assert set(judged) == {"image", "reconstruction", "source"}
+    for folder in ("robustness", "t"):
+        assert "<svg" in (tmp_path / folder / "report.html").read_text()
+    assert main(["report", str(tmp_path), "--output", str(tmp_path / "all.html")]) == 0
 
 
 def test_bad_output_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

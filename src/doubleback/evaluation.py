@@ -115,7 +115,7 @@ def reconstruct(
 
 
 def placed(model: Autoencoder | Classifier, images: Shaped[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-    """Images, uint8 or in [0, 1], as floats in [0, 1], on the device and in the dtype of the model's parameters (if it has any)."""
+    """Images, uint8 or in [0, 1], as floats in [0, 1], on the device and in the dtype of the model's parameters."""
     parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
     x = as_unit(images)
     return x if parameter is None else x.to(parameter.device, parameter.dtype)

@@ -564,13 +564,13 @@ def test_a_model_without_a_gradient_is_still_scored() -> None:
 
 @every_gradient_attack
 def test_a_model_that_spreads_one_gradient_over_all_pixels(run: Run) -> None:
-    """Mean pooling first: what autograd hands back is one number seen many times, not to be written to."""
+    """A sum over the pixels first: what autograd hands back is one number seen many times, not to be written to."""
 
     class Pooled:
         classes = (0, 1)
 
         def __call__(self, x: Tensor) -> Tensor:
-            mean = x.mean((1, 2, 3))
+            mean = x.sum((1, 2, 3)) / 12
             return torch.stack([mean, 1 - mean], 1)
 
     x = torch.full((3, *SHAPE), 0.6)

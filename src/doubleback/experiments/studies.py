@@ -56,7 +56,7 @@ def robustness(settings: config.Robustness, command: Sequence[str]) -> dict[str,
     attacked = Settings(
         attacks=settings.attack,
         norm=settings.norm,
-        eps=[_radius(eps) for eps in settings.eps],
+        eps=_radii(settings.eps),
         steps=settings.steps,
         restarts=settings.restarts,
         queries=settings.queries,
@@ -137,12 +137,23 @@ def transition(settings: config.Transition, command: Sequence[str]) -> dict[str,
     return figures
 
 
-def _radius(eps: str) -> float:
-    """An epsilon as typed: a number, or a fraction such as 8/255."""
-    try:
-        return float(Fraction(eps))
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"eps {eps!r} is no number; give numbers such as 0.1, or fractions such as 8/255") from None
+def _radii(typed: Sequence[str]) -> list[float]:
+    """Epsilons as typed: numbers, or fractions such as 8/255.
+
+    Raises:
+        InputError: one is neither, or is there twice.
+    """
+    radii: list[float] = []
+    for eps in typed:
+        try:
+            radii.append(float(Fraction(eps)))
+        except (ValueError, ZeroDivisionError):
+            raise InputError(
+                f"eps {eps!r} is no number; give numbers such as 0.1, or fractions such as 8/255"
+            ) from None
+        if radii.count(radii[-1]) > 1:
+            raise InputError(f"eps {eps} is there twice; give each once")
+    return radii
 
 
 def _drawn_images(models: dict[str, Loaded], split: str, count: int, seed: int) -> tuple[Tensor, Tensor]:
