@@ -249,8 +249,8 @@ class Transition:
     """Steps, at most."""
     confidence: float = 0.95
     """Stop once the target class has this probability."""
-    beyond: int = 0
-    """Go on for so many steps after that."""
+    beyond: int = 40
+    """Go on for so many steps after that: the classifier is sure before others are (docs/choices.md)."""
     judge: Annotated[Path | None, arg(metavar="MODEL", help_behavior_hint="(default: no judge)")] = None
     """A classifier that the transition never sees, which says what the images have become."""
     split: Literal["test", "validation"] = "test"
