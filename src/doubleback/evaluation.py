@@ -14,6 +14,7 @@ from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from doubleback.data import Split, as_unit
+from doubleback.errors import InputError
 from doubleback.metrics.images import l2, psnr
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
 from doubleback.models import Autoencoder, Classifier, is_variational
@@ -51,7 +52,8 @@ def classification_quality(model: Classifier, split: Split) -> dict[str, float |
     Returns:
         `cross_entropy` (nats) and `accuracy` (a share; a tie of two classes goes to the first).
     """
-    assert split.labels is not None
+    if split.labels is None:
+        raise InputError("the images have no labels to compare with; give a data set that has them")
     rows = []
     with torch.no_grad():
         for x, y in zip(

@@ -8,8 +8,8 @@ fitted by EM (scikit-learn) and evaluated in torch, differentiable in x, always 
     log p(z|i) = logsumexp_j [c_ij + b_ij' z - z' P_ij z / 2],   P = L L' = Sigma^-1,   b = P mu,
     c = log pi - D/2 log 2 pi + log det L - mu' P mu / 2
 
-The expanded square makes all Gaussians one matrix product with the products of z's elements; in float64, where what
-it cancels is not missed.
+The expanded square makes all Gaussians one matrix product with the products of z's elements; in float64 and about the
+centre of all means, where what it cancels is not missed.
 """
 
 import math
@@ -27,6 +27,7 @@ from doubleback.data import as_unit
 from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder
 from doubleback.models.classifiers import checked_classes
+from doubleback.randomness import check_seed
 
 Covariance = Literal["full", "diag", "tied"]
 _ROWS = 1024  # images encoded together
@@ -45,6 +46,7 @@ class LatentMixtures(nn.Module):
     log_weights: Tensor
     means: Tensor
     whitening: Tensor
+    centre: Tensor
     P: Tensor
     b: Tensor
     c: Tensor
@@ -58,14 +60,15 @@ class LatentMixtures(nn.Module):
         super().__init__()
         for name, values in zip(self.PARTS, (log_weights, means, whitening), strict=True):
             self.register_buffer(name, values.double())
-        for name in ("P", "b", "c"):
+        for name in ("centre", "P", "b", "c"):
             self.register_buffer(name, torch.empty(0), persistent=False)
         self._expand_square()
         self.register_load_state_dict_post_hook(lambda module, _: module._expand_square())  # type: ignore[no-untyped-call]
 
     def _expand_square(self) -> None:
         """P (D D, K M), b (D, K M) and c (K M,) from the parts."""
-        L, mu = self.whitening, self.means
+        self.centre = self.means.mean((0, 1))
+        L, mu = self.whitening, self.means - self.centre
         D = mu.shape[2]
         precision = L @ L.mT
         b = (precision @ mu[..., None]).squeeze(-1)
@@ -75,7 +78,7 @@ class LatentMixtures(nn.Module):
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
         """log p(z|i) in nats, float64."""
-        z = z.double()
+        z = z.double() - self.centre
         zz = (z[:, :, None] * z[:, None, :]).flatten(1)
         log_joint = torch.addmm(self.c + z @ self.b, zz, self.P, alpha=-0.5)
         return torch.logsumexp(log_joint.view(len(z), *self.log_weights.shape), dim=2)
@@ -155,6 +158,8 @@ class LatentMixtureClassifier(nn.Module):
         names = labels.tolist() if isinstance(labels, Tensor) else list(labels)
         if len(names) != len(images):
             raise InputError(f"there are {len(names)} labels for {len(images)} images; give one an image")
+        if isinstance(autoencoder, nn.Module):
+            autoencoder.eval()
         codes = encoded(autoencoder, images)
         classes = sorted(set(names), key=lambda name: (isinstance(name, str), name))
         places = {name: place for place, name in enumerate(classes)}
@@ -206,8 +211,9 @@ def fitted(
     from sklearn.mixture import GaussianMixture
 
     counts = np.bincount(y, minlength=len(classes))
+    check_seed(seed)
     checked_classes(classes)
-    if components < 1 or not regularization >= 0:
+    if components < 1 or not 0 <= regularization < math.inf:
         raise InputError(f"components is {components}, regularization {regularization}; give at least 1, at least 0")
     if covariance not in ("full", "diag", "tied"):
         raise InputError(f"covariance is {covariance!r}; choose 'full', 'diag' or 'tied'")
@@ -224,12 +230,15 @@ def fitted(
         mixture = GaussianMixture(
             components, covariance_type=covariance, reg_covar=regularization, max_iter=300, random_state=seed
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `converged_` says it
-            return mixture.fit(codes[y == place])
+        return mixture.fit(codes[y == place])
 
     # threads: EM spends its time in BLAS, which lets others run; nothing is copied or pickled
-    found = Parallel(n_jobs=-1, prefer="threads")(delayed(of_class)(place) for place in range(len(classes)))
+    with warnings.catch_warnings():  # of the whole process: not inside its threads
+        warnings.simplefilter("ignore")  # `converged_` says it
+        try:
+            found = Parallel(n_jobs=-1, prefer="threads")(delayed(of_class)(place) for place in range(len(classes)))
+        except ValueError as error:
+            raise InputError(f"a covariance is singular; raise the regularization ({regularization})") from error
     log_weights, means, whitening = (
         torch.from_numpy(np.stack(parts))
         for parts in zip(*((np.log(m.weights_), m.means_, _full(m, covariance)) for m in found), strict=True)

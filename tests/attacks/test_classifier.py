@@ -541,7 +541,7 @@ def test_answers_of_a_stochastic_model_are_averaged() -> None:
         model = Noisy()
         found = fgsm(model, x, zeros(20), eps=(0.3,), losses=("margin",), samples=samples)
         moved = (found.x_adv[0] != x).flatten(1).any(1)
-        assert len(model.seen) == 4 * samples  # how many classes, the margins untouched, the step, the end
+        assert len(model.seen) == 5 * samples  # how many classes, the margins untouched, the step, the end, its worth
         reached[samples] = ((found.x_adv[0] - x)[moved].sign() == -model.w.sign()).double().mean()
     assert reached[400] > 0.97 > reached[1] + 0.1
 
@@ -703,3 +703,19 @@ def test_labels_of_any_integer_type(dtype: torch.dtype) -> None:
     expected = fgsm(Parallel(), images(3), zeros(3), eps=(0.1,), targets=zeros(3) + 1)
     found = fgsm(Parallel(), images(3), zeros(3).to(dtype), eps=(0.1,), targets=(zeros(3) + 1).to(dtype))
     assert torch.equal(found.margin, expected.margin)
+
+
+def test_a_stochastic_model_is_scored_on_answers_that_the_attack_has_not_seen() -> None:
+    """A model of pure noise: the lowest of many looks is far below zero, a fresh look is not."""
+
+    class Noise(torch.nn.Module):
+        classes = (0, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            offset = 0 * x.flatten(1).sum(1)
+            return torch.stack([offset + 1 + torch.randn(len(x)), offset], 1)
+
+    torch.manual_seed(0)
+    x = torch.full((200, 1, 2, 2), 0.5)
+    found = pgd(Noise(), x, torch.zeros(200, dtype=torch.long), eps=[0.1], steps=30, samples=4, losses=["margin"])
+    assert abs(float(found.margin.mean()) - 1) < 0.15

@@ -88,6 +88,7 @@ class L2Ball:
         return torch.addcmul(self.centre, d, column(shrunk, d)).clamp_(LOW, HIGH)
 
     def descent(self, g: Tensor) -> Tensor:
+        g = g / column(g.abs().flatten(1).amax(1).clamp_min(torch.finfo(g.dtype).tiny), g)
         return -g / column(_norm(g).clamp_min(tiny(g)), g)
 
     def random(self, generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ keeps its best iterate over all steps, losses and restarts, and, as a ball lies 
 epsilons.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -28,7 +29,7 @@ from doubleback.attacks.rows import Advance, Best
 from doubleback.data import as_unit
 from doubleback.errors import InputError
 from doubleback.models.base import Classifier
-from doubleback.randomness import Stream, generator
+from doubleback.randomness import Stream, check_seed, generator
 
 LossName = Literal["cross-entropy", "margin", "dlr"]
 LOSSES: tuple[LossName, ...] = get_args(LossName)
@@ -187,7 +188,8 @@ def pgd(
         losses: what is minimised, one after the other, an image once fooled being left alone; None: all of them (two
             classes have no DLR).
         targets: the class that each image is to be taken for; None: any but its own.
-        samples: answers of the model that are averaged at each step: for a model that draws fresh noise.
+        samples: answers of the model that are averaged at each step, for a model that draws fresh noise; the margin
+            that is returned is then of fresh answers.
         keep: go on with images that are fooled already, to the last step: for comparisons of speed.
         seed: of the starts.
         advance: told how many row-steps are done, of at most N * E * len(losses) * restarts * steps in all.
@@ -196,6 +198,8 @@ def pgd(
         InputError: a setting or an image is out of range, or shapes do not match.
     """
     step_size = 2.5 / max(steps, 1) if step_size is None else step_size
+    if not (math.isfinite(step_size) and step_size > 0):
+        raise InputError(f"step size is {step_size}; give a positive number, in units of eps")
     settings = {"steps": steps, "step_size": step_size, "restarts": restarts, "random_start": random_start}
     x, goal, losses = attacked(model, x, y, targets, samples, losses)
     return _attack(goal, x, eps, norm, losses, "pgd", keep=keep, seed=seed, advance=advance, **settings)  # type: ignore[arg-type]
@@ -245,6 +249,7 @@ def random_noise(
     """
     x, goal, _ = attacked(model, x, y, targets, samples, ("margin",))
     check_counts(steps=steps)
+    check_seed(seed)
 
     def search(ball: Ball, rows: Tensor, place: int) -> Best:
         best, fresh = Best(x[rows]), generator(seed, Stream.ATTEMPT, place)
@@ -287,15 +292,18 @@ def over_epsilons(
     """
     if not eps:
         raise InputError("eps is empty; give one or more radii")
+    for radius in eps:
+        ball_about(x[:1], radius, norm)  # refuse a bad one before any work
     best, found = Best(x), {}
     best.value = goal.at(x)
-    for place, radius in enumerate(sorted(eps)):
+    for place, radius in enumerate(sorted(set(eps))):
         for search in searches:
             rows = torch.nonzero((best.value > 0) | keep).squeeze(1)
             if len(rows):
                 result = search(ball_about(x[rows], radius, norm), rows, place)
                 best.offer(rows, result.x, result.value)
-        found[radius] = best.x.clone(), best.value.clone()
+        # of answers that differ the lowest was chosen: other answers have to say what it is worth
+        found[radius] = best.x.clone(), goal.at(best.x) if goal.samples > 1 else best.value.clone()
     return Adversarial(tuple(eps), *(torch.stack([found[e][part] for e in eps]) for part in (0, 1)))
 
 
@@ -316,6 +324,7 @@ def _attack(
     keep: bool = False,
 ) -> Adversarial:
     check_counts(steps=steps, restarts=restarts)
+    check_seed(seed)
 
     def searching(number: int, loss: LossName) -> Search:
         def search(ball: Ball, rows: Tensor, place: int) -> Best:
@@ -366,7 +375,7 @@ def attacked(
     unknown = [name for name in losses or () if name not in LOSSES]
     if unknown or (losses is not None and not losses):
         raise InputError(f"loss {', '.join(unknown) or 'is missing'}; choose from {', '.join(LOSSES)}")
-    goal = Goal(model, y, targets, samples)
+    goal = Goal(model, y.long(), None if targets is None else targets.long(), samples)
     with torch.no_grad():
         classes = goal.scores(x[:1]).shape[1]
     every = y if targets is None else torch.cat([y, targets])

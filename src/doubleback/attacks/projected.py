@@ -2,8 +2,8 @@
 
     pgd    x <- P(x + a d(g)),  a = step_size * eps                   (Madry et al. 2018; one step of length eps: FGSM)
     apgd   z <- P(x + a d(g)),  x <- P(x + 0.75 (z - x) + 0.25 (x - x_before)), a = 2 eps to begin with; at each
-           checkpoint a is halved, and the search goes back to the best iterate, where too few of the steps since the
-           last one were downhill, or where neither the step nor the best value has changed since then
+           checkpoint a is halved, and the search goes back to the best iterate, at rest, where too few of the steps
+           since the last one were downhill, or where neither the step nor the best value has changed since then
            (Croce & Hein 2020, "Reliable evaluation of adversarial robustness ...", algorithm 1)
 
 What is minimised and what counts may differ (cross-entropy is minimised, the margin counts): an objective gives both.
@@ -165,7 +165,7 @@ def _evaluated(objective: ScoredObjective, x: Tensor, rows: Tensor) -> tuple[Ten
     if not value.requires_grad:  # a rounded model: nothing to follow
         return value, counts, torch.zeros_like(x)
     (gradient,) = torch.autograd.grad(value.sum(), x)
-    return value.detach(), counts.detach(), gradient.nan_to_num_(0.0, 0.0, 0.0)
+    return value.detach(), counts.detach(), gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
 def leaving(best: Best, rows: Tensor) -> Tensor | None:

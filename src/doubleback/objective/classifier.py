@@ -49,6 +49,9 @@ class Classification(nn.Module):
         del generator
         if labels is None:
             raise InputError("the images have no labels to learn; give a data set that has them")
+        low, high, known = int(labels.min()), int(labels.max()), len(self.model.classes)
+        if not 0 <= low <= high < known:
+            raise InputError(f"labels reach from {low} to {high}; the model knows {known} classes, 0 to {known - 1}")
         return x[mine], labels[mine]
 
     def forward(self, x: Float[Tensor, "B C H W"], y: Int[Tensor, "B"], penalised: bool = False) -> ClassificationTerms:
