@@ -29,6 +29,7 @@ test-slow: $(READY)  ## the long tests
 bench: $(READY)  ## speed, as ratios measured side by side
 	$(BIN)/python -m benchmarks.train
 	$(BIN)/python -m benchmarks.audit
+	$(BIN)/python -m benchmarks.classifier
 
 format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format src tests benchmarks examples

@@ -15,7 +15,7 @@ centre of all means, where what it cancels is not missed.
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ class LatentMixtures(nn.Module):
     P: Tensor
     b: Tensor
     c: Tensor
+    upper: Tensor
+    packed: Tensor
 
     def __init__(
         self,
@@ -60,28 +62,56 @@ class LatentMixtures(nn.Module):
         super().__init__()
         for name, values in zip(self.PARTS, (log_weights, means, whitening), strict=True):
             self.register_buffer(name, values.double())
-        for name in ("centre", "P", "b", "c"):
+        for name in ("centre", "P", "b", "c", "upper", "packed"):
             self.register_buffer(name, torch.empty(0), persistent=False)
         self._expand_square()
         self.register_load_state_dict_post_hook(lambda module, _: module._expand_square())  # type: ignore[no-untyped-call]
 
     def _expand_square(self) -> None:
-        """P (D D, K M), b (D, K M) and c (K M,) from the parts."""
+        """P (K M, D D), b (K M, D) and c (K M,) from the parts."""
         self.centre = self.means.mean((0, 1))
         L, mu = self.whitening, self.means - self.centre
         D = mu.shape[2]
         precision = L @ L.mT
         b = (precision @ mu[..., None]).squeeze(-1)
         log_det = L.diagonal(dim1=2, dim2=3).log().sum(2)
-        self.P, self.b = precision.flatten(0, 1).flatten(1).T.contiguous(), b.flatten(0, 1).T.contiguous()
+        self.P, self.b = precision.flatten(0, 1).flatten(1), b.flatten(0, 1)
         self.c = (self.log_weights - D / 2 * math.log(2 * math.pi) + log_det - (mu * b).sum(2) / 2).flatten()
+        self.upper = torch.triu_indices(D, D, device=mu.device)
+        twice = torch.where(self.upper[0] == self.upper[1], 1.0, 2.0).to(mu)
+        self.packed = (self.P[:, self.upper[0] * D + self.upper[1]] * twice).T.contiguous()
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
         """log p(z|i) in nats, float64."""
-        z = z.double() - self.centre
-        zz = (z[:, :, None] * z[:, None, :]).flatten(1)
-        log_joint = torch.addmm(self.c + z @ self.b, zz, self.P, alpha=-0.5)
+        parts = (self.packed, self.upper, self.P, self.b, self.c)
+        log_joint: Tensor = _LogJoint.apply(z.double() - self.centre, *parts)  # type: ignore[no-untyped-call]
         return torch.logsumexp(log_joint.view(len(z), *self.log_weights.shape), dim=2)
+
+
+class _LogJoint(torch.autograd.Function):
+    """c + b' z - z' P z / 2 of each Gaussian, (B, K M), whose gradient in z, b - P z, needs no products of z.
+
+    P is symmetric: going forward, its upper half is enough.
+    """
+
+    @staticmethod
+    def forward(z: Tensor, packed: Tensor, upper: Tensor, P: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        del P
+        i, j = upper
+        return torch.addmm(c + z @ b.T, z[:, i] * z[:, j], packed, alpha=-0.5)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        del output
+        z, _, _, P, b, _ = inputs
+        ctx.save_for_backward(z, P, b)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        z, P, b = ctx.saved_tensors
+        D = z.shape[1]
+        Pz = (g @ P).view(-1, D, D) @ z[:, :, None]
+        return g @ b - Pz.squeeze(-1), None, None, None, None, None
 
 
 class LatentMixtureClassifier(nn.Module):

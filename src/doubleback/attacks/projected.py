@@ -29,7 +29,7 @@ Descent = Literal["pgd", "apgd"]
 
 MOMENTUM = 0.75  # alpha of APGD
 DOWNHILL = 0.75  # rho: share of the steps between two checkpoints that must have been downhill
-_LEAVING = 8  # rows leave once an eighth of the batch may: a convolution is set up anew for every size of its batch
+_LEAVING = 16  # rows leave once a sixteenth of the batch may: a convolution is set up anew for every size of its batch
 
 
 def minimize_in_ball(
