@@ -201,8 +201,56 @@ PRESETS: dict[tuple[str, str], Preset] = {
             ),
         ),
     ),
-    ("draw-attention", "svhn"): Preset(_COLOUR | {"epochs": 20}, _DRAW),
-    ("draw-attention", "celeba"): Preset(_COLOUR | {"epochs": 8}, _DRAW),
+    ("draw-attention", "svhn"): Preset(
+        _COLOUR | {"epochs": 20, "penalty_weight": 0.03},
+        _DRAW,
+        (
+            Measured(
+                "train --data svhn --model draw --model.read-size 12 --model.write-size 12 --precision bf16-mixed",
+                4,
+                2.536,
+                0.525,
+                0.404,
+                0.404,
+                25,
+            ),
+            Measured(
+                "train --data svhn --model draw --model.read-size 12 --model.write-size 12 --precision bf16-mixed "
+                "--penalty reconstruction",
+                15,
+                2.260,
+                0.540,
+                0.426,
+                0.426,
+                25,
+            ),
+        ),
+    ),
+    ("draw-attention", "celeba"): Preset(
+        _COLOUR | {"epochs": 8},
+        _DRAW,
+        (
+            Measured(
+                "train --data faces --model draw --model.read-size 12 --model.write-size 12 --precision bf16-mixed",
+                4,
+                11.928,
+                0.388,
+                0.287,
+                0.287,
+                15,
+            ),
+            Measured(
+                "train --data faces --model draw --model.read-size 12 --model.write-size 12 --precision bf16-mixed "
+                "--penalty reconstruction",
+                16,
+                11.640,
+                0.398,
+                0.304,
+                0.304,
+                15,
+            ),
+        ),
+    ),
     **{("mlp", data): Preset(_CLASSIFIER, {"hidden": (512, 512)}) for data in ("mnist", "svhn", "celeba")},
     **{("lenet", data): Preset(_CLASSIFIER, {}) for data in ("mnist", "svhn", "celeba")},
     **{
