@@ -48,7 +48,7 @@ CHECKS: dict[str, tuple[float, str]] = {
     "vanishing_gradients": (0.01, "{0:.1%} of the inputs give no gradient to follow, by any loss that was used"),
     "black_box_beats_white_box": (0.01, "an attack without the gradient gets {0:.1%} more than all that follow it"),
     "unbounded_attack_fails": (0.005, "{0:.1%} still withstand an attack that may change everything"),
-    "more_steps_help": (0.01, "four times the steps get {0:.1%} more"),
+    "more_steps_help": (0.02, "four times the steps get {0:.1%} more"),
     "noise_beats_gradient": (0.01, "random noise gets {0:.1%} that no gradient attack gets"),
     "single_noise": (
         0.0,
