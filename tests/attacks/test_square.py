@@ -195,16 +195,16 @@ def test_an_image_gets_the_same_whatever_the_others_are(norm: Norm) -> None:
 
 
 def test_a_fooled_image_is_left_as_it_is_while_it_waits() -> None:
-    """One of sixteen is fooled by the start: too few to leave, yet its iterate is that of a single query."""
+    """One of twenty is fooled by the start: too few to leave, yet its iterate is that of a single query."""
     model = Linear(room=0.0)
-    x, y = noise(16, (1, 6, 5))
+    x, y = noise(20, (1, 6, 5))
     clean = ((x - 0.5) * model.w).flatten(1).sum(1)
     x[:1], x[1:] = x[clean.argmin()], x[clean.argmax()]
     model.room = 1e-3 - clean.min().item()
     one, many = (square(model, x, y, eps=[0.01], queries=queries, seed=1) for queries in (1, 50))
     assert one.fooled[0, 0]
     assert torch.equal(one.x_adv[0, 0], many.x_adv[0, 0])
-    assert len(model.asked[-1]) == 16
+    assert len(model.asked[-1]) == 20
 
 
 @given(queries=st.integers(1, 60), seed=st.integers(0, 1000), norm=st.sampled_from(NORMS))
