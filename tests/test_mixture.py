@@ -228,7 +228,7 @@ def test_codes_are_encoded_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     whole = encoded(LinearAutoencoder((1, 1, 3), latent=2), x.float())
     assert whole.dtype == torch.float64
     assert not whole.requires_grad
-    monkeypatch.setattr("doubleback.mixture._ROWS", 4)
+    monkeypatch.setattr("doubleback.data.images.BATCH_VALUES", 4 * 16)
     assert torch.allclose(encoded(LinearAutoencoder((1, 1, 3), latent=2), x.float()), whole)
 
 

@@ -137,12 +137,13 @@ def test_a_model_that_is_noisy_when_asked_is_flagged(trained: MLP, labelled: tup
 
 
 def test_too_few_steps_are_flagged(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
-    """An attack that is too short to cross a wide ball by its own small steps: four times as many get further."""
-    steep = Wrapped(trained, after=lambda s: s + 20 * torch.tanh(s))
-    least = Settings(attacks=("fgsm",), eps=(0.05, 0.1, 0.15, 0.2), steps=5, queries=0)
-    found = robust_accuracy({"m": steep}, *labelled, settings=least, progress=False)["m"]
-    more = next(c for c in found.checks if c.name == "more_steps_help")
-    assert more.value > 0
+    """Where the slope turns with every small change, one step goes astray and four find the way; both count."""
+    crooked = Wrapped(trained, before=lambda x: x + 0.02 * torch.sin(200 * x))
+    one = Settings(attacks=("pgd",), eps=(0.15, 0.25), steps=1, queries=0)
+    found = robust_accuracy({"m": crooked}, *labelled, settings=one, progress=False)["m"]
+    assert "more_steps_help" in recorded_flags(found)
+    assert bool((found.worst_case <= found.attacks["longer"]).all())
+    assert bool((found.worst_case.float().mean(1) < found.attacks["pgd"].float().mean(1)).any())
 
 
 def test_noise_that_beats_the_gradient_is_flagged(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
@@ -164,7 +165,7 @@ def test_the_worst_case_is_image_by_image_and_counts_transferred_examples(
     assert set(found["a"].transfer) == {"b", "c"}
     every = [*found["a"].attacks.values(), *found["a"].transfer.values()]
     assert torch.equal(found["a"].worst_case, torch.stack(every).all(0))
-    assert set(found["a"].attacks) == {"fgsm", "pgd", "apgd", "noise", "square"}
+    assert set(found["a"].attacks) == {"fgsm", "pgd", "apgd", "noise", "square", "longer"}
     assert torch.equal(found["a"].transfer["b"], found["a"].transfer["c"])  # the same model under two names
     for rights in every:
         assert bool((rights[1] <= rights[0]).all())  # what a small ball holds, a larger one does
@@ -204,6 +205,12 @@ def test_gradient_norms_of_a_linear_code() -> None:
     assert kind(model) == "mixture"
 
 
+def test_what_was_not_measured_is_no_check(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
+    alone = Settings(eps=(0.1,), steps=2, queries=0)
+    found = robust_accuracy({"a": trained}, *labelled, settings=alone, progress=False)["a"]
+    assert "black_box_beats_white_box" not in found.results(["0.1"])["checks"]
+
+
 def test_bad_settings(trained: MLP, labelled: tuple[Tensor, Tensor], unchecked: None) -> None:
     other = MLP((1, 8, 8), ("left", "right"))
     for settings, says in (
@@ -218,5 +225,9 @@ def test_bad_settings(trained: MLP, labelled: tuple[Tensor, Tensor], unchecked: 
     ):
         with pytest.raises(InputError, match=says):
             robust_accuracy({"a": trained}, *labelled, settings=settings, progress=False)
+    with pytest.raises(InputError, match="no model"):
+        robust_accuracy({}, *labelled, settings=QUICK, progress=False)
+    with pytest.raises(InputError, match="both attacked and a black box"):
+        robust_accuracy({"a": trained}, *labelled, black_box={"a": trained}, settings=QUICK, progress=False)
     with pytest.raises(InputError, match="different classes"):
         robust_accuracy({"a": trained, "b": other}, *labelled, settings=QUICK, progress=False)

@@ -87,10 +87,7 @@ def vanishing_gradients(losses: Sequence[RowObjective], x: Float[Tensor, "N ..."
 def _without_gradient(losses: Sequence[RowObjective], x: Tensor, rows: Tensor) -> Bool[Tensor, "n"]:
     none = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for loss in losses:
-        try:
-            _, gradient = value_and_gradient(loss, x, rows)
-        except RuntimeError:  # nothing in the model can be differentiated
-            continue
+        _, gradient = value_and_gradient(loss, x, rows)
         largest = gradient.flatten(1).abs().amax(1)
         none &= ~(largest.isfinite() & (largest > NO_GRADIENT))
     return none

@@ -61,7 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        _leave_processes()
     return 0
+
+
+def _leave_processes() -> None:
+    """Part from the other processes of this run: what still talks to them as Python ends may abort it."""
+    if "torch.distributed" in sys.modules:
+        import torch.distributed as dist
+
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _say(error: Exception) -> None:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
-from doubleback.data import Split, as_unit
+from doubleback.data import Split, as_unit, rows_at_once
 from doubleback.errors import InputError
 from doubleback.metrics.images import l2, psnr
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
@@ -21,7 +21,6 @@ from doubleback.models import Autoencoder, Classifier, is_variational
 from doubleback.objective import classification_loss, reconstruction_loss
 from doubleback.progress import progress_bar
 
-BATCH_PIXELS = 1 << 20  # values in a batch of images: what bounds the memory, whatever their size
 JACOBIAN_PASSES = 2_500  # about as long as so many images' gradients take: for the bar
 JACOBIAN_IMAGES = 64  # the norms of a Jacobian take some hundred passes, so they are means over the first images
 
@@ -57,7 +56,7 @@ def classification_quality(model: Classifier, split: Split) -> dict[str, float |
     rows = []
     with torch.no_grad():
         for x, y in zip(
-            _batches(model, split.images), torch.split(split.labels, _batch_size(split.images)), strict=True
+            _batches(model, split.images), torch.split(split.labels, rows_at_once(split.images)), strict=True
         ):
             scores, y = model(x), y.to(x.device)
             rows.append(torch.stack([classification_loss(scores, y), (scores.argmax(1) == y).to(scores)]))
@@ -113,7 +112,7 @@ def reconstruct(
     def of_batch(x: Tensor) -> Tensor:
         return model(x, None if noise is None else noise.expand(len(x), *noise.shape)).likelihood.mean
 
-    return torch.cat([of_batch(batch) for batch in torch.split(x, _batch_size(x))])
+    return torch.cat([of_batch(batch) for batch in torch.split(x, rows_at_once(x))])
 
 
 def placed(model: Autoencoder | Classifier, images: Shaped[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -142,8 +141,4 @@ def evaluating(model: Autoencoder | Classifier | nn.Module) -> Iterator[None]:
 
 
 def _batches(model: Autoencoder | Classifier, images: Tensor) -> Iterator[Tensor]:
-    return (placed(model, batch) for batch in torch.split(images, _batch_size(images)))
-
-
-def _batch_size(images: Tensor) -> int:
-    return max(1, BATCH_PIXELS // images[0].numel())
+    return (placed(model, batch) for batch in torch.split(images, rows_at_once(images)))

@@ -42,6 +42,20 @@ def replacing(path: Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that could not be written to, before the work whose results it is to hold.
+
+    Raises:
+        InputError: it cannot be made, or nothing can be written in it.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    with replacing(folder / ".probe"):
+        pass
+    (folder / ".probe").unlink()
+    for place in made:
+        place.rmdir()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

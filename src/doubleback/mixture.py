@@ -14,7 +14,7 @@ centre of all means, where what it cancels is not missed.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -23,14 +23,16 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from doubleback.data import as_unit
+from doubleback.data import as_unit, rows_at_once
 from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder
 from doubleback.models.classifiers import checked_classes
 from doubleback.randomness import check_seed
 
 Covariance = Literal["full", "diag", "tied"]
-_ROWS = 1024  # images encoded together
+AGREEMENT = 1e-4  # nats, between these densities and scikit-learn's
+_COMPARED = 100  # codes of each class by which that is seen to
+_PRODUCTS = 1 << 23  # of elements of z at a time: what bounds the memory
 
 
 class LatentMixtures(nn.Module):
@@ -84,7 +86,9 @@ class LatentMixtures(nn.Module):
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
         """log p(z|i) in nats, float64."""
         parts = (self.packed, self.upper, self.P, self.b, self.c)
-        log_joint: Tensor = _LogJoint.apply(z.double() - self.centre, *parts)  # type: ignore[no-untyped-call]
+        rows = max(1, _PRODUCTS // z.shape[1] ** 2)
+        chunks = torch.split(z.double() - self.centre, rows)
+        log_joint = torch.cat([_LogJoint.apply(chunk, *parts) for chunk in chunks])  # type: ignore[no-untyped-call]
         return torch.logsumexp(log_joint.view(len(z), *self.log_weights.shape), dim=2)
 
 
@@ -169,6 +173,7 @@ class LatentMixtureClassifier(nn.Module):
         covariance: Covariance = "full",
         regularization: float = 1e-3,
         seed: int = 0,
+        advance: Callable[[int], None] | None = None,
     ) -> "LatentMixtureClassifier":
         """Encode the images and fit a mixture to the codes of each class.
 
@@ -180,6 +185,7 @@ class LatentMixtureClassifier(nn.Module):
             covariance: of each Gaussian: "full", "diag", or "tied", one for all Gaussians of a class.
             regularization: added to the diagonal of every covariance.
             seed: of EM's start.
+            advance: told of each class that is done.
 
         Raises:
             InputError: a class has fewer images than `components`, there is but one class, a setting is out of range,
@@ -188,21 +194,19 @@ class LatentMixtureClassifier(nn.Module):
         names = labels.tolist() if isinstance(labels, Tensor) else list(labels)
         if len(names) != len(images):
             raise InputError(f"there are {len(names)} labels for {len(images)} images; give one an image")
-        if isinstance(autoencoder, nn.Module):
-            autoencoder.eval()
-        codes = encoded(autoencoder, images)
         classes = sorted(set(names), key=lambda name: (isinstance(name, str), name))
         places = {name: place for place, name in enumerate(classes)}
         y = np.array([places[name] for name in names])
-        mixtures, converged = fitted(
-            codes.double().cpu().numpy(),
-            y,
-            classes,
-            components=components,
-            covariance=covariance,
-            regularization=regularization,
-            seed=seed,
-        )
+        settings: dict[str, Any] = {
+            "components": components,
+            "covariance": covariance,
+            "regularization": regularization,
+        }
+        _check_settings(y, classes, seed=seed, **settings)
+        if isinstance(autoencoder, nn.Module):
+            autoencoder.eval()
+        codes = encoded(autoencoder, images)
+        mixtures, converged = fitted(codes.double().cpu().numpy(), y, classes, seed=seed, advance=advance, **settings)
         found = cls(autoencoder, mixtures.to(codes.device), classes)
         found.converged = converged
         return found
@@ -212,7 +216,7 @@ def encoded(autoencoder: Autoencoder, images: Tensor) -> Float[Tensor, "N D"]:
     """The mean codes of uint8 images, or of images in [0, 1], a batch at a time."""
     parameter = next(iter(autoencoder.parameters()), None) if isinstance(autoencoder, nn.Module) else None
     with torch.no_grad():
-        batches = (as_unit(batch) for batch in torch.split(images, _ROWS))
+        batches = (as_unit(batch) for batch in torch.split(images, rows_at_once(images)))
         placed = (x if parameter is None else x.to(parameter.device, parameter.dtype) for x in batches)
         return torch.cat([autoencoder.encode(x).mean for x in placed])
 
@@ -226,13 +230,14 @@ def fitted(
     covariance: Covariance,
     regularization: float,
     seed: int,
+    advance: Callable[[int], None] | None = None,
 ) -> tuple[LatentMixtures, tuple[bool, ...]]:
     """A mixture for each class, side by side on the processor's cores, and whether EM converged for each.
 
     Args:
         codes: (N, D).
         y: (N,), places in `classes`.
-        classes, components, covariance, regularization, seed: as in `LatentMixtureClassifier.fit`.
+        classes, components, covariance, regularization, seed, advance: as in `LatentMixtureClassifier.fit`.
 
     Raises:
         InputError: as there.
@@ -240,19 +245,8 @@ def fitted(
     from joblib import Parallel, delayed
     from sklearn.mixture import GaussianMixture
 
-    counts = np.bincount(y, minlength=len(classes))
-    check_seed(seed)
-    checked_classes(classes)
-    if components < 1 or not 0 <= regularization < math.inf:
-        raise InputError(f"components is {components}, regularization {regularization}; give at least 1, at least 0")
-    if covariance not in ("full", "diag", "tied"):
-        raise InputError(f"covariance is {covariance!r}; choose 'full', 'diag' or 'tied'")
-    if counts.min() < max(components, 2):
-        least = int(counts.argmin())
-        raise InputError(
-            f"class {classes[least]} has {counts[least]} images for {components} components; "
-            "give fewer components, or more images of it"
-        )
+    settings = {"components": components, "covariance": covariance, "regularization": regularization, "seed": seed}
+    _check_settings(y, classes, **settings)  # type: ignore[arg-type]
     if not np.isfinite(codes).all():
         raise InputError("a code is not finite; check the autoencoder and the images for NaN")
 
@@ -266,14 +260,55 @@ def fitted(
     with warnings.catch_warnings():  # of the whole process: not inside its threads
         warnings.simplefilter("ignore")  # `converged_` says it
         try:
-            found = Parallel(n_jobs=-1, prefer="threads")(delayed(of_class)(place) for place in range(len(classes)))
+            each = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
+                delayed(of_class)(place) for place in range(len(classes))
+            )
+            found = []
+            for mixture in each:
+                found.append(mixture)
+                if advance:
+                    advance(1)
         except ValueError as error:
             raise InputError(f"a covariance is singular; raise the regularization ({regularization})") from error
     log_weights, means, whitening = (
         torch.from_numpy(np.stack(parts))
         for parts in zip(*((np.log(m.weights_), m.means_, _full(m, covariance)) for m in found), strict=True)
     )
-    return LatentMixtures(log_weights, means, whitening), tuple(bool(m.converged_) for m in found)
+    mixtures = LatentMixtures(log_weights, means, whitening)
+    for place, mixture in enumerate(found):
+        few = codes[y == place][:_COMPARED]
+        off = np.abs(mixtures(torch.from_numpy(few))[:, place].numpy() - mixture.score_samples(few)).max()
+        if not off <= AGREEMENT:
+            raise InputError(
+                f"the covariances of class {classes[place]} are so narrow that densities are off by {off:.2g} nats; "
+                f"raise the regularization ({regularization})"
+            )
+    return mixtures, tuple(bool(m.converged_) for m in found)
+
+
+def _check_settings(
+    y: NDArray[np.int64],
+    classes: Sequence[str | int],
+    *,
+    components: int,
+    covariance: str,
+    regularization: float,
+    seed: int,
+) -> None:
+    """Refuse what cannot be fitted, before anything is encoded. Args and Raises as `fitted`."""
+    counts = np.bincount(y, minlength=len(classes))
+    check_seed(seed)
+    checked_classes(classes)
+    if components < 1 or not 0 <= regularization < math.inf:
+        raise InputError(f"components is {components}, regularization {regularization}; give at least 1, at least 0")
+    if covariance not in ("full", "diag", "tied"):
+        raise InputError(f"covariance is {covariance!r}; choose 'full', 'diag' or 'tied'")
+    if counts.min() < max(components, 2):
+        least = int(counts.argmin())
+        raise InputError(
+            f"class {classes[least]} has {counts[least]} images for {components} components; "
+            "give fewer components, or more images of it (two at least)"
+        )
 
 
 def _full(mixture: object, covariance: Covariance) -> NDArray[np.float64]:

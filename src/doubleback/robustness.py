@@ -1,7 +1,7 @@
 """What do classifiers still get right? Attacks on every model -> accuracies, a matrix, and checks: one record.
 
 White box: the model's own gradient. Black box: its scores alone (Square), and examples made on the other models. An
-image counts as withstood only if nothing fooled the model on it: the worst case, image by image.
+image counts as withstood only if nothing that was tried fooled the model on it: the worst case, image by image.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from doubleback.attacks.classifier import Adversarial, Goal, apgd, fgsm, margin,
 from doubleback.attacks.square import square
 from doubleback.checks import MORE, UNBOUNDED, Check, beaten, recorded, single_noise, vanishing_gradients
 from doubleback.errors import InputError
-from doubleback.evaluation import as_pixels, evaluating, placed
+from doubleback.evaluation import JACOBIAN_IMAGES, as_pixels, evaluating, placed
 from doubleback.metrics.intervals import wilson
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_spectral
 from doubleback.mixture import LatentMixtureClassifier
@@ -30,10 +30,9 @@ from doubleback.randomness import check_seed
 
 AttackName = Literal["fgsm", "pgd", "apgd"]
 WHITE_BOX: dict[str, Callable[..., Adversarial]] = {"fgsm": fgsm, "pgd": pgd, "apgd": apgd}
-SQUARE, NOISE = "square", "noise"
+SQUARE, NOISE, LONGER = "square", "noise", "longer"
 SHOWN = 8  # images kept to be shown
-GRADIENT_IMAGES = 256  # whose gradient norms are averaged
-_STAGES = 5  # of a model beside its white-box attacks: square, noise, more steps, unbounded, examples for the others
+_STAGES = 6  # of a model beside its white-box attacks: examples, noise, square, longer, unbounded, transferred
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,8 @@ class Withstood:
     Attributes:
         kind: of model, for people.
         clean: (N,), whether each image is classified rightly.
-        attacks: for each attack (E, N), whether the image is still classified rightly.
+        attacks: for each attack (E, N), whether the image is still classified rightly; `longer` is what the checks
+            tried beside: four times the steps, and the examples made for the other models.
         transfer: the same under the examples made on each other model.
         checks: every one.
         gradients: mean norms.
@@ -146,6 +146,8 @@ def robust_accuracy(
     black_box = dict(black_box or {})
     everyone = black_box | dict(models)
     _check(everyone, settings)
+    if twice := sorted(set(models) & set(black_box)):
+        raise InputError(f"{twice[0]} is both attacked and a black box; every model makes examples for the others")
     stages = len(models) * (len(settings.attacks) + _STAGES) + len(black_box)
     found: dict[str, Withstood] = {}
     examples: dict[str, Tensor] = {}
@@ -156,15 +158,35 @@ def robust_accuracy(
                 examples[name] = one.examples()
                 if name in models:
                     found[name] = one.withstood()
-    for name, model in models.items():
-        with evaluating(model):
-            goal = Goal(model, y.to(placed(model, images[:1]).device), samples=settings.noise_samples)
-            for other, x_adv in examples.items():
-                if other != name:
-                    rights = [goal.at(x.to(placed(model, images[:1]))) > 0 for x in x_adv]
-                    found[name].transfer[other] = torch.stack(rights).cpu()
-            found[name].checks.append(_black_box_check(found[name], settings.attacks))
+        for name, model in models.items():
+            with evaluating(model):
+                _transfer(found[name], name, model, placed(model, images[:1]), y, examples, settings)
+                advance(1, f"{name}: transferred")
     return found
+
+
+def _transfer(
+    one: Withstood,
+    name: str,
+    model: Classifier,
+    like: Tensor,
+    y: Tensor,
+    examples: dict[str, Tensor],
+    settings: Settings,
+) -> None:
+    """Try the examples made on every other model, and see whether what knows no gradient does better than what does."""
+    goal = Goal(model, y.to(like.device), samples=settings.noise_samples)
+    for other, x_adv in examples.items():
+        rights = torch.stack([goal.at(x.to(like)) > 0 for x in x_adv]).cpu()
+        if other == name:
+            one.attacks[LONGER] = one.attacks[LONGER] & rights
+        else:
+            one.transfer[other] = rights
+    white = torch.stack([~one.attacks[attack] for attack in (*settings.attacks, LONGER)]).any(0)
+    black = [~one.attacks[attack] for attack in (SQUARE,) if attack in one.attacks]
+    black += [~rights for rights in one.transfer.values()]
+    if black:
+        one.checks.append(beaten("black_box_beats_white_box", torch.stack(black).any(0), white))
 
 
 def _tell(advance: Update, name: str, stage: str) -> None:
@@ -184,6 +206,8 @@ def _check(models: Mapping[str, Classifier], settings: Settings) -> None:
     ):
         if count < least:
             raise InputError(f"{name} is {count}; give a whole number of at least {least}")
+    if not models:
+        raise InputError("no model to attack; give one or more")
     (first, one), *others = models.items()
     for name, other in others:
         if other.classes != one.classes:
@@ -214,36 +238,38 @@ class _Attacked:
     def withstood(self) -> Withstood:
         """Every attack, every check."""
         settings = self.settings
-        white = {name: self._white_box(name) for name in settings.attacks}
-        least = torch.stack([attack.margin for attack in white.values()])
+        margins, first = zip(*(self._white_box(name) for name in settings.attacks), strict=True)
+        least = torch.stack(margins)
         fooled = (least <= 0).any(0)
-        black = {NOISE: self._noise()}
+        rights: dict[str, Tensor] = {
+            name: ~(margin <= 0) for name, margin in zip(settings.attacks, margins, strict=True)
+        }
+        rights[NOISE] = ~self._noise().fooled
         if settings.queries:
-            black[SQUARE] = self._square()
+            rights[SQUARE] = ~self._square().fooled
+        longer = self._longer(fooled)
+        rights[LONGER] = ~(fooled | longer)
         checks = [
             self._vanishing_gradients(),
-            beaten("noise_beats_gradient", black[NOISE].fooled, fooled),
-            self._more_steps_help(fooled),
+            beaten("noise_beats_gradient", ~rights[NOISE], fooled),
+            beaten("more_steps_help", longer, fooled),
             self._unbounded(),
-            single_noise(self.model, self.x[:64], settings.noise_samples),
+            single_noise(self.model, self.x[:JACOBIAN_IMAGES], settings.noise_samples),
         ]
-        worst = least.argmin(0)  # (E, N): which attack
-        x_adv = torch.stack([attack.x_adv[:, :SHOWN] for attack in white.values()])
-        e, m = (torch.arange(n, device=x_adv.device) for n in x_adv.shape[1:3])
-        shown = x_adv[worst[:, :SHOWN], e[:, None], m].transpose(0, 1)
         return Withstood(
             kind=kind(self.model),
             clean=(self.goal.at(self.x) > 0).cpu(),
-            attacks={name: (~attack.fooled).cpu() for name, attack in (white | black).items()},
+            attacks={name: right.cpu() for name, right in rights.items()},
             checks=checks,
-            gradients=gradient_norms(self.model, self.x[:GRADIENT_IMAGES], self.y[:GRADIENT_IMAGES]),
-            shown=as_pixels(shown),
+            gradients=gradient_norms(self.model, self.x[:JACOBIAN_IMAGES], self.y[:JACOBIAN_IMAGES]),
+            shown=as_pixels(_of_the_strongest(torch.stack(first), least)),
         )
 
-    def _white_box(self, name: str) -> Adversarial:
+    def _white_box(self, name: str) -> tuple[Float[Tensor, "E N"], Float[Tensor, "E M C H W"]]:
+        """Margins, and the first images: of all attacks' images at once there would be too many."""
         found = WHITE_BOX[name](self.model, self.x, self.y, eps=self.settings.eps, **self._steps(name), **self.common)
         self.advance(name)
-        return found
+        return found.margin, found.x_adv[:, :SHOWN].clone()
 
     def _steps(self, name: str) -> dict[str, int]:
         return {} if name == "fgsm" else {"steps": self.settings.steps, "restarts": self.settings.restarts}
@@ -260,8 +286,8 @@ class _Attacked:
         self.advance("score-only search")
         return found
 
-    def _more_steps_help(self, fooled: Bool[Tensor, "E N"]) -> Check:
-        """Four times the steps of the strongest attack that was used, on what is left at any epsilon."""
+    def _longer(self, fooled: Bool[Tensor, "E N"]) -> Bool[Tensor, "E N"]:
+        """Who is fooled by four times the steps of the strongest attack that was used; of those left at any epsilon."""
         settings = self.settings
         rows = torch.nonzero(~fooled.all(0)).squeeze(1)
         more = torch.zeros_like(fooled)
@@ -270,7 +296,7 @@ class _Attacked:
             search = {"steps": MORE * settings.steps, "restarts": settings.restarts, **self.common}
             more[:, rows] = strongest(self.model, self.x[rows], self.y[rows], eps=settings.eps, **search).fooled
         self.advance("more steps")
-        return beaten("more_steps_help", more, fooled)
+        return more
 
     def _unbounded(self) -> Check:
         """An attack whose ball holds every image."""
@@ -289,12 +315,13 @@ class _Attacked:
         return vanishing_gradients([lambda x, at, loss=loss: loss(x, at)[0] for loss in losses], self.x[rows])  # type: ignore[misc]
 
 
-def _black_box_check(model: Withstood, white_box: Sequence[str]) -> Check:
-    """What Square and the transferred examples fool, and no white-box attack does."""
-    white = torch.stack([~model.attacks[name] for name in white_box]).any(0)
-    black = [~model.attacks[name] for name in (SQUARE,) if name in model.attacks]
-    black += [~rights for rights in model.transfer.values()]
-    return beaten("black_box_beats_white_box", torch.stack(black).any(0) if black else white, white)
+def _of_the_strongest(
+    x_adv: Float[Tensor, "A E M C H W"], margins: Float[Tensor, "A E N"]
+) -> Float[Tensor, "M E C H W"]:
+    """Of A attacks' examples the one of the least margin, image by image."""
+    strongest = margins[:, :, : x_adv.shape[2]].argmin(0)  # (E, M)
+    e, m = (torch.arange(count, device=x_adv.device) for count in strongest.shape)
+    return x_adv[strongest, e[:, None], m].transpose(0, 1)
 
 
 def kind(model: Classifier) -> str:

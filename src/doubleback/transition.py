@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from doubleback.attacks.rows import column, tiny
-from doubleback.data import as_unit
+from doubleback.data import as_unit, rows_at_once
 from doubleback.errors import InputError
 from doubleback.models import Classifier
 
@@ -75,7 +75,7 @@ def image_transition(
     f, direction = x.new_empty(len(x), len(classifier.classes)), torch.zeros_like(x)
     probabilities, path = [], []
     for step in range(steps + 1):
-        for rows in torch.split(moving, _ROWS):
+        for rows in torch.split(moving, rows_at_once(x)):
             f[rows], direction[rows] = _probabilities_and_direction(classifier, x[rows], targets[rows])
         probabilities.append(f.clone())
         path.append(x[:shown].clone())
@@ -90,9 +90,6 @@ def image_transition(
         if advance:
             advance(1)
     return Transition(x, taken, torch.stack(probabilities), torch.stack(path))
-
-
-_ROWS = 512  # images moved together
 
 
 def _probabilities_and_direction(classifier: Classifier, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

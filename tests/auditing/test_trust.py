@@ -56,8 +56,25 @@ def test_a_model_that_draws_noise_in_secret(vae: VAE, tiny: ImageData) -> None:
     assert "single_noise" in flags(noisy, tiny)
 
 
+def test_a_target_that_is_never_met(vae: VAE, tiny: ImageData) -> None:
+    """Of a model that answers otherwise each time, what was found for one answer is far from the next."""
+    noisy = Tampered(vae, lambda x: (x + 0.8 * torch.randn_like(x)).clamp(0, 1))
+    assert "unbounded_attack_fails" in flags(noisy, tiny, attacks=("output",))
+
+
 def test_an_attack_of_too_few_steps(vae: VAE, tiny: ImageData) -> None:
     assert "more_steps_help" in flags(vae, tiny, steps=1)
+
+
+def test_noise_that_beats_the_gradient(vae: VAE, tiny: ImageData) -> None:
+    """A gate that only rough images pass, and no gradient knows of: behind it every image is the same."""
+
+    class Gated(Tampered):
+        def forward(self, x: Tensor, noise: Tensor | None = None) -> Reconstruction:
+            rough = x.diff(dim=3).square().mean((1, 2, 3), keepdim=True) > 0.06
+            return self.model(torch.where(rough, tiny.test.images.float().mean(0) / 255, x), noise)
+
+    assert "noise_beats_gradient" in flags(Gated(vae, lambda x: x), tiny, attacks=("output",))
 
 
 def test_an_attack_that_blending_beats(vae: VAE, tiny: ImageData) -> None:

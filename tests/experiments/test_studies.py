@@ -94,7 +94,7 @@ def test_robustness_leaves_what_is_documented(mixture: Path, mlp: Path, tmp_path
     assert set(results["models"]) == {"mixture", "mlp"}
     for name, other in (("mixture", "mlp"), ("mlp", "mixture")):
         model = results["models"][name]
-        assert set(model["robust_accuracy"]) == {"fgsm", "pgd", "apgd", "square", "noise"}
+        assert set(model["robust_accuracy"]) == {"fgsm", "pgd", "apgd", "square", "noise", "longer"}
         assert set(model["transfer"]) == {other}
         assert model["worst_case"]["8/255"] <= model["robust_accuracy"]["pgd"]["8/255"] <= model["clean_accuracy"]
         assert set(model["flags"]) <= set(model["checks"])
@@ -129,6 +129,9 @@ def test_models_of_one_name_go_by_their_parents(mixture: Path, tmp_path: Path) -
         shutil.copytree(mixture, tmp_path / name / "classifier")
     found = robustness(quick(*(tmp_path / n / "classifier" for n in "ab"), output=tmp_path / "r"), WORDS)
     assert set(found["models"]) == {"a/classifier", "b/classifier"}
+    one, other = (tmp_path / n / "classifier" for n in "ab")
+    found = robustness(quick(one, black_box=(other,), output=tmp_path / "s"), WORDS)
+    assert set(found["models"]["a/classifier"]["transfer"]) == {"b/classifier"}
 
 
 def test_transition_leaves_what_is_documented(mixture: Path, mlp: Path, tmp_path: Path) -> None:
@@ -164,7 +167,11 @@ def test_what_is_refused(mixture: Path, mlp: Path, plain: Path, tmp_path: Path) 
         (lambda: robustness(quick(mlp, output=out, eps=("-0.1",)), WORDS), "-0.1"),
         (lambda: robustness(quick(mlp, output=out, eps=("0.1", "0.10")), WORDS), "twice"),
         (lambda: robustness(quick(mlp, output=out, samples=0), WORDS), "samples is 0"),
-        (lambda: robustness(quick(mlp, mlp, output=out), WORDS), "same folder name"),
+        (lambda: robustness(quick(mlp, mlp, output=out), WORDS), "is there twice"),
+        (lambda: robustness(quick(mlp, output=out, black_box=(mlp,)), WORDS), "is there twice"),
+        (lambda: robustness(quick(mlp, output=out, eps=("1e400",)), WORDS), "'1e400'"),
+        (lambda: robustness(quick(mlp, output=out, eps=("1e-400",)), WORDS), "positive"),
+        (lambda: transition(Transition(classifiers=(mixture,), judge=mixture, output=out), WORDS), "has no part"),
         (lambda: robustness(quick(plain, output=out), WORDS), "doubleback classify"),
         (lambda: robustness(quick(tmp_path / "nowhere", output=out), WORDS), "not a folder"),
         (lambda: transition(Transition(classifiers=(), output=out), WORDS), "no classifier"),

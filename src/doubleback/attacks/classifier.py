@@ -26,7 +26,7 @@ from torch import Tensor
 from doubleback.attacks.ball import Ball, Norm, ball_about
 from doubleback.attacks.projected import Descent, minimize_in_ball
 from doubleback.attacks.rows import Advance, Best
-from doubleback.data import as_unit
+from doubleback.data import as_unit, rows_at_once
 from doubleback.errors import InputError
 from doubleback.models.base import Classifier
 from doubleback.randomness import Stream, check_seed, generator
@@ -99,9 +99,10 @@ class Goal:
         return self.model(x) if self.samples == 1 else torch.stack([self.model(x) for _ in range(self.samples)]).mean(0)
 
     def margin(self, scores: Float[Tensor, "n K"], rows: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """How far each row is from being fooled, in units of the scores; scores that are NaN are no answer."""
-        far = margin(scores, self.y[rows]) if self.targets is None else -margin(scores, self.targets[rows])
-        return far.nan_to_num(nan=-torch.inf)
+        """How far each row is from being fooled, in units of the scores; NaN is no right answer, and no target's."""
+        if self.targets is None:
+            return margin(scores, self.y[rows]).nan_to_num(nan=-torch.inf)
+        return -margin(scores, self.targets[rows]).nan_to_num(nan=-torch.inf)
 
     def loss(self, name: LossName) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """(iterates, rows) -> the loss, which falls as the attack succeeds, and the margin."""
@@ -125,8 +126,9 @@ class Goal:
         targets = None if self.targets is None else self.targets[rows]
         return Goal(self.model, self.y[rows], targets, self.samples)
 
-    def at(self, x: Float[Tensor, "N C H W"], max_rows: int = 1024) -> Float[Tensor, "N"]:
+    def at(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N"]:
         """The margin of every row, a chunk at a time."""
+        max_rows = rows_at_once(x)
         rows = torch.split(torch.arange(len(x), device=x.device), max_rows)
         with torch.no_grad():
             parts = zip(torch.split(x, max_rows), rows, strict=True)

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from doubleback.attacks.ball import Ball
 from doubleback.attacks.engine import Optimum
-from doubleback.attacks.rows import Advance, Best, column
+from doubleback.attacks.rows import Advance, Best, column, gradient_of
+from doubleback.data import rows_at_once
 
 ScoredObjective = Callable[[Float[Tensor, "n ..."], Int[Tensor, "n"]], tuple[Float[Tensor, "n"], Float[Tensor, "n"]]]
 """Maps iterates (n, ...) and their row numbers (n,) to what is minimised and to what counts, (n,) each."""
@@ -41,7 +42,7 @@ def minimize_in_ball(
     steps: int = 40,
     step_size: float = 0.1,
     keep: bool = False,
-    max_rows: int = 1024,
+    max_rows: int | None = None,
     advance: Advance | None = None,
 ) -> Optimum:
     """Minimise in each row's ball.
@@ -54,7 +55,7 @@ def minimize_in_ball(
         steps: of each row; so many gradients and one evaluation more.
         step_size: of "pgd", in units of eps.
         keep: let rows stay although they have reached what counts.
-        max_rows: rows in a chunk: what bounds the memory.
+        max_rows: rows in a chunk, what bounds the memory; None: by the size of the images.
         advance: told of the progress, for a bar.
 
     Returns:
@@ -62,7 +63,7 @@ def minimize_in_ball(
     """
     best = Best(start)
     tell = advance or (lambda _: None)
-    for rows in torch.split(torch.arange(len(start), device=start.device), max_rows):
+    for rows in torch.split(torch.arange(len(start), device=start.device), max_rows or rows_at_once(start)):
         if method == "pgd":
             _pgd(objective, rows, best, ball.at(rows), steps, step_size, keep, tell)
         else:
@@ -162,10 +163,7 @@ def _evaluated(objective: ScoredObjective, x: Tensor, rows: Tensor) -> tuple[Ten
     """What is minimised, what counts, and the gradient of the first; zero where that is not finite."""
     x = x.detach().requires_grad_()
     value, counts = objective(x, rows)
-    if not value.requires_grad:  # a rounded model: nothing to follow
-        return value, counts, torch.zeros_like(x)
-    (gradient,) = torch.autograd.grad(value.sum(), x)
-    return value.detach(), counts.detach(), gradient.nan_to_num(0.0, 0.0, 0.0)
+    return value.detach(), counts.detach(), gradient_of(value, x).nan_to_num(0.0, 0.0, 0.0)
 
 
 def leaving(best: Best, rows: Tensor) -> Tensor | None:

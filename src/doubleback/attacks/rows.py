@@ -33,8 +33,15 @@ def value_and_gradient(objective: RowObjective, x: Tensor, rows: Tensor) -> tupl
     """The objective at x, (n,), and each row's own gradient, shaped as x."""
     x = x.detach().requires_grad_()
     value = objective(x, rows)
-    (gradient,) = torch.autograd.grad(value.sum(), x)
-    return value.detach(), gradient
+    return value.detach(), gradient_of(value, x)
+
+
+def gradient_of(value: Tensor, x: Tensor) -> Tensor:
+    """d sum value / d x; zero where nothing leads from one to the other, as in a rounded model."""
+    if not value.requires_grad:
+        return torch.zeros_like(x)
+    (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True, materialize_grads=True)
+    return gradient
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:

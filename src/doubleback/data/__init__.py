@@ -6,8 +6,8 @@ A later call maps those files into memory, copy on write: only what is touched t
 change the files. $DOUBLEBACK_DATA/<name>, where it exists, stands in for the hub's mnist, svhn or celeba.
 """
 
-from doubleback.data.images import ImageData, Split, as_classes, as_unit
+from doubleback.data.images import ImageData, Split, as_classes, as_unit, rows_at_once
 from doubleback.data.loading import load_images
 from doubleback.data.sources import settled
 
-__all__ = ["ImageData", "Split", "as_classes", "as_unit", "load_images", "settled"]
+__all__ = ["ImageData", "Split", "as_classes", "as_unit", "load_images", "rows_at_once", "settled"]

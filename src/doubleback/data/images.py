@@ -8,6 +8,8 @@ from torch import Tensor
 
 from doubleback.errors import InputError
 
+BATCH_VALUES = 1 << 20  # pixels' values in a batch of images
+
 
 @dataclass(frozen=True)
 class Split:
@@ -71,15 +73,23 @@ def as_classes(images: ImageData) -> tuple[ImageData, tuple[str | int, ...]]:
     known = torch.unique(images.train.labels)
     numbered = []
     for part, split in splits.items():
-        if split.labels is None or not bool(torch.isin(split.labels, known).all()):
+        if split.labels is None:
+            raise InputError(f"the {part} images of {images.name} have no labels; give a data set that has them")
+        if not bool(torch.isin(split.labels, known).all()):
             raise InputError(
-                f"the {part} images of {images.name} have labels that no training image has; mend the data"
+                f"the {part} images of {images.name} have labels that no training image has; "
+                "give more images (a higher limit), or mend the data"
             )
         numbered.append(Split(split.images, torch.searchsorted(known, split.labels)))
     train, validation, test = numbered
     names = images.label_names
     placed = replace(images, train=train, validation=validation, test=test)
     return placed, tuple(names[label] if names else label for label in known.tolist())
+
+
+def rows_at_once(images: Tensor) -> int:
+    """How many images (N, C, H, W) go through a model together: what bounds the memory, whatever their size."""
+    return max(1, BATCH_VALUES // images[0].numel())
 
 
 def as_unit(images: Tensor) -> Float[Tensor, "N C H W"]:

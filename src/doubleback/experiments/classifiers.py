@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from doubleback.auditing import check_images
 from doubleback.checkpoints import load_tensors, load_weights, save_tensors
@@ -15,11 +16,12 @@ from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality
 from doubleback.experiments import config, folders
 from doubleback.experiments.folders import CONFIG, RESULTS, SCHEMA, WEIGHTS, Run, load_run
-from doubleback.files import read_json, write_json
+from doubleback.files import check_writable, read_json, write_json
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures
 from doubleback.models import Classifier
 from doubleback.progress import progress_bar
 from doubleback.randomness import check_seed
+from doubleback.training import launched, processes
 
 CLASSIFIER = "classifier"  # where `classify` puts it, in the run's folder
 
@@ -30,7 +32,7 @@ class Loaded:
 
     Attributes:
         folder: where it lives.
-        model: in evaluation mode, its parameters frozen.
+        model: a module in evaluation mode, its parameters frozen.
         run: that it was trained as, or whose code it classifies.
         identity: digest that its weights name.
     """
@@ -69,7 +71,7 @@ def classify(settings: config.Classify, command: Sequence[str]) -> dict[str, Any
     """
     check_seed(settings.seed)
     run = load_run(settings.run)
-    autoencoder = run.autoencoder
+    autoencoder = run.autoencoder.to(device())
     folder = settings.output or settings.run / CLASSIFIER
     chosen = {name: value for name, value in asdict(settings).items() if name not in ("run", "output")}
     described: dict[str, Any] = {
@@ -83,9 +85,11 @@ def classify(settings: config.Classify, command: Sequence[str]) -> dict[str, Any
     images, classes = as_classes(run.images())
     assert images.train.labels is not None
     started = time.perf_counter()
-    with progress_bar(f"fitting {len(classes)} mixtures", 1) as advance:
-        fitted = LatentMixtureClassifier.fit(autoencoder, images.train.images, images.train.labels, **chosen)
-        advance(1)
+    check_writable(folder)
+    with progress_bar("fitting", len(classes)) as advance:
+        fitted = LatentMixtureClassifier.fit(
+            autoencoder, images.train.images, images.train.labels, advance=advance, **chosen
+        )
     seconds = time.perf_counter() - started
     model = LatentMixtureClassifier(autoencoder, fitted.mixtures, classes)
     described["classes"] = list(classes)
@@ -104,14 +108,37 @@ def classify(settings: config.Classify, command: Sequence[str]) -> dict[str, Any
     return results
 
 
+def device() -> torch.device:
+    """Where classifiers are fitted and attacked: the accelerator, if there is one.
+
+    Raises:
+        InputError: torchrun has started several processes, which would all do the same.
+    """
+    if processes(1) > 1:
+        raise InputError("classifiers are for one process; start it without torchrun")
+    place: torch.device = launched().device
+    return place
+
+
 def named(paths: Sequence[Path]) -> dict[str, Loaded]:
-    """Classifiers by the names of their folders; where two are alike, with their parents' names."""
+    """Classifiers by the names of their folders; where two are alike, with their parents' names.
+
+    Raises:
+        InputError: one is there twice, or two cannot be told apart by these names.
+    """
     loaded = [load_classifier(path) for path in paths]
+    for one in loaded:
+        assert isinstance(one.model, nn.Module)
+        one.model.to(device())
+    homes = [one.folder.resolve() for one in loaded]
     resolved = [Path(path).resolve() for path in paths]
     names = [path.name for path in resolved]
     longer = [f"{path.parent.name}/{path.name}" if names.count(path.name) > 1 else path.name for path in resolved]
+    for place, home in enumerate(homes):
+        if home in homes[:place]:
+            raise InputError(f"{paths[place]} is there twice; give each model once")
     if len(set(longer)) < len(longer):
-        raise InputError("two of the models have the same folder name, and so have their parents; name them apart")
+        raise InputError("two of the models have the same folder name, and so have their parents; rename one")
     return dict(zip(longer, loaded, strict=True))
 
 

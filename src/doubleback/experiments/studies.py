@@ -15,9 +15,9 @@ from doubleback.data import as_unit
 from doubleback.errors import InputError
 from doubleback.evaluation import as_pixels, reconstruct
 from doubleback.experiments import config, folders
-from doubleback.experiments.classifiers import Loaded, identified, labelled_images, load_classifier, named
+from doubleback.experiments.classifiers import Loaded, device, identified, labelled_images, named
 from doubleback.experiments.folders import IMAGES, RESULTS, SCHEMA
-from doubleback.files import read_json, write_arrays, write_json
+from doubleback.files import check_writable, read_json, write_arrays, write_json
 from doubleback.metrics.intervals import wilson
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import Classifier
@@ -39,10 +39,11 @@ def robustness(settings: config.Robustness, command: Sequence[str]) -> dict[str,
     Raises:
         InputError: a setting, a model or the folder is unusable; found before the first attack.
     """
-    models, others = (named(paths) for paths in (settings.models, settings.black_box))
-    if not models:
+    if not settings.models:
         raise InputError("no model to attack; give one or more folders of `classify`, or of `train` with a classifier")
-    others = {name: other for name, other in others.items() if name not in models}
+    everyone = named([*settings.models, *settings.black_box])
+    models = dict(list(everyone.items())[: len(settings.models)])
+    others = {name: one for name, one in everyone.items() if name not in models}
     chosen = {n: v for n, v in asdict(settings).items() if n not in ("models", "black_box", "output")}
     described = {
         "robustness": json.loads(json.dumps(chosen)),
@@ -52,7 +53,7 @@ def robustness(settings: config.Robustness, command: Sequence[str]) -> dict[str,
     folder = settings.output
     if folders.state_of(folder, "robustness", described) == "finished":
         return read_json(folder / RESULTS)
-    x, y = _drawn_images({**models, **others}, settings.split, settings.samples, settings.seed)
+    x, y = _drawn_images(everyone, settings.split, settings.samples, settings.seed)
     attacked = Settings(
         attacks=settings.attack,
         norm=settings.norm,
@@ -63,6 +64,7 @@ def robustness(settings: config.Robustness, command: Sequence[str]) -> dict[str,
         noise_samples=settings.noise_samples,
         seed=settings.seed,
     )
+    check_writable(folder)
     started = time.perf_counter()
     found = robust_accuracy(
         {name: one.model for name, one in models.items()},
@@ -100,7 +102,9 @@ def transition(settings: config.Transition, command: Sequence[str]) -> dict[str,
     for one in models.values():
         if not isinstance(one.model, LatentMixtureClassifier):
             raise InputError(f"{one.folder} has no autoencoder to reconstruct with; give a folder of `classify`")
-    judge = load_classifier(settings.judge) if settings.judge else None
+    judge = next(iter(named([settings.judge]).values())) if settings.judge else None
+    if judge and any(judge.folder.resolve() == one.folder.resolve() for one in models.values()):
+        raise InputError(f"{settings.judge} is one of the classifiers; give a judge that has no part in the transition")
     chosen = {n: v for n, v in asdict(settings).items() if n not in ("classifiers", "judge", "output")}
     described = {
         "transition": json.loads(json.dumps(chosen)),
@@ -111,10 +115,11 @@ def transition(settings: config.Transition, command: Sequence[str]) -> dict[str,
     if folders.state_of(folder, "transition", described) == "finished":
         return read_json(folder / RESULTS)
     x, source, target = _drawn_transitions(models, judge, settings)
+    check_writable(folder)
     classes = next(iter(models.values())).model.classes
     started = time.perf_counter()
     results: dict[str, Any] = {}
-    arrays = {"source_class": source[:SHOWN].numpy(), "target_class": target[:SHOWN].numpy()}
+    arrays = {"source_class": source[:SHOWN].cpu().numpy(), "target_class": target[:SHOWN].cpu().numpy()}
     moved = {name: _moved(name, one.model, x, target, settings) for name, one in models.items()}
     longest = max(len(way.path) for way in moved.values()) - 1
     arrays["shown"] = np.unique(np.linspace(0, longest, SHOWN_STEPS).round().astype(int))
@@ -147,10 +152,12 @@ def _radii(typed: Sequence[str]) -> list[float]:
     for eps in typed:
         try:
             radii.append(float(Fraction(eps)))
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, ZeroDivisionError, OverflowError):
             raise InputError(
                 f"eps {eps!r} is no number; give numbers such as 0.1, or fractions such as 8/255"
             ) from None
+        if not radii[-1] > 0:
+            raise InputError(f"eps is {eps}; give a positive number, such as 0.1 or 8/255")
         if radii.count(radii[-1]) > 1:
             raise InputError(f"eps {eps} is there twice; give each once")
     return radii
@@ -194,7 +201,7 @@ def _drawn_transitions(
         raise InputError(
             f"count is {settings.count}, but {len(kept)} images can be moved; give a number from 1 to that"
         )
-    return as_unit(part.images[rows[kept]]), labels[kept], targets[kept]
+    return tuple(part.to(device()) for part in (as_unit(part.images[rows[kept]]), labels[kept], targets[kept]))  # type: ignore[return-value]
 
 
 def _moved(name: str, model: Classifier, x: Tensor, target: Tensor, settings: config.Transition) -> Transition:
@@ -254,13 +261,13 @@ def _shown_transitions(
     name: str, moved: Transition, model: LatentMixtureClassifier, shown: Any, longest: int
 ) -> dict[str, Any]:
     """What the report shows of the first images' paths; after its end, a transition stays where it is."""
-    at = torch.from_numpy(shown).clamp_max(len(moved.path) - 1)
+    at = torch.from_numpy(shown).clamp_max(len(moved.path) - 1).to(moved.path.device)
     images = moved.path[at].transpose(0, 1)
     rest = longest + 1 - len(moved.probabilities)
     probabilities = torch.cat([moved.probabilities, moved.probabilities[-1:].expand(rest, -1, -1)])[:, : len(images)]
     return {
         f"{name}/images": as_pixels(images),
         f"{name}/reconstructions": as_pixels(reconstruct(model.autoencoder, images.flatten(0, 1)).view_as(images)),
-        f"{name}/probabilities": probabilities.transpose(0, 1).float().numpy(),
-        f"{name}/steps": moved.steps[: len(images)].numpy(),
+        f"{name}/probabilities": probabilities.transpose(0, 1).float().cpu().numpy(),
+        f"{name}/steps": moved.steps[: len(images)].cpu().numpy(),
     }
