@@ -4,7 +4,8 @@ White box: the model's own gradient. Black box: its scores alone (Square), and e
 image counts as withstood only if nothing that was tried fooled the model on it: the worst case, image by image.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -154,14 +155,13 @@ def robust_accuracy(
     with progress_bar("attacking", stages, progress) as advance:
         for name, model in everyone.items():
             with evaluating(model):
-                one = _Attacked(model, placed(model, images), y, settings, partial(_tell, advance, name))
+                one = _Attacked(model, placed(model, images), y, settings, partial(_stage, advance, name))
                 examples[name] = one.examples()
                 if name in models:
                     found[name] = one.withstood()
         for name, model in models.items():
-            with evaluating(model):
+            with evaluating(model), _stage(advance, name, "examples of the others"):
                 _transfer(found[name], name, model, placed(model, images[:1]), y, examples, settings)
-                advance(1, f"{name}: transferred")
     return found
 
 
@@ -189,8 +189,12 @@ def _transfer(
         one.checks.append(beaten("black_box_beats_white_box", torch.stack(black).any(0), white))
 
 
-def _tell(advance: Update, name: str, stage: str) -> None:
-    advance(1, f"{name}: {stage}")
+@contextmanager
+def _stage(advance: Update, name: str, stage: str) -> Iterator[None]:
+    """Say beside the bar what is going on; count it when it is done."""
+    advance(0, f"{name}: {stage}")
+    yield
+    advance(1)
 
 
 def _check(models: Mapping[str, Classifier], settings: Settings) -> None:
@@ -214,13 +218,14 @@ def _check(models: Mapping[str, Classifier], settings: Settings) -> None:
             raise InputError(f"{first} and {name} know different classes; attack them apart")
 
 
+Stage = Callable[[str], AbstractContextManager[None]]
+
+
 class _Attacked:
     """One model under attack."""
 
-    def __init__(
-        self, model: Classifier, x: Tensor, y: Tensor, settings: Settings, advance: Callable[[str], None]
-    ) -> None:
-        self.model, self.x, self.y, self.settings, self.advance = model, x, y.to(x.device), settings, advance
+    def __init__(self, model: Classifier, x: Tensor, y: Tensor, settings: Settings, stage: Stage) -> None:
+        self.model, self.x, self.y, self.settings, self.stage = model, x, y.to(x.device), settings, stage
         self.goal = Goal(model, self.y, samples=settings.noise_samples)
         self.common: dict[str, Any] = {
             "norm": settings.norm,
@@ -231,9 +236,8 @@ class _Attacked:
     def examples(self) -> Float[Tensor, "E N C H W"]:
         """What is tried on the other models: PGD to its last step, far beyond what fools this one."""
         search = {"steps": self.settings.steps, "losses": ("margin",), "keep": True, **self.common}
-        x_adv = pgd(self.model, self.x, self.y, eps=self.settings.eps, **search).x_adv
-        self.advance("examples for the others")
-        return x_adv
+        with self.stage("examples for the others"):
+            return pgd(self.model, self.x, self.y, eps=self.settings.eps, **search).x_adv
 
     def withstood(self) -> Withstood:
         """Every attack, every check."""
@@ -267,45 +271,47 @@ class _Attacked:
 
     def _white_box(self, name: str) -> tuple[Float[Tensor, "E N"], Float[Tensor, "E M C H W"]]:
         """Margins, and the first images: of all attacks' images at once there would be too many."""
-        found = WHITE_BOX[name](self.model, self.x, self.y, eps=self.settings.eps, **self._steps(name), **self.common)
-        self.advance(name)
+        with self.stage(name):
+            found = WHITE_BOX[name](
+                self.model, self.x, self.y, eps=self.settings.eps, **self._steps(name), **self.common
+            )
         return found.margin, found.x_adv[:, :SHOWN].clone()
 
     def _steps(self, name: str) -> dict[str, int]:
         return {} if name == "fgsm" else {"steps": self.settings.steps, "restarts": self.settings.restarts}
 
     def _noise(self) -> Adversarial:
-        found = random_noise(
-            self.model, self.x, self.y, eps=self.settings.eps, steps=self.settings.steps, **self.common
-        )
-        self.advance("random noise")
-        return found
+        with self.stage("random noise"):
+            return random_noise(
+                self.model, self.x, self.y, eps=self.settings.eps, steps=self.settings.steps, **self.common
+            )
 
     def _square(self) -> Adversarial:
-        found = square(self.model, self.x, self.y, eps=self.settings.eps, queries=self.settings.queries, **self.common)
-        self.advance("score-only search")
-        return found
+        with self.stage("score-only search"):
+            return square(
+                self.model, self.x, self.y, eps=self.settings.eps, queries=self.settings.queries, **self.common
+            )
 
     def _longer(self, fooled: Bool[Tensor, "E N"]) -> Bool[Tensor, "E N"]:
         """Who is fooled by four times the steps of the strongest attack that was used; of those left at any epsilon."""
         settings = self.settings
         rows = torch.nonzero(~fooled.all(0)).squeeze(1)
         more = torch.zeros_like(fooled)
-        if len(rows):
-            strongest = apgd if "apgd" in settings.attacks else pgd
-            search = {"steps": MORE * settings.steps, "restarts": settings.restarts, **self.common}
-            more[:, rows] = strongest(self.model, self.x[rows], self.y[rows], eps=settings.eps, **search).fooled
-        self.advance("more steps")
+        with self.stage("more steps"):
+            if len(rows):
+                strongest = apgd if "apgd" in settings.attacks else pgd
+                search = {"steps": MORE * settings.steps, "restarts": settings.restarts, **self.common}
+                more[:, rows] = strongest(self.model, self.x[rows], self.y[rows], eps=settings.eps, **search).fooled
         return more
 
     def _unbounded(self) -> Check:
         """An attack whose ball holds every image."""
         eps = UNBOUNDED if self.settings.norm == "Linf" else float(self.x[0].numel() ** 0.5)
         search = {"steps": self.settings.steps, "restarts": self.settings.restarts, **self.common}
-        left = ~pgd(self.model, self.x, self.y, eps=[eps], **search).fooled
-        if left.any():
-            left = left & ~apgd(self.model, self.x, self.y, eps=[eps], **search).fooled
-        self.advance("unbounded")
+        with self.stage("unbounded"):
+            left = ~pgd(self.model, self.x, self.y, eps=[eps], **search).fooled
+            if left.any():
+                left = left & ~apgd(self.model, self.x, self.y, eps=[eps], **search).fooled
         return beaten("unbounded_attack_fails", left, torch.zeros_like(left))
 
     def _vanishing_gradients(self) -> Check:

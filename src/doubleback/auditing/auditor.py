@@ -144,6 +144,7 @@ def audit(
                 restarts=restarts,
                 samples=samples,
                 seed=seed,
+                progress=progress and rank == 0,
             )
     return Audit(
         C.numpy(),

@@ -18,6 +18,7 @@ from doubleback.checks import MORE, Check, beaten, check, single_noise, vanishin
 from doubleback.evaluation import reconstruct
 from doubleback.metrics.curve import DistortionCurve
 from doubleback.models import Autoencoder
+from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, generator
 
 GAP = 0.02  # of an adversarial distance or an AUDDC, that counts
@@ -37,6 +38,7 @@ def audit_checks(
     restarts: int,
     samples: int,
     seed: int,
+    progress: bool,
 ) -> list[Check]:
     """Every check.
 
@@ -46,6 +48,7 @@ def audit_checks(
         attacks: those that were run, by name.
         C: the coefficients.
         steps, restarts, samples, seed: of the attacks.
+        progress: show a bar with the time left.
     """
     settings = {"restarts": restarts, "samples": samples, "seed": seed}
     targeted = {name: attack for name, attack in attacks.items() if name != "untargeted"}
@@ -54,7 +57,7 @@ def audit_checks(
         vanishing_gradients(_losses(pairs, attacks), pairs.source.lerp(pairs.target, 0.01)),
         _blending_beats(curves) if targeted else check("black_box_beats_white_box", 0.0),
         _unbounded(points, targeted),
-        check("more_steps_help", _gained_by_more_steps(pairs, attacks, C, steps, settings)),
+        check("more_steps_help", _gained_by_more_steps(pairs, attacks, C, steps, settings, progress)),
         _noise_beats(pairs, [curves[name] for name in targeted], seed),
         single_noise(lambda x: reconstruct(pairs.model, x, pairs.draws[0]), pairs.source, samples),
     ]
@@ -96,19 +99,27 @@ def _unbounded(points: dict[str, Points], targeted: dict[str, Any]) -> Check:
 
 
 def _gained_by_more_steps(
-    pairs: Pairs, attacks: dict[str, Callable[..., Attack]], C: Tensor, steps: int, settings: dict[str, Any]
+    pairs: Pairs,
+    attacks: dict[str, Callable[..., Attack]],
+    C: Tensor,
+    steps: int,
+    settings: dict[str, Any],
+    progress: bool,
 ) -> float:
     """The largest fall of an attack's mean AUDDC, on a few pairs and coefficients, with four times the steps."""
     source, target = pairs.source[:LONGER], pairs.target[:LONGER]
     few = Pairs(pairs.model, source, target, pairs.draws)
+    rows = len(source) * len(C[::EVERY]) * (2 + settings["restarts"])
 
     def area(name: str, count: int) -> float:
-        x_adv = attacks[name](pairs.model, source, target, coefficients=C[::EVERY], steps=count, **settings).x_adv
+        tried = {"coefficients": C[::EVERY], "steps": count, "advance": advance, **settings}
+        x_adv = attacks[name](pairs.model, source, target, **tried).x_adv
         u, v = few.distortion(x_adv), few.adversarial_distance(x_adv, name)
         numbers = zip(u.cpu().double().numpy(), v.cpu().double().numpy(), strict=True)
         return float(np.mean([DistortionCurve.envelope(*pair).area() for pair in numbers]))
 
-    return max(max(0.0, area(name, steps) - area(name, MORE * steps)) for name in attacks)
+    with progress_bar("checking", len(attacks) * rows * (1 + MORE) * steps, progress) as advance:
+        return max(max(0.0, area(name, steps) - area(name, MORE * steps)) for name in attacks)
 
 
 def _noise_beats(pairs: Pairs, curves: Sequence[list[DistortionCurve]], seed: int) -> Check:
