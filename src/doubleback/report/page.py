@@ -136,10 +136,11 @@ def _settings(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def _study_settings(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The same of a study: its settings, the folders and the weights that it read, its version."""
-    read = {key: study.config.get(key) for key in ("models", "black_box", "judge") if study.config.get(key)}
+    """The same of a study: its settings, the weights that it read, its version. A page may be passed on: no paths."""
+    every = _flat({key: study.config.get(key) for key in ("models", "black_box", "judge") if study.config.get(key)})
+    read = [(name, value) for name, value in every if not name.endswith(".path")]
     version = [("measured by doubleback", _word(study.config["version"]))] if "version" in study.config else []
-    groups = [("Settings", _flat(study.config.get(study.kind))), ("Read", _flat(read)), ("Versions", version)]
+    groups = [("Settings", _flat(study.config.get(study.kind))), ("Read", read), ("Versions", version)]
     return [(name, rows) for name, rows in groups if rows]
 
 
