@@ -57,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(error)
         return 2
     except KeyboardInterrupt:
-        print("doubleback: interrupted; what is finished is kept, `train --resume` goes on", file=sys.stderr)
+        print(
+            "doubleback: interrupted; what is finished is kept: `train --resume`, or the same command again, goes on",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,6 +4,7 @@ White box: the model's own gradient. Black box: its scores alone (Square), and e
 image counts as withstood only if nothing that was tried fooled the model on it: the worst case, image by image.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from torch import Tensor
 from doubleback.attacks.ball import Norm
 from doubleback.attacks.classifier import Adversarial, Goal, apgd, fgsm, margin, pgd, random_noise, usable_losses
 from doubleback.attacks.square import square
-from doubleback.checks import MORE, UNBOUNDED, Check, beaten, recorded, single_noise, vanishing_gradients
+from doubleback.checks import MORE, UNBOUNDED, Check, beaten, check, recorded, single_noise, vanishing_gradients
 from doubleback.errors import InputError
 from doubleback.evaluation import JACOBIAN_IMAGES, as_pixels, evaluating, placed
 from doubleback.metrics.intervals import wilson
@@ -84,6 +85,31 @@ class Withstood:
     gradients: dict[str, float] = field(default_factory=dict)
     shown: NDArray[np.uint8] | None = None
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What the model's own attacks found, as arrays for a file."""
+        checks = [(c.name, c.value) for c in self.checks]
+        record = {"kind": self.kind, "checks": checks, "gradients": self.gradients}
+        assert self.shown is not None
+        rights = {f"attacks/{name}": rights.numpy() for name, rights in self.attacks.items()}
+        return {"record": np.array(json.dumps(record)), "clean": self.clean.numpy(), "shown": self.shown, **rights}
+
+    @staticmethod
+    def of_arrays(arrays: Mapping[str, NDArray[Any]]) -> "Withstood":
+        """Undo `arrays`."""
+        record = json.loads(str(arrays["record"]))
+        return Withstood(
+            kind=record["kind"],
+            clean=torch.from_numpy(arrays["clean"]),
+            attacks={
+                name.removeprefix("attacks/"): torch.from_numpy(rights)
+                for name, rights in arrays.items()
+                if name.startswith("attacks/")
+            },
+            checks=[check(name, value) for name, value in record["checks"]],
+            gradients=record["gradients"],
+            shown=arrays["shown"],
+        )
+
     @property
     def worst_case(self) -> Bool[Tensor, "E N"]:
         """Whether nothing fooled the model on the image."""
@@ -125,6 +151,8 @@ def robust_accuracy(
     *,
     black_box: Mapping[str, Classifier] | None = None,
     settings: Settings | None = None,
+    known: Mapping[str, Withstood] | None = None,
+    finished: Callable[[str, Withstood], None] | None = None,
     progress: bool = True,
 ) -> dict[str, Withstood]:
     """Attack every model on the same images.
@@ -135,6 +163,8 @@ def robust_accuracy(
         y: the place of each image's class among the models' classes.
         black_box: further models to make examples on.
         settings: of the attacks.
+        known: what models of an earlier call with the same arguments withstood, as `finished` was told.
+        finished: told of each model whose own attacks are done, before any transferred example.
         progress: show a bar with the time left.
 
     Returns:
@@ -150,15 +180,19 @@ def robust_accuracy(
     if twice := sorted(set(models) & set(black_box)):
         raise InputError(f"{twice[0]} is both attacked and a black box; every model makes examples for the others")
     stages = len(models) * (len(settings.attacks) + _STAGES) + len(black_box)
-    found: dict[str, Withstood] = {}
+    found: dict[str, Withstood] = dict(known or {})
     examples: dict[str, Tensor] = {}
     with progress_bar("attacking", stages, progress) as advance:
         for name, model in everyone.items():
             with evaluating(model):
                 one = _Attacked(model, placed(model, images), y, settings, partial(_stage, advance, name))
                 examples[name] = one.examples()
-                if name in models:
+                if name in found:
+                    advance(len(settings.attacks) + _STAGES - 2)
+                elif name in models:
                     found[name] = one.withstood()
+                    if finished:
+                        finished(name, found[name])
         for name, model in models.items():
             with evaluating(model), _stage(advance, name, "examples of the others"):
                 _transfer(found[name], name, model, placed(model, images[:1]), y, examples, settings)

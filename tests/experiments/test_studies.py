@@ -16,6 +16,7 @@ from doubleback.experiments.folders import load_run
 from doubleback.experiments.run import audit, train
 from doubleback.experiments.studies import robustness, transition
 from doubleback.mixture import LatentMixtureClassifier
+from doubleback.robustness import Withstood, _Attacked
 from tests.experiments.conftest import settings
 
 WORDS = ["doubleback"]
@@ -115,6 +116,30 @@ def test_robustness_is_kept_and_not_overwritten(mlp: Path, tmp_path: Path) -> No
     assert (tmp_path / "r" / "results.json").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="samples: 20 there, 10 here"):
         robustness(quick(mlp, output=tmp_path / "r", samples=10), WORDS)
+
+
+def test_robustness_goes_on_after_an_interruption(
+    mixture: Path, mlp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the second model: the first is not attacked again, and the results are those of one go."""
+    asked = quick(mlp, mixture, output=tmp_path / "r")
+    attacked, real = [], _Attacked.withstood
+
+    def withstood(self: _Attacked) -> Withstood:
+        attacked.append(self.model)
+        if len(attacked) == 2:
+            raise KeyboardInterrupt
+        return real(self)
+
+    monkeypatch.setattr(_Attacked, "withstood", withstood)
+    with pytest.raises(KeyboardInterrupt):
+        robustness(asked, WORDS)
+    assert not (tmp_path / "r" / "results.json").exists()
+    results = robustness(asked, WORDS)
+    assert len(attacked) == 3  # the first, the one interrupted, the same again
+    assert not (tmp_path / "r" / "unfinished").exists()
+    whole = robustness(quick(mlp, mixture, output=tmp_path / "whole"), WORDS)
+    assert results["models"] == whole["models"]
 
 
 def test_more_images_keep_the_first(mlp: Path, tmp_path: Path) -> None:

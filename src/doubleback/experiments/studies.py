@@ -1,10 +1,13 @@
 """What classifiers withstand, from configuration to folder: `robustness` and `transition`, as on the command line."""
 
 import json
+import shutil
 import time
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,7 @@ from doubleback.transition import Transition, image_transition
 
 SHOWN_STEPS = 9  # images of a transition that are shown
 SHOWN = 8  # transitions that are shown
+UNFINISHED = "unfinished"  # folder of what an interrupted `robustness` has done
 
 
 def robustness(settings: config.Robustness, command: Sequence[str]) -> dict[str, Any]:
@@ -66,12 +70,19 @@ def robustness(settings: config.Robustness, command: Sequence[str]) -> dict[str,
     )
     check_writable(folder)
     started = time.perf_counter()
+
+    def finished(name: str, one: Withstood) -> None:
+        folders.write_config(folder, described, command)
+        write_arrays(_unfinished(folder, name), one.arrays())
+
     found = robust_accuracy(
         {name: one.model for name, one in models.items()},
         x,
         y,
         black_box={name: one.model for name, one in others.items()},
         settings=attacked,
+        known={name: _read(path) for name in models if (path := _unfinished(folder, name)).exists()},
+        finished=finished,
     )
     results = {
         "schema": SCHEMA,
@@ -84,6 +95,7 @@ def robustness(settings: config.Robustness, command: Sequence[str]) -> dict[str,
     folders.write_config(folder, described, command)
     write_arrays(folder / IMAGES, _shown_examples(x, found))
     write_json(folder / RESULTS, results)
+    shutil.rmtree(folder / UNFINISHED)
     return results
 
 
@@ -140,6 +152,19 @@ def transition(settings: config.Transition, command: Sequence[str]) -> dict[str,
     write_arrays(folder / IMAGES, arrays)
     write_json(folder / RESULTS, figures)
     return figures
+
+
+def _unfinished(folder: Path, name: str) -> Path:
+    """What one model withstood, until all are done: an interrupted command goes on from there."""
+    return folder / UNFINISHED / f"{folders.digest({'model': name})}.npz"
+
+
+def _read(path: Path) -> Withstood:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Withstood.of_arrays(dict(arrays))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged ({error}); remove it") from error
 
 
 def _radii(typed: Sequence[str]) -> list[float]:
