@@ -60,6 +60,7 @@ _DENSE = {"hidden": (512, 512)}
 _CONV = {"hidden": (512,)}
 _DRAW = {"steps": 8, "hidden": (256,), "latent": 32}
 
+# Accuracy on test images, seed 0: MNIST mlp 0.984, lenet 0.992; SVHN (6,120 training images) cvnet 0.930.
 _CLASSIFIER = {"batch_size": 128, "learning_rate": 2e-3, "epochs": 12}
 
 PRESETS: dict[tuple[str, str], Preset] = {
@@ -177,7 +178,23 @@ PRESETS: dict[tuple[str, str], Preset] = {
             ),
         ),
     ),
-    ("draw", "celeba"): Preset(_COLOUR | {"epochs": 8}, _DRAW),
+    ("draw", "celeba"): Preset(
+        _COLOUR | {"epochs": 4},
+        _DRAW,
+        (
+            Measured("train --data faces --model draw --precision bf16-mixed", 9, 13.028, 0.295, 0.243, 0.243, 10, 10),
+            Measured(
+                "train --data faces --model draw --precision bf16-mixed --penalty reconstruction",
+                15,
+                13.043,
+                0.317,
+                0.273,
+                0.273,
+                10,
+                10,
+            ),
+        ),
+    ),
     ("draw-attention", "mnist"): Preset(
         _GREY | {"epochs": 8, "penalty_weight": 0.015},
         _DRAW,
