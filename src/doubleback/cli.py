@@ -201,12 +201,12 @@ def _show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _show_robustness(results: Mapping[str, Any]) -> None:
-    """Share of images that each model still gets right, in the worst case with its 95 % interval; flags that fire."""
+    """Per cent of images that each model still gets right, worst case with its 95 % interval; flags that fire."""
     rows = []
     for name, model in results["models"].items():
         worst, ends = model["worst_case"], model["ci95"]["worst_case"]
-        said = [f"{_written(worst[e])} [{_written(ends[e][0])}, {_written(ends[e][1])}]" for e in results["eps"]]
-        rows.append((name, _written(model["clean_accuracy"]), *said))
+        said = [f"{worst[e]:.1%} [{ends[e][0] * 100:.0f}, {ends[e][1] * 100:.0f}]" for e in results["eps"]]
+        rows.append((name, f"{model['clean_accuracy']:.1%}", *said))
     _show(("accuracy", "clean", *(f"{results['norm']} {eps}" for eps in results["eps"])), rows)
     for name, model in results["models"].items():
         for says in model["flags"].values():
