@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
-from doubleback.attacks.classifier import fgsm, margin
+from doubleback.attacks.classifier import fgsm
+from doubleback.attacks.goal import margin
 from doubleback.errors import InputError
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures, encoded, fitted
 from doubleback.models import AutoencoderAdapter, Classifier

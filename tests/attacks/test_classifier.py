@@ -12,18 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from doubleback.attacks.classifier import (
-    LOSSES,
-    Adversarial,
-    Goal,
-    apgd,
-    dlr,
-    fgsm,
-    margin,
-    pgd,
-    random_noise,
-    targeted_dlr,
-)
+from doubleback.attacks.classifier import Adversarial, apgd, fgsm, pgd, random_noise
+from doubleback.attacks.goal import LOSSES, Goal, dlr, margin, targeted_dlr
 from doubleback.data import load_images
 from doubleback.errors import InputError
 from doubleback.models import MLP

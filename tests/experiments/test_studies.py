@@ -16,7 +16,8 @@ from doubleback.experiments.folders import load_run
 from doubleback.experiments.run import audit, train
 from doubleback.experiments.studies import robustness, transition
 from doubleback.mixture import LatentMixtureClassifier
-from doubleback.robustness import Withstood, _Attacked
+from doubleback.robustness import Withstood
+from doubleback.robustness.measuring import _Attacked
 from tests.experiments.conftest import settings
 
 WORDS = ["doubleback"]

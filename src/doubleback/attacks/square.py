@@ -22,7 +22,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from doubleback.attacks.ball import Ball, L2Ball, LinfBall, Norm
-from doubleback.attacks.classifier import Adversarial, Goal, attacked, check_counts, over_epsilons
+from doubleback.attacks.classifier import Adversarial, attacked, check_counts, over_epsilons
+from doubleback.attacks.goal import Goal
 from doubleback.attacks.projected import leaving
 from doubleback.attacks.rows import Advance, Best, column, tiny
 from doubleback.models.base import Classifier

@@ -4,31 +4,29 @@ White box: the model's own gradient. Black box: its scores alone (Square), and e
 image counts as withstood only if nothing that was tried fooled the model on it: the worst case, image by image.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
 from doubleback.attacks.ball import Norm
-from doubleback.attacks.classifier import Adversarial, Goal, apgd, fgsm, margin, pgd, random_noise, usable_losses
+from doubleback.attacks.classifier import Adversarial, apgd, fgsm, pgd, random_noise
+from doubleback.attacks.goal import Goal, margin, usable_losses
 from doubleback.attacks.square import square
-from doubleback.checks import MORE, UNBOUNDED, Check, beaten, check, recorded, single_noise, vanishing_gradients
+from doubleback.checks import MORE, UNBOUNDED, Check, beaten, single_noise, vanishing_gradients
 from doubleback.errors import InputError
 from doubleback.evaluation import JACOBIAN_IMAGES, as_pixels, evaluating, placed
-from doubleback.metrics.intervals import wilson
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_spectral
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import Classifier
 from doubleback.progress import Update, progress_bar
 from doubleback.randomness import check_seed
+from doubleback.robustness.record import Withstood
 
 AttackName = Literal["fgsm", "pgd", "apgd"]
 WHITE_BOX: dict[str, Callable[..., Adversarial]] = {"fgsm": fgsm, "pgd": pgd, "apgd": apgd}
@@ -60,88 +58,6 @@ class Settings:
     queries: int = 1000
     noise_samples: int = 1
     seed: int = 0
-
-
-@dataclass
-class Withstood:
-    """What one model still gets right.
-
-    Attributes:
-        kind: of model, for people.
-        clean: (N,), whether each image is classified rightly.
-        attacks: for each attack (E, N), whether the image is still classified rightly; `longer` is what the checks
-            tried beside: four times the steps, and the examples made for the other models.
-        transfer: the same under the examples made on each other model.
-        checks: every one.
-        gradients: mean norms.
-        shown: (M, E, C, H, W), the first images' worst white-box examples.
-    """
-
-    kind: str
-    clean: Bool[Tensor, "N"]
-    attacks: dict[str, Bool[Tensor, "E N"]]
-    transfer: dict[str, Bool[Tensor, "E N"]] = field(default_factory=dict)
-    checks: list[Check] = field(default_factory=list)
-    gradients: dict[str, float] = field(default_factory=dict)
-    shown: NDArray[np.uint8] | None = None
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What the model's own attacks found, as arrays for a file."""
-        checks = [(c.name, c.value) for c in self.checks]
-        record = {"kind": self.kind, "checks": checks, "gradients": self.gradients}
-        assert self.shown is not None
-        rights = {f"attacks/{name}": rights.numpy() for name, rights in self.attacks.items()}
-        return {"record": np.array(json.dumps(record)), "clean": self.clean.numpy(), "shown": self.shown, **rights}
-
-    @staticmethod
-    def of_arrays(arrays: Mapping[str, NDArray[Any]]) -> "Withstood":
-        """Undo `arrays`."""
-        record = json.loads(str(arrays["record"]))
-        return Withstood(
-            kind=record["kind"],
-            clean=torch.from_numpy(arrays["clean"]),
-            attacks={
-                name.removeprefix("attacks/"): torch.from_numpy(rights)
-                for name, rights in arrays.items()
-                if name.startswith("attacks/")
-            },
-            checks=[check(name, value) for name, value in record["checks"]],
-            gradients=record["gradients"],
-            shown=arrays["shown"],
-        )
-
-    @property
-    def worst_case(self) -> Bool[Tensor, "E N"]:
-        """Whether nothing fooled the model on the image."""
-        return torch.stack([*self.attacks.values(), *self.transfer.values()]).all(0)
-
-    def results(self, eps: Sequence[str]) -> dict[str, Any]:
-        """As `results.json` has it (docs/run-directory.md).
-
-        Args:
-            eps: the epsilons as typed.
-        """
-
-        def by_eps(rights: Tensor) -> dict[str, float]:
-            return dict(zip(eps, rights.double().mean(1).tolist(), strict=True))
-
-        def intervals(rights: Tensor) -> dict[str, list[float]]:
-            return {name: wilson(int(right.sum()), len(right)) for name, right in zip(eps, rights, strict=True)}
-
-        accuracies = {"robust_accuracy": self.attacks, "transfer": self.transfer}
-        return {
-            "kind": self.kind,
-            "clean_accuracy": self.clean.double().mean().item(),
-            **{name: {a: by_eps(rights) for a, rights in each.items()} for name, each in accuracies.items()},
-            "worst_case": by_eps(self.worst_case),
-            "ci95": {
-                "clean_accuracy": wilson(int(self.clean.sum()), len(self.clean)),
-                **{name: {a: intervals(rights) for a, rights in each.items()} for name, each in accuracies.items()},
-                "worst_case": intervals(self.worst_case),
-            },
-            **recorded(self.checks),
-            "gradients": self.gradients,
-        }
 
 
 def robust_accuracy(

@@ -12,7 +12,8 @@ from doubleback.data import ImageData, Split, as_unit
 from doubleback.errors import InputError
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import MLP, LeNet
-from doubleback.robustness import Settings, gradient_norms, kind, robust_accuracy
+from doubleback.robustness import Settings, robust_accuracy
+from doubleback.robustness.measuring import gradient_norms, kind
 from doubleback.training import fit
 from tests.problems import LinearAutoencoder
 
