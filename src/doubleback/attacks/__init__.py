@@ -1,8 +1,8 @@
 """Attacks: an engine that minimises row by row, and what to minimise.
 
-On autoencoders: `engine` (in a box, with a price on the distortion), `sweep`, `autoencoder`. On classifiers: `goal` (losses,
-margin), `ball`, `projected` (in a ball of radius eps), `classifier` (FGSM, PGD, APGD), `square` (scores only). All share
-`rows`.
+On autoencoders: `engine` (in a box, with a price on the distortion), `sweep`, `autoencoder`. On classifiers: `goal`
+(losses, margin), `ball`, `projected` (in a ball of radius eps), `classifier` (FGSM, PGD, APGD), `square` (scores only).
+All share `rows`.
 """
 
 from doubleback.attacks.autoencoder import latent_attack, output_attack, untargeted_attack
