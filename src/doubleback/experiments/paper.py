@@ -303,6 +303,18 @@ _PLAIN: dict[tuple[str, str], tuple[Measured, ...]] = {
             0.365,
         ),
     ),
+    ("conv-ae", "svhn"): (
+        Measured("train --data svhn --model conv-ae --precision bf16-mixed", 6, 2.093, 0.239, 0.190, 0.190, 25),
+        Measured(
+            "train --data svhn --model conv-ae --precision bf16-mixed --penalty reconstruction",
+            9,
+            2.064,
+            0.467,
+            0.408,
+            0.408,
+            25,
+        ),
+    ),
 }
 PRESETS |= {
     (model, data): replace(PRESETS[twin, data], measured=_PLAIN.get((model, data), ()))
