@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +106,34 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write named arrays as a compressed NPZ (no pickled objects)."""
     with replacing(path) as scratch:
         np.savez_compressed(scratch, allow_pickle=False, **dict(arrays))
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read an NPZ of plain arrays; none without a file.
+
+    Raises:
+        InputError: it is damaged, or holds pickled objects.
+    """
+    if not path.exists():
+        return {}
+    damage = (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    )
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not a zip archive")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except damage as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not a readable NPZ of plain arrays ({reason}); write it anew") from error
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from doubleback.attacks.ball import Ball, Norm, ball_about
+from doubleback.attacks.engine import Optimum
 from doubleback.attacks.goal import LOSSES, Goal, LossName, usable_losses
 from doubleback.attacks.projected import Descent, minimize_in_ball
 from doubleback.attacks.rows import Advance, Best
@@ -175,7 +176,7 @@ def random_noise(
     return over_epsilons(goal, x, eps, norm, [search])
 
 
-Search = Callable[[Ball, Tensor, int], Best]
+Search = Callable[[Ball, Tensor, int], Best | Optimum]
 """(balls of n rows, their numbers (n,), the place of their epsilon) -> the best found in each ball."""
 
 
@@ -238,14 +239,14 @@ def _attack(
     check_seed(seed)
 
     def searching(number: int, loss: LossName) -> Search:
-        def search(ball: Ball, rows: Tensor, place: int) -> Best:
+        def search(ball: Ball, rows: Tensor, place: int) -> Optimum:
             part = goal.at_rows(rows)
             start = x[rows]
             if random_start or number >= len(losses):
                 # drawn for all images, so that no image's start hangs on which others are still in the batch
                 whole = ball_about(x, float(ball.eps[0]), norm)
                 start = whole.random(generator(seed, Stream.START, 1000 * place + number))[rows]
-            found = minimize_in_ball(
+            return minimize_in_ball(
                 part.loss(loss),
                 ball,
                 start,
@@ -255,9 +256,6 @@ def _attack(
                 keep=keep,
                 advance=advance,
             )
-            best = Best(found.x)
-            best.value = found.value
-            return best
 
         return search
 

@@ -127,9 +127,10 @@ def named(paths: Sequence[Path]) -> dict[str, Loaded]:
         InputError: one is there twice, or two cannot be told apart by these names.
     """
     loaded = [load_classifier(path) for path in paths]
+    where = device()
     for one in loaded:
         assert isinstance(one.model, nn.Module)
-        one.model.to(device())
+        one.model.to(where)
     homes = [one.folder.resolve() for one in loaded]
     resolved = [Path(path).resolve() for path in paths]
     names = [path.name for path in resolved]

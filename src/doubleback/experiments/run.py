@@ -43,8 +43,6 @@ _OF_THE_LOOP = (
     "devices",
     "tensorboard",
 )
-
-
 _OF_AUTOENCODERS = (
     "likelihood",
     "variance",

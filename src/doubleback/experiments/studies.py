@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
@@ -14,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from doubleback.data import as_unit
+from doubleback.data import as_unit, rows_at_once
 from doubleback.errors import InputError
 from doubleback.evaluation import as_pixels, reconstruct
 from doubleback.experiments import config, folders
 from doubleback.experiments.classifiers import Loaded, device, identified, labelled_images, named
 from doubleback.experiments.folders import IMAGES, RESULTS, SCHEMA
-from doubleback.files import check_writable, read_json, write_arrays, write_json
+from doubleback.files import check_writable, read_arrays, read_json, write_arrays, write_json
 from doubleback.metrics.intervals import wilson
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import Classifier
@@ -160,10 +159,10 @@ def _unfinished(folder: Path, name: str) -> Path:
 
 
 def _read(path: Path) -> Withstood:
+    arrays = read_arrays(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Withstood.of_arrays(dict(arrays))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        return Withstood.of_arrays(arrays)
+    except (KeyError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); remove it") from error
 
 
@@ -265,7 +264,7 @@ def _judged(
 
     def agrees(images: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([judge(batch).argmax(1) for batch in torch.split(images, 512)]) == labels
+            return torch.cat([judge(batch).argmax(1) for batch in torch.split(images, rows_at_once(images))]) == labels
 
     says = {
         "image": agrees(moved.final, target),

@@ -2,8 +2,6 @@
 
 import csv
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from doubleback.errors import InputError
-from doubleback.files import read_json
+from doubleback.files import read_arrays, read_json
 
 SCHEMA = 1
 Arrays = dict[str, NDArray[Any]]
@@ -43,7 +41,7 @@ def read_curves(path: Path) -> Arrays:
     Raises:
         InputError: damaged, or of other shapes.
     """
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     if arrays:
         grid = _take(path, arrays, "grid", 1)
         pairs = len(_take(path, arrays, "flagged", 1))
@@ -65,7 +63,7 @@ def read_test_images(path: Path) -> Arrays:
     Raises:
         InputError: damaged, or of other shapes.
     """
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     if arrays:
         shape = _pictures(path, arrays, "test").shape
         same = _pictures(path, arrays, "test_reconstruction").shape == shape
@@ -83,7 +81,7 @@ def read_gallery(path: Path, attacks: list[str]) -> Arrays:
     Raises:
         InputError: damaged, or of other shapes.
     """
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     if not arrays:
         return arrays
     shape = _pictures(path, arrays, "source").shape
@@ -109,7 +107,7 @@ def read_examples(path: Path, models: Sequence[str], epsilons: int) -> Arrays:
     Raises:
         InputError: damaged, or of other shapes.
     """
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     if arrays:
         shape = _pictures(path, arrays, "source").shape
         wanted = (shape[0], epsilons, *shape[1:])
@@ -129,7 +127,7 @@ def read_transitions(path: Path, models: Sequence[str], classes: int) -> Arrays:
     Raises:
         InputError: damaged, of other shapes, a class that is none of the K, or steps that do not increase.
     """
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     if not arrays:
         return arrays
     shown, count = _take(path, arrays, "shown", 1), len(_take(path, arrays, "source_class", 1))
@@ -203,29 +201,6 @@ def words(record: Mapping[str, Any], path: Keys) -> list[str]:
     """The list at `a.b.c`, its items as words; an empty one if there is none."""
     value = lookup(record, path)
     return [str(item) for item in value] if isinstance(value, list) else []
-
-
-def _read_arrays(path: Path) -> Arrays:
-    if not path.exists():
-        return {}
-    damage = (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        MemoryError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    )
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("not a zip archive")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except damage as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable NPZ of plain arrays ({reason}); write it anew") from error
 
 
 def _expect(path: Path, name: str, holds: bool, wanted: str) -> None:

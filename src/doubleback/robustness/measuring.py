@@ -192,6 +192,7 @@ class _Attacked:
     def withstood(self) -> Withstood:
         """Every attack, every check."""
         settings = self.settings
+        clean = self.goal.at(self.x) > 0
         margins, first = zip(*(self._white_box(name) for name in settings.attacks), strict=True)
         least = torch.stack(margins)
         fooled = (least <= 0).any(0)
@@ -204,7 +205,7 @@ class _Attacked:
         longer = self._longer(fooled)
         rights[LONGER] = ~(fooled | longer)
         checks = [
-            self._vanishing_gradients(),
+            self._vanishing_gradients(clean),
             beaten("noise_beats_gradient", ~rights[NOISE], fooled),
             beaten("more_steps_help", longer, fooled),
             self._unbounded(),
@@ -212,7 +213,7 @@ class _Attacked:
         ]
         return Withstood(
             kind=kind(self.model),
-            clean=(self.goal.at(self.x) > 0).cpu(),
+            clean=clean.cpu(),
             attacks={name: right.cpu() for name, right in rights.items()},
             checks=checks,
             gradients=gradient_norms(self.model, self.x[:JACOBIAN_IMAGES], self.y[:JACOBIAN_IMAGES]),
@@ -264,9 +265,9 @@ class _Attacked:
                 left = left & ~apgd(self.model, self.x, self.y, eps=[eps], **search).fooled
         return beaten("unbounded_attack_fails", left, torch.zeros_like(left))
 
-    def _vanishing_gradients(self) -> Check:
+    def _vanishing_gradients(self, clean: Bool[Tensor, "N"]) -> Check:
         """At the images that are classified rightly, by all losses."""
-        rows = torch.nonzero(self.goal.at(self.x) > 0).squeeze(1)
+        rows = torch.nonzero(clean).squeeze(1)
         losses = [self.goal.at_rows(rows).loss(name) for name in usable_losses(len(self.model.classes))]
         return vanishing_gradients([lambda x, at, loss=loss: loss(x, at)[0] for loss in losses], self.x[rows])  # type: ignore[misc]
 
