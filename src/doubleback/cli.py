@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -17,7 +17,11 @@ from rich.table import Table
 
 from doubleback import __version__
 from doubleback.errors import DivergedError, InputError, LostProcessError
-from doubleback.experiments.config import Audit, Classify, Demo, Report, Robustness, Train, Transition
+from doubleback.experiments.config import Audit, Classify, Demo, Report, Reproduce, Robustness, Train, Transition
+
+if TYPE_CHECKING:
+    from doubleback.experiments.reproduction.members import Member
+    from doubleback.experiments.reproduction.running import Progress, Reproduction
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
@@ -26,13 +30,15 @@ Command = (
     | Annotated[Classify, tyro.conf.subcommand("classify")]
     | Annotated[Robustness, tyro.conf.subcommand("robustness")]
     | Annotated[Transition, tyro.conf.subcommand("transition")]
+    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Report, tyro.conf.subcommand("report")]
 )
-Settings = Demo | Train | Audit | Classify | Robustness | Transition | Report
+Settings = Demo | Train | Audit | Classify | Robustness | Transition | Reproduce | Report
 DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
 
 Start with `doubleback demo`, then: train a plain and a hardened run, audit both, read the report. With labels: classify
-a run, measure the robustness of classifiers, watch a transition. `doubleback COMMAND --help` explains every setting."""
+a run, measure the robustness of classifiers, watch a transition. `reproduce` repeats the paper. `doubleback COMMAND
+--help` explains every setting."""
 _ERRORS = Console(stderr=True)
 _FIGURES = {  # of a trained run, as far as it has them
     "L2": "reconstruction_l2",
@@ -134,6 +140,9 @@ def _dispatch(settings: Settings, command: str) -> None:
         return
     with _ERRORS.status("loading torch"):
         from doubleback.experiments import classifiers, run, studies
+    if isinstance(settings, Reproduce):
+        _reproduce(settings)
+        return
     if isinstance(settings, Train):
         if results := run.train(settings, words):
             _show_trained({str(settings.output): results})
@@ -154,6 +163,61 @@ def _dispatch(settings: Settings, command: str) -> None:
         results = run.demo(settings)
         _show_audited({name: results[name] for name in ("plain", "hardened")})
         print(f"{_report_of(settings.output, command)}: open it in a browser")
+
+
+def _reproduce(settings: Reproduce) -> None:
+    """Plan, run, then set the tables and figures from what is on disk."""
+    from doubleback.experiments.reproduction.running import plan
+    from doubleback.progress import progress_bar
+
+    with _ERRORS.status("opening the images"):
+        planned = plan(settings)
+    _show_plan(planned)
+    if settings.plan:
+        return
+    with progress_bar("reproducing", sum(one.minutes or 1 for one in planned.of_state("due"))) as advance:
+
+        def told(member: "Member", progress: "Progress") -> None:
+            print(f"{time.strftime('%H:%M')} {progress.state:9} {member.folder} {progress.why}".rstrip(), flush=True)
+            if progress.state != "running":
+                advance(member.minutes or 1, member.folder)
+
+        planned.run(told)
+    from doubleback.report import write_reproduction
+
+    print(f"{write_reproduction(planned.folder, settings.withhold)}: open it in a browser")
+    if lost := planned.of_state("failed", "left out"):
+        raise InputError(
+            f"{len(lost)} of {len(planned.members)} commands are missing, for the reasons above; "
+            "the same command tries them again"
+        )
+
+
+def _show_plan(planned: "Reproduction") -> None:
+    """What is there, what will be run, and how long that is expected to take."""
+    due, finished = planned.of_state("due"), planned.of_state("finished")
+    _show(
+        ("folder", "command", "state", "minutes"),
+        [
+            (
+                folder,
+                one.words[0],
+                planned.progress[folder].state,
+                "?" if one.minutes is None else f"{one.minutes:.1f}",
+            )
+            for folder, one in planned.members.items()
+        ],
+    )
+    reasons = [planned.progress[one.folder].why for one in planned.of_state("left out")]
+    for why in dict.fromkeys(reasons):
+        print(f"{reasons.count(why)} commands are left out: {why}", file=sys.stderr)
+    known = [one.minutes for one in due if one.minutes is not None]
+    expected = (
+        f"about {sum(known) / planned.jobs:.0f} minutes as measured on two cores" if known else "not measured yet"
+    )
+    unknown = f", {len(due) - len(known)} of them not measured" if known and len(known) < len(due) else ""
+    print(f"{len(due)} commands to run ({expected}{unknown}), {len(finished)} finished already, in {planned.folder}")
+    print(f"{planned.jobs} side by side: {planned.why_jobs}")
 
 
 def _report_of(folder: Path, command: str) -> Path:

@@ -54,6 +54,8 @@ def audit(
     restarts: int = 0,
     samples: int = 0,
     seed: int = 0,
+    source_label: int | None = None,
+    target_label: int | None = None,
     progress: bool = True,
 ) -> "Audit":
     """Attack pairs of images and measure what the model withstands.
@@ -71,6 +73,7 @@ def audit(
         restarts: random starts beside the source and the blend.
         samples: 0: the mean path; n: attack with n fresh draws of noise a step, score on n others.
         seed: of the pairs, the starts and the noise.
+        source_label, target_label: where given, the label that every source or every target has.
         progress: show a bar with the time left.
 
     Raises:
@@ -88,9 +91,11 @@ def audit(
         restarts=restarts,
         samples=samples,
         seed=seed,
+        source_label=source_label,
+        target_label=target_label,
     )
     C = coefficient_sweep(coefficients)
-    source_index, target_index = draw_pairs(len(images), labels, pairs, seed)
+    source_index, target_index = draw_pairs(len(images), labels, pairs, seed, source_label, target_label)
     started = time.perf_counter()
     draws = _score_noise(model, samples, seed)
     names = list(dict.fromkeys(attacks))
@@ -170,6 +175,8 @@ def check_audit(
     restarts: int = 0,
     samples: int = 0,
     seed: int = 0,
+    source_label: int | None = None,
+    target_label: int | None = None,
 ) -> None:
     """Refuse what `audit` cannot do, before the first attack. Args and Raises as there."""
     images, labels = _test_images(images, labels)
@@ -186,7 +193,7 @@ def check_audit(
         if count < least:
             raise InputError(f"{name} is {count}; give a whole number of at least {least}")
     check_seed(seed)
-    draw_pairs(len(images), labels, pairs, seed)
+    draw_pairs(len(images), labels, pairs, seed, source_label, target_label)
 
 
 def check_images(model: Autoencoder | Classifier, images: UInt8[Tensor, "N C H W"]) -> None:

@@ -1,10 +1,12 @@
 """Pairs of a source and a target: which images, how a model reconstructs them, what an adversarial input reaches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from doubleback.errors import InputError
@@ -14,14 +16,26 @@ from doubleback.models import Autoencoder
 
 
 def draw_pairs(
-    count: int, labels: Int[Tensor, "N"] | None, pairs: int, seed: int
+    count: int,
+    labels: Int[Tensor, "N"] | None,
+    pairs: int,
+    seed: int,
+    source_label: int | None = None,
+    target_label: int | None = None,
 ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
     """Draw the places of sources, all different, and of a target for each, of another label where there are labels.
 
     They depend on nothing but the arguments, so every model is attacked on the same pairs; more pairs keep the first.
 
+    Args:
+        count: how many images there are.
+        labels: of the images.
+        pairs: how many to draw.
+        seed: draws them.
+        source_label, target_label: where given, the label that every source or every target has.
+
     Raises:
-        InputError: fewer than one pair, more pairs than images, or images of a single label.
+        InputError: fewer than one pair, more pairs than images, images of a single label, or none of a label given.
     """
     if pairs < 1:
         raise InputError(f"pairs is {pairs}; give a whole number of at least 1")
@@ -32,10 +46,27 @@ def draw_pairs(
     kind = np.arange(count) if labels is None else labels.cpu().numpy()
     if (kind == kind[0]).all():
         raise InputError(f"all {count} test images have the label {kind[0]}; pass images of several, or no labels")
+    _check_labels(kind, labels is not None, source_label, target_label, pairs)
     rng = np.random.default_rng(seed)
-    source = rng.permutation(count)[:pairs]
-    target = [rng.choice(np.flatnonzero(kind != kind[place])) for place in source]
+    source = rng.permutation(count)
+    source = source[np.isin(kind[source], kind if source_label is None else source_label)][:pairs]
+    others = kind if target_label is None else target_label
+    target = [rng.choice(np.flatnonzero((kind != kind[place]) & np.isin(kind, others))) for place in source]
     return torch.from_numpy(source), torch.tensor(target)
+
+
+def _check_labels(
+    kind: NDArray[Any], labelled: bool, source_label: int | None, target_label: int | None, pairs: int
+) -> None:
+    if source_label is None and target_label is None:
+        return
+    if not labelled:
+        raise InputError("the images have no labels to choose the sources or the targets by; leave them out")
+    if source_label == target_label:
+        raise InputError(f"sources and targets both have the label {source_label}; choose two different ones")
+    for label, needed in ((source_label, pairs), (target_label, 1)):
+        if label is not None and (found := int((kind == label).sum())) < needed:
+            raise InputError(f"pairs is {pairs}, but {found} images have the label {label}; ask for fewer pairs")
 
 
 class Pairs:

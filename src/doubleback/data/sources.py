@@ -36,11 +36,11 @@ def locate(source: str | os.PathLike[str], image_size: int | None, limit: int | 
         InputError: it is a file, a folder that does not exist, or a name that is not known.
     """
     text, path = os.fspath(source), _path(source)
+    stored = _stored(source)
     if isinstance(source, str) and source in _NAMED:
-        stored = os.environ.get("DOUBLEBACK_DATA")
-        local = Path(stored).expanduser().resolve() / source if stored else None
-        place = local if local and local.is_dir() else _NAMED[source]
-        return Source(source, place, image_size or _IMAGE_SIZES.get(source), limit)
+        return Source(source, stored or _NAMED[source], image_size or _IMAGE_SIZES.get(source), limit)
+    if stored:
+        return Source(text, stored, image_size, limit)
     if text and path.is_dir():
         return Source(path.resolve().name, path.resolve(), image_size, limit)
     if text and path.exists():
@@ -55,6 +55,15 @@ def locate(source: str | os.PathLike[str], image_size: int | None, limit: int | 
     raise InputError(f"unknown data set '{text}'; {meant}known: {', '.join(known)}, any folder, any hub id owner/name")
 
 
+def _stored(source: str | os.PathLike[str]) -> Path | None:
+    """The folder of this plain name in $DOUBLEBACK_DATA, if it is there."""
+    home = os.environ.get("DOUBLEBACK_DATA")
+    if not home or not isinstance(source, str) or not re.fullmatch(r"\w[\w.-]*", source):
+        return None
+    place = Path(home).expanduser().resolve() / source
+    return place if place.is_dir() else None
+
+
 def _path(source: str | os.PathLike[str]) -> Path:
     try:
         return Path(source).expanduser()
@@ -65,7 +74,7 @@ def _path(source: str | os.PathLike[str]) -> Path:
 def settled(source: str) -> str:
     """The source, a folder's path made absolute: it means the same from anywhere."""
     path = _path(source)
-    is_folder = source not in ("digits", *_NAMED) and source != "" and path.is_dir()
+    is_folder = source not in ("digits", *_NAMED) and source != "" and not _stored(source) and path.is_dir()
     return str(path.resolve()) if is_folder else source
 
 

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 ModelName = Literal["vae", "conv-vae", "draw", "ae", "conv-ae", "mlp", "lenet", "cvnet"]
+Artefact = Literal[
+    "all", "table1", "table2", "table3", "table4", "figure1", "figure2", "figure3", "figure4", "figure5", "figure6"
+]
 CLASSIFIERS = ("mlp", "lenet", "cvnet")
 # The sizes that each model has; another's is refused.
 SIZES_OF = {
@@ -152,6 +155,10 @@ class Audit:
     """Attack images of this data set instead, at the size that the run was trained on."""
     split: Literal["test", "validation"] = "test"
     """Which images: test to report, validation to choose settings by."""
+    from_class: Annotated[str | None, arg(name="from", metavar="CLASS", help_behavior_hint="(default: any)")] = None
+    """Class of the sources, where the images have labels."""
+    to: Annotated[str | None, arg(metavar="CLASS", help_behavior_hint="(default: any other)")] = None
+    """Class of the targets."""
     pairs: int = 20
     """Pairs of a source and a target from these images, the same for every run."""
     coefficients: int = 50
@@ -259,6 +266,37 @@ class Transition:
     """Of the images and the targets."""
     output: Annotated[Path, arg(metavar="DIR")] = Path("transition")
     """Gets results.json, images.npz and report.html; it must not hold anything else."""
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Repeat the paper: its tables and figures, with what its text states beside what is measured.
+
+    Example: doubleback reproduce table2 --scale smoke
+
+    A plan comes first: what will be trained and attacked, how long that is expected to take, what is there already. An
+    interrupted reproduction goes on with the same command; what fails is reported, and the rest still runs.
+    """
+
+    what: Annotated[
+        Positional[tuple[Artefact, ...]],
+        arg(metavar="all|table1..table4|figure1..figure6", help_behavior_hint="(default: all)"),
+    ] = ("all",)
+    """Which of them."""
+    scale: Literal["smoke", "cpu", "full"] = "cpu"
+    """smoke: does it run? cpu: two hours on two cores; full: the paper's sizes, for a GPU."""
+    data_dir: Annotated[
+        Path | None, arg(metavar="DIR", help_behavior_hint="(default: $DOUBLEBACK_DATA, or the hub)")
+    ] = None
+    """Holds mnist/, svhn/ and celeba/ as on the hub; faces/ stands in for celeba/, and is named in its place."""
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: reproduction-SCALE)")] = None
+    """Gets report.html, tables/, figures/, and a folder for every command."""
+    jobs: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: by cores and memory)")] = None
+    """Commands that run side by side."""
+    withhold: tuple[Literal["mnist", "svhn", "celeba"], ...] = ()
+    """Leave the images of these data sets, whose licence may not let them be passed on, out of the figures."""
+    plan: bool = False
+    """Print the plan and stop."""
 
 
 @dataclass(frozen=True)

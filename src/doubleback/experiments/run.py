@@ -12,7 +12,7 @@ import torch
 from doubleback.auditing import audit as audit_model
 from doubleback.auditing import check_audit, check_images
 from doubleback.checkpoints import load_weights, save_tensors
-from doubleback.data import Split, as_classes, load_images, settled
+from doubleback.data import ImageData, Split, as_classes, load_images, settled
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import as_pixels, classification_quality, evaluate, placed, reconstruct
 from doubleback.experiments import config, folders
@@ -156,16 +156,20 @@ def audit(settings: config.Audit, command: Sequence[str]) -> dict[str, dict[str,
     configs = {folder: _audit_config(run, chosen) for folder, run in runs.items()}
     states = {folder: folders.state_of(folder, "audit", configs[folder]) for folder in runs}
     due = [folder for folder, state in states.items() if state != "finished"]
-    splits: dict[Path, Split] = {folder: getattr(runs[folder].images(settings.data), settings.split) for folder in due}
-    ours = ("data", "split")
+    data = {folder: runs[folder].images(settings.data) for folder in due}
+    splits: dict[Path, Split] = {folder: getattr(images, settings.split) for folder, images in data.items()}
+    ours = ("data", "split", "from_class", "to")
     named = {"attacks" if name == "attack" else name: value for name, value in chosen.items() if name not in ours}
+    between = {folder: _labels_between(images, settings) for folder, images in data.items()}
     for folder, split in splits.items():
         check_images(runs[folder].autoencoder, split.images)
-        check_audit(split.images, split.labels, **named)
+        check_audit(split.images, split.labels, **named, **between[folder])
     fabric = launched()
     for folder, split in splits.items():
         with noticing_lost_processes("the runs that are finished are kept, audit again for the rest"):
-            found = audit_model(runs[folder].autoencoder.to(fabric.device), split.images, split.labels, **named)
+            found = audit_model(
+                runs[folder].autoencoder.to(fabric.device), split.images, split.labels, **named, **between[folder]
+            )
         if not fabric.is_global_zero:
             continue
         folders.write_config(folder, configs[folder], command)
@@ -331,6 +335,22 @@ def _audit_folder(run: Path, settings: config.Audit) -> Path:
     other = [Path(settings.data).name] if settings.data else []
     other += [settings.split] if settings.split != "test" else []
     return run / "-".join(["audit", *other])
+
+
+def _labels_between(images: ImageData, settings: config.Audit) -> dict[str, Any]:
+    """The labels of the classes that --from and --to name.
+
+    Raises:
+        InputError: a class is none of the data's.
+    """
+    names = [str(name) for name in images.label_names or ()]
+    found: dict[str, Any] = {}
+    for flag, name in (("from", settings.from_class), ("to", settings.to)):
+        if name is not None and name not in names and (names or not name.isdecimal()):
+            raise InputError(f"--{flag} is {name!r}; choose one of {', '.join(names) or 'the labels, whole numbers'}")
+        label = None if name is None else names.index(name) if names else int(name)
+        found["source_label" if flag == "from" else "target_label"] = label
+    return found
 
 
 def _audit_config(run: Run, chosen: dict[str, Any]) -> dict[str, Any]:

@@ -6,5 +6,6 @@ Inside: `archives` (a file to arrays or rows), `runs` and `studies` (a folder to
 """
 
 from doubleback.report.page import write_report
+from doubleback.report.reproduction import write_reproduction
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_reproduction"]

@@ -1,0 +1,232 @@
+"""From the folders of a reproduction to one record of numbers, `results.json`, that tables and claims are made of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+
+from doubleback.experiments.reproduction.members import (
+    FURTHER,
+    PAIR,
+    Comparison,
+    comparisons,
+)
+from doubleback.experiments.reproduction.scales import SCALES, Scale
+from doubleback.files import read_json
+from doubleback.report.archives import SCHEMA, lookup, mapping, number, read_record
+from doubleback.report.runs import WORST_CASE, Run, read_run
+
+ATTACKS = ("latent", "output", WORST_CASE)
+RECORD = "reproduction.json"
+_TRAINED = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "input_gradient_norm", "kl")
+_MADE_OF = {
+    "plain": "encoder (no DBP) + GMM",
+    "hardened": "encoder (DBP) + GMM",
+    "lambda-1": f"encoder (DBP, {FURTHER['lambda-1']}) + GMM",
+    "output-10": f"encoder (DBP, {FURTHER['output-10']}) + GMM",
+    "mlp": "MLP",
+    "lenet": "LeNet",
+    "cvnet": "CvNet",
+}
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read all that a reproduction has measured so far.
+
+    Returns:
+        What becomes `results.json` (docs/reproducing.md); parts that are not there are missing.
+
+    Raises:
+        InputError: the folder holds no reproduction, or a file in it is damaged.
+    """
+    record = read_record(folder / RECORD)
+    scale = SCALES[record["scale"]]
+    commands = mapping(record, "commands")
+    lost = {name: str(one["why"]) for name, one in commands.items() if one["state"] in ("failed", "left out")}
+    return {
+        "schema": SCHEMA,
+        "version": record["version"],
+        "scale": record["scale"],
+        "about": scale.about,
+        "stand_ins": record["stand_ins"],
+        "machine": record["machine"],
+        "commands": {name: one["command"] for name, one in commands.items() if _finished(folder / name)},
+        "minutes": sum(float(one["seconds"]) for one in commands.values()) / 60,
+        "lost": lost,
+        "autoencoders": [found for row in comparisons(scale) if (found := _compared(folder, row))],
+        "classifiers": {data: found for data in scale.robustness if (found := _withstood(folder, data))},
+        "one_to_zero": _one_to_zero(folder, scale),
+        "transitions": {name: found for name in ("figure3", "figure6") if (found := _transition(folder / name))},
+    }
+
+
+def runs_of(folder: Path, names: Sequence[str]) -> list[Run]:
+    """Those of these runs that are finished, each with its audit where that is."""
+    return [
+        read_run(folder / name, read_json(folder / name / "config.json")) for name in names if _finished(folder / name)
+    ]
+
+
+def classifier_label(name: str) -> str:
+    """What a classifier's folder is called in Tables 3 and 4.
+
+    >>> classifier_label("mnist-vae-hardened-0"), classifier_label("svhn-cvnet")
+    ('encoder (DBP) + GMM', 'CvNet')
+    """
+    return next((label for key, label in _MADE_OF.items() if name.removesuffix("-0").endswith(f"-{key}")), name)
+
+
+def paired_difference(
+    plain: Sequence[NDArray[np.float64]], hardened: Sequence[NDArray[np.float64]]
+) -> dict[str, Any] | None:
+    """Hardened minus plain: the mean over seeds pair by pair, with a bootstrap interval over the pairs.
+
+    Args:
+        plain, hardened: for each seed (P,) AUDDC, of the same pairs; NaN where a pair is flagged.
+
+    Returns:
+        `mean`, `ci95` (95 %, percentile bootstrap; None with fewer than two pairs), `settled` (0 lies outside it) and
+        `pairs`, those that no run flags; None without any.
+    """
+    each = np.mean([after - before for before, after in zip(plain, hardened, strict=True)], axis=0)
+    each = each[np.isfinite(each)]
+    if not len(each):
+        return None
+    ends = interval_of_mean(each)
+    settled = ends is not None and not ends[0] <= 0 <= ends[1]
+    return {"mean": float(each.mean()), "ci95": ends, "settled": settled, "pairs": len(each)}
+
+
+def interval_of_mean(values: NDArray[np.float64]) -> list[float] | None:
+    """The 95 % percentile bootstrap interval of the mean; None with fewer than two values.
+
+    >>> interval_of_mean(np.array([0.5, 0.5, 0.5]))
+    [0.5, 0.5]
+    """
+    if len(values) < 2:
+        return None
+    if np.ptp(values) == 0:
+        return [float(values[0])] * 2
+    found = bootstrap((values,), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(0))
+    return [float(end) for end in found.confidence_interval]
+
+
+def _finished(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("config.json", "results.json"))
+
+
+def _compared(folder: Path, row: Comparison) -> dict[str, Any] | None:
+    """A row of Tables 1 and 2: seeds whose plain and hardened run are both there."""
+    there = [pair for pair in zip(row.plain, row.hardened, strict=True) if all(_finished(folder / one) for one in pair)]
+    if not there:
+        return None
+    sides = {kind: runs_of(folder, [pair[i] for pair in there]) for i, kind in enumerate(PAIR)}
+    found: dict[str, Any] = {"label": row.label, "data": row.data, "seeds": len(there)}
+    for kind, runs in sides.items():
+        found[kind] = {name: [number(run.results, f"test.{name}") for run in runs] for name in _TRAINED}
+        found[kind]["minutes"] = [_minutes(run) for run in runs]
+    if all(run.audit for runs in sides.values() for run in runs):
+        for kind, runs in sides.items():
+            found[kind] |= _audited(runs)
+        found["difference"] = {
+            name: paired_difference(*(_areas(runs, name) for runs in sides.values())) for name in ATTACKS
+        }
+        found["audit"] = _settings(sides["plain"][0])
+    return found
+
+
+def _minutes(run: Run) -> float | None:
+    seconds = number(run.results, "train.seconds")
+    return None if seconds is None else seconds / 60
+
+
+def _audited(runs: Sequence[Run]) -> dict[str, Any]:
+    """Mean AUDDC a seed, both conventions; the interval of their mean over the pairs; the ceiling."""
+    found: dict[str, Any] = {"auddc": {}, "share_of_ceiling": {}, "ci95": {}}
+    results = [run.audit.results for run in runs if run.audit]
+    for name in ATTACKS:
+        at = f"attacks.{name}"
+        found["auddc"][name] = {
+            convention: [number(one, f"{at}.auddc.{convention}.mean") for one in results]
+            for convention in ("envelope", *(("reference",) if name != WORST_CASE else ()))
+        }
+        found["share_of_ceiling"][name] = [number(one, f"{at}.share_of_ceiling") for one in results]
+        areas = np.mean(_areas(runs, name), axis=0)
+        found["ci95"][name] = interval_of_mean(areas[np.isfinite(areas)])
+    found["ceiling"] = [number(one, "ceiling.mean") for one in results]
+    return found
+
+
+def _areas(runs: Sequence[Run], attack: str) -> list[NDArray[np.float64]]:
+    """(P,) AUDDC of the pairs, envelope convention, a run each."""
+    return [np.asarray(run.audit.curves[f"{attack}/auddc"], dtype=np.float64) for run in runs if run.audit]
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    audit = mapping(run.audit.config, "audit") if run.audit else {}
+    return {name: audit.get(name) for name in ("pairs", "coefficients", "steps")}
+
+
+def _withstood(folder: Path, data: str) -> dict[str, Any] | None:
+    """Tables 3 and 4 of one data set."""
+    home = folder / "robustness" / data
+    if not _finished(home):
+        return None
+    results = read_record(home / "results.json")
+    models = {}
+    for name, one in mapping(results, "models").items():
+        models[name] = {
+            "label": classifier_label(name),
+            "accuracy": _accuracy(folder, name),
+            "reconstruction_l2": _reconstruction(folder, name),
+            "attacked": one["clean_accuracy"],
+            **{attack: one["robust_accuracy"].get(attack) for attack in ("fgsm", "pgd")},
+            "worst_case": one["worst_case"],
+            "ci95": {"worst_case": lookup(one, "ci95.worst_case"), "transfer": lookup(one, "ci95.transfer")},
+            "transfer": one["transfer"],
+            "flags": sorted(mapping(one, "flags")),
+        }
+    return {"images": results["images"], "eps": results["eps"], "norm": results["norm"], "models": models}
+
+
+def _accuracy(folder: Path, name: str) -> float | None:
+    """On all test images."""
+    for home in (folder / "classifiers" / name, folder / "runs" / name):
+        if _finished(home):
+            return number(read_record(home / "results.json"), "test.accuracy")
+    return None
+
+
+def _reconstruction(folder: Path, name: str) -> float | None:
+    home = folder / "runs" / name
+    return number(read_record(home / "results.json"), "test.reconstruction_l2") if _finished(home) else None
+
+
+def _one_to_zero(folder: Path, scale: Scale) -> dict[str, Any] | None:
+    """Figure 1: the attacks of DRAW from 1s to 0s."""
+    draw = scale.autoencoder("mnist", "draw-12")
+    homes = {kind: folder / "figure1" / Path(draw.run(kind)).name for kind in PAIR}
+    if not all(_finished(home) for home in homes.values()):
+        return None
+    runs = {kind: read_run(home, read_json(home / "config.json")) for kind, home in homes.items()}
+    areas = {kind: _areas([run], "output")[0] for kind, run in runs.items()}
+    difference = paired_difference([areas["plain"]], [areas["hardened"]])
+    usable = np.isfinite(areas["plain"]) & np.isfinite(areas["hardened"])
+    if difference is None:
+        return None
+    return {kind: {"output": float(area[usable].mean())} for kind, area in areas.items()} | {"difference": difference}
+
+
+def _transition(home: Path) -> dict[str, Any] | None:
+    """Figures 3 and 6: what became of the images, by each classifier."""
+    if not _finished(home):
+        return None
+    results = read_record(home / "results.json")
+    return {
+        "images": results["images"],
+        "judge": results["judge"],
+        "models": {classifier_label(name): dict(one) for name, one in mapping(results, "models").items()},
+    }

@@ -1,0 +1,83 @@
+"""A reproduction's tables, figures, page and report, written from what is on disk."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from doubleback.files import replacing, write_json, write_rows, write_text
+from doubleback.report.reproduction.claims import claims
+from doubleback.report.reproduction.drawings import Drawing, drawings
+from doubleback.report.reproduction.results import read_results
+from doubleback.report.reproduction.tables import markdown, tables
+
+RESULTS, PAGE, REPORT = "results.json", "reproduction.md", "report.html"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the report shows it: its PNG as a data URI."""
+
+    drawing: Drawing
+    uri: str
+
+
+def write_reproduction(folder: Path, withheld: Sequence[str] = ()) -> Path:
+    """Write `results.json`, `tables/`, `figures/`, `reproduction.md` and `report.html` of what is measured so far.
+
+    Args:
+        folder: one that `doubleback reproduce` has filled.
+        withheld: data sets whose images are left out of the figures.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: the folder holds no reproduction, a file in it is damaged, or it cannot be written.
+    """
+    results = json.loads(json.dumps(read_results(folder)))  # as a reader of the file will find them
+    write_json(folder / RESULTS, results)
+    pictures = []
+    for drawing in drawings(folder, results, withheld):
+        for form in ("png", "svg"):
+            encoded = drawing.encoded(form)
+            with replacing(folder / "figures" / f"{drawing.key}.{form}") as scratch:
+                scratch.write_bytes(encoded)
+            if form == "png":
+                uri = "data:image/png;base64," + base64.b64encode(encoded).decode("ascii")
+                pictures.append(Picture(drawing, uri))
+    write_tables(folder / "tables", results)
+    write_text(folder / PAGE, page(results, [picture.drawing.key for picture in pictures]))
+    write_text(folder / REPORT, _render("report.html", results, pictures=pictures))
+    return folder / REPORT
+
+
+def write_tables(folder: Path, results: Mapping[str, Any]) -> None:
+    """Write each table as Markdown, as CSV with every number unrounded, and as HTML."""
+    for table in tables(results):
+        write_text(folder / f"{table.key}.md", markdown(table))
+        write_rows(folder / f"{table.key}.csv", table.records)
+        write_text(folder / f"{table.key}.html", _render("table.html", results, table=table))
+
+
+def page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
+    """The paper against what was measured, as Markdown: a function of `results.json` and of which figures there are."""
+    return _render("page.md", results, figures=figures)
+
+
+def _render(template: str, results: Mapping[str, Any], **more: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("doubleback.report", "."),
+        autoescape=template.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["markdown"] = markdown
+    made = {"results": results, "tables": tables(results), "claims": claims(results)}
+    return environment.get_template(f"reproduction/{template}").render(**made | more)
