@@ -29,6 +29,37 @@ def test_without_labels_no_image_is_its_own_target() -> None:
     assert (source != target).all()
 
 
+@given(seed=st.integers(0, 99), pairs=st.integers(1, 10))
+def test_pairs_can_be_drawn_from_one_label_to_another(seed: int, pairs: int) -> None:
+    labels = torch.arange(40) % 4
+    source, target = draw_pairs(40, labels, pairs, seed, 1, 3)
+    assert len(source) == len(target) == pairs
+    assert (labels[source] == 1).all()
+    assert (labels[target] == 3).all()
+    assert (labels[draw_pairs(40, labels, pairs, seed, source_label=2)[0]] == 2).all()
+    free, to_three = draw_pairs(40, labels, pairs, seed, target_label=3)
+    assert (labels[free] != 3).all()
+    assert (labels[to_three] == 3).all()
+    more, _ = draw_pairs(40, labels, 10, seed, 1, 3)
+    assert torch.equal(more[:pairs], source)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "pairs", "said"),
+    [
+        (1, 1, 1, "0 images can be sources and 2 targets"),
+        (1, 0, 3, "2 images can be sources"),
+        (7, 0, 1, "0 images can be sources"),
+        (0, 7, 1, "and 0 targets"),
+    ],
+)
+def test_labels_that_cannot_be_had_are_refused(source: int, target: int, pairs: int, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        draw_pairs(4, torch.tensor([0, 1, 0, 1]), pairs, 0, source, target)
+    with pytest.raises(InputError, match="have no labels"):
+        draw_pairs(4, None, 1, 0, source, target)
+
+
 def test_seeds_draw_other_pairs() -> None:
     assert not torch.equal(draw_pairs(100, None, 20, 0)[0], draw_pairs(100, None, 20, 1)[0])
 

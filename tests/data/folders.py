@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from sklearn.datasets import load_digits
 from torch import Tensor
 
 from doubleback.data import load_images
@@ -74,3 +76,18 @@ def refused(source: Any, *words: str, **options: Any) -> None:
 
 def entries(cache: Path) -> list[Path]:
     return sorted(cache.iterdir())
+
+
+def digits_folder(folder: Path, size: int, mode: str = "L", count: int = 1400, labelled: bool = True) -> Path:
+    """scikit-learn's digits at this size, grey or colour, as any program may write them."""
+    bunch = load_digits()
+    for split, rows in {"train": range(count), "test": range(1400, 1797)}.items():
+        images = []
+        for row in rows:
+            small = Image.fromarray((bunch.images[row] * (255 / 16)).astype(np.uint8))
+            stream = io.BytesIO()
+            small.resize((size, size), Image.Resampling.BILINEAR).convert(mode).save(stream, "PNG")
+            images.append(stream.getvalue())
+        labels = [int(bunch.target[row]) for row in rows] if labelled else None
+        write_parquet(folder / f"{split}-00000-of-00001.parquet", images, labels, features=False)
+    return folder

@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 import torch
 
-from doubleback.data import load_images
+from doubleback.data import load_images, settled
 from tests.data.folders import entries, hub_folder, png, refused
 
 
@@ -22,6 +22,21 @@ def test_names_lead_to_the_hub_unless_a_folder_is_set(tmp_path: Path, monkeypatc
     assert load_images("mnist").name == "mnist"
     assert load_images("celeba", limit=3).image_shape == (1, 64, 64)
     assert load_images("celeba", limit=3, image_size=4).image_shape == (1, 4, 4)
+
+
+def test_any_plain_name_leads_to_its_folder_where_the_data_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_folder(tmp_path / "home" / "faces", train=20)
+    hub_folder(tmp_path / "work" / "faces", train=30)
+    monkeypatch.chdir(tmp_path / "work")
+    assert len(load_images("faces", validation=1).train) == 29
+    assert settled("faces") == str(tmp_path / "work" / "faces")
+    monkeypatch.setenv("DOUBLEBACK_DATA", str(tmp_path / "home"))
+    assert len(load_images("faces", validation=1).train) == 19
+    assert settled("faces") == "faces", "the same from anywhere"
+    assert len(load_images("./faces", validation=1).train) == 29
+    refused("nofaces", "unknown data set")
 
 
 def test_from_the_hub_only_the_parts_asked_for_are_read(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,19 @@ def test_other_images_are_audited_apart(plain: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="takes images of 1 channel and 8x8 pixels, these are 3 channels and 8x8"):
         audit(quick(plain, data=str(colour)), [])
     assert not (plain / "audit-colour").exists()
+
+
+def test_pairs_from_one_class_to_another(plain: Path, tmp_path: Path) -> None:
+    settings = quick(plain, from_class="1", to="0", pairs=3, output=tmp_path)
+    audit(settings, [])
+    labels = load_run(plain).images().test.labels
+    assert labels is not None
+    with np.load(tmp_path / "plain" / "curves.npz") as curves:
+        assert (labels[torch.from_numpy(curves["source_index"])] == 1).all()
+        assert (labels[torch.from_numpy(curves["target_index"])] == 0).all()
+    for wrong in ("11", "cat"):
+        with pytest.raises(InputError, match=f"--from is '{wrong}'; choose one of 0, 1, 2"):
+            audit(replace(settings, from_class=wrong), [])
 
 
 def test_audit_leaves_its_folders(plain: Path, hardened: Path) -> None:

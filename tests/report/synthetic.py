@@ -100,7 +100,7 @@ def make_audit(
     np.savez_compressed(folder / "curves.npz", **curves)
     make_gallery(folder, envelopes, digits(12) if images is None else images)
     command = ["doubleback", "audit", str(run)]
-    audit = {"attack": list(ATTACKS), "pairs": pairs, "steps": 300, "seed": 0}
+    audit = {"attack": list(ATTACKS), "pairs": pairs, "coefficients": 4, "steps": 300, "seed": 0}
     head = {"schema": 1, "version": "0.1.0", "command": command, "audit": audit}
     write_json(folder / "config.json", head | {"run": str(run), "train": config["train"]})
     write_json(folder / "results.json", audit_results(curves, pairs, flagged))

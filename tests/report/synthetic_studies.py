@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,14 @@ def make_robustness(
     write_json(folder / "results.json", results)
     source = digits(6) if images is None else images
     noise = np.sign(np.random.default_rng(3).standard_normal((len(source), len(eps), *source.shape[1:])))
-    size = np.array([float(e) for e in eps])[:, None, None, None]
+    size = np.array([float(Fraction(e)) for e in eps])[:, None, None, None]
     x_adv = np.clip(source[:, None] + 255 * size * noise, 0, 255).astype(np.uint8)
     np.savez_compressed(folder / "images.npz", source=source, **{f"{name}/x_adv": x_adv for name in strength})
     return folder
 
 
 def _kept(half: float, eps: Sequence[str], count: int) -> dict[str, float]:
-    return {e: round(0.97 * 0.5 ** ((float(e) / half) ** 2) * count) / count for e in eps}
+    return {e: round(0.97 * 0.5 ** ((float(Fraction(e)) / half) ** 2) * count) / count for e in eps}
 
 
 def _model(

@@ -1,12 +1,10 @@
 """Pairs of a source and a target: which images, how a model reconstructs them, what an adversarial input reaches."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
 from doubleback.errors import InputError
@@ -46,27 +44,23 @@ def draw_pairs(
     kind = np.arange(count) if labels is None else labels.cpu().numpy()
     if (kind == kind[0]).all():
         raise InputError(f"all {count} test images have the label {kind[0]}; pass images of several, or no labels")
-    _check_labels(kind, labels is not None, source_label, target_label, pairs)
+    may_be_source = np.isin(kind, kind if source_label is None else source_label)
+    may_be_target = np.isin(kind, kind if target_label is None else target_label)
+    if target_label is not None:
+        may_be_source &= ~may_be_target
+    if source_label is not None or target_label is not None:
+        if labels is None:
+            raise InputError("the images have no labels to choose the sources or the targets by; leave them out")
+        if pairs > may_be_source.sum() or not may_be_target.any():
+            raise InputError(
+                f"pairs is {pairs}, but {may_be_source.sum()} images can be sources and {may_be_target.sum()} targets "
+                f"(labels {source_label} and {target_label}); choose two labels that differ, or fewer pairs"
+            )
     rng = np.random.default_rng(seed)
     source = rng.permutation(count)
-    source = source[np.isin(kind[source], kind if source_label is None else source_label)][:pairs]
-    others = kind if target_label is None else target_label
-    target = [rng.choice(np.flatnonzero((kind != kind[place]) & np.isin(kind, others))) for place in source]
+    source = source[may_be_source[source]][:pairs]
+    target = [rng.choice(np.flatnonzero((kind != kind[place]) & may_be_target)) for place in source]
     return torch.from_numpy(source), torch.tensor(target)
-
-
-def _check_labels(
-    kind: NDArray[Any], labelled: bool, source_label: int | None, target_label: int | None, pairs: int
-) -> None:
-    if source_label is None and target_label is None:
-        return
-    if not labelled:
-        raise InputError("the images have no labels to choose the sources or the targets by; leave them out")
-    if source_label == target_label:
-        raise InputError(f"sources and targets both have the label {source_label}; choose two different ones")
-    for label, needed in ((source_label, pairs), (target_label, 1)):
-        if label is not None and (found := int((kind == label).sum())) < needed:
-            raise InputError(f"pairs is {pairs}, but {found} images have the label {label}; ask for fewer pairs")
 
 
 class Pairs:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import torch
 
@@ -88,7 +88,7 @@ class Reproduction:
                     told(member, self.progress[member.folder])
                 time.sleep(_POLL)
                 for folder, command in list(self._running.items()):
-                    if command.ended():
+                    if command.process.poll() is not None:
                         self._ended(folder)
                         told(self.members[folder], self.progress[folder])
 
@@ -107,12 +107,15 @@ class Reproduction:
         progress.seconds += command.seconds()
         progress.state = "finished" if command.process.returncode == 0 else "failed"
         progress.why = "" if progress.state == "finished" else command.complaint()
-        if progress.state == "failed":
-            for other in self.members.values():  # each after those that it needs
-                lost = [name for name in other.needs if self.progress[name].state in ("failed", "left out")]
-                if lost and self.progress[other.folder].state == "due":
-                    self.progress[other.folder] = Progress("left out", why=f"needs {lost[0]}")
+        self.leave_out_what_is_in_vain()
         self._write()
+
+    def leave_out_what_is_in_vain(self) -> None:
+        """What needs a folder that will not be there."""
+        for folder, one in self.members.items():  # each after those that it needs
+            lost = [name for name in one.needs if self.progress[name].state in ("failed", "left out")]
+            if lost and self.progress[folder].state == "due":
+                self.progress[folder] = Progress("left out", why=f"needs {lost[0]}")
 
     @contextmanager
     def _leaving_nobody(self) -> Iterator[None]:
@@ -179,21 +182,15 @@ class _Command:
         self.started = time.monotonic()
         self.log = home / LOGS / f"{member.folder.replace('/', '-')}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._stream: IO[bytes] = self.log.open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "doubleback", *member.words],
-            cwd=home,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=self._stream,
-            stderr=subprocess.STDOUT,
-        )
-
-    def ended(self) -> bool:
-        if self.process.poll() is None:
-            return False
-        self._stream.close()
-        return True
+        with self.log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "doubleback", *member.words],
+                cwd=home,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
 
     def seconds(self) -> float:
         return time.monotonic() - self.started
@@ -281,6 +278,7 @@ def _leave_out_missing_data(reproduction: Reproduction) -> None:
             for one in reproduction.of_state("due"):
                 if one.data == name:
                     reproduction.progress[one.folder] = Progress("left out", why=f"needs {source}: {error}")
+    reproduction.leave_out_what_is_in_vain()
 
 
 def _limit(words: tuple[str, ...]) -> int | None:

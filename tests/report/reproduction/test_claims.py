@@ -1,0 +1,74 @@
+"""A verdict follows the numbers: turn them round, and it turns."""
+
+import copy
+from typing import Any
+
+from doubleback.report.reproduction.claims import Claim, claims
+
+
+def claim(results: dict[str, Any], words: str) -> Claim:
+    (found,) = (one for one in claims(results) if words in one.says)
+    return found
+
+
+def test_every_statement_of_the_paper_is_there(results: dict[str, Any]) -> None:
+    said = " ".join(one.says for one in claims(results))
+    for stated in ("131.874 -> 7.356", "1/17.9", "1/12", "2.771 -> 2.796", "1/100", "95.28", "97.84", "99.37"):
+        assert stated in said
+    for stated in ("83.80", "91.14", "AUDDC is higher", "lambda1 = lambda2 = 1", "from 1 to 0"):
+        assert stated in said
+
+
+def test_areas_agree_only_if_every_model_gains(results: dict[str, Any]) -> None:
+    words = "every model (output)"
+    assert claim(results, words).verdict == "agrees"
+    other = copy.deepcopy(results)
+    other["autoencoders"][0]["difference"]["output"]["settled"] = False
+    assert claim(other, words).verdict == "in part"
+    assert "not settled: VAE (mnist)" in claim(other, words).measured
+    for row in other["autoencoders"]:
+        row["difference"]["output"] |= {"settled": True, "mean": -0.1}
+    assert claim(other, words).verdict == "does not"
+
+
+def test_accuracies_are_held_to_the_papers_within_a_hundredth(results: dict[str, Any]) -> None:
+    other = copy.deepcopy(results)
+    models = other["classifiers"]["mnist"]["models"]
+    models["mnist-lenet"]["accuracy"] = 0.9838
+    assert claim(other, "LeNet reaches").verdict == "agrees"
+    models["mnist-lenet"]["accuracy"] = 0.9836
+    assert claim(other, "LeNet reaches").verdict == "does not"
+
+
+def test_robust_means_more_than_every_other_at_every_eps(results: dict[str, Any]) -> None:
+    words = "white box, MNIST"
+    assert claim(results, words).verdict == "agrees"
+    other = copy.deepcopy(results)
+    models = other["classifiers"]["mnist"]["models"]
+    models["mnist-lenet"]["worst_case"] = dict.fromkeys(("0.05", "0.1", "0.2"), 1.0)
+    assert claim(other, words).verdict == "in part"
+    models["mnist-mlp"]["worst_case"] = models["mnist-lenet"]["worst_case"]
+    assert claim(other, words).verdict == "does not"
+
+
+def test_gradients(results: dict[str, Any]) -> None:
+    assert claim(results, "1/100").verdict == "does not"
+    assert "1/3.2" in claim(results, "131.874").measured
+    other = copy.deepcopy(results)
+    for row in other["autoencoders"]:
+        row["hardened"]["input_gradient_norm"] = [0.2] * row["seeds"]
+    assert claim(other, "1/100").verdict == "agrees"
+
+
+def test_transitions(results: dict[str, Any]) -> None:
+    words = "gets only noise"
+    assert claim(results, words).verdict == "agrees"
+    other = copy.deepcopy(results)
+    for one in other["transitions"]["figure6"]["models"].values():
+        one["judge"]["image"] = 0.2
+    assert claim(other, words).verdict == "does not"
+
+
+def test_without_results_nothing_is_claimed(results: dict[str, Any]) -> None:
+    empty = {"autoencoders": [], "classifiers": {}, "transitions": {}, "one_to_zero": None}
+    assert claims(results | empty) == []
