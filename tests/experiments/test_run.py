@@ -208,7 +208,7 @@ def test_pairs_from_one_class_to_another(plain: Path, tmp_path: Path) -> None:
         assert (labels[torch.from_numpy(curves["target_index"])] == 0).all()
     for wrong in ("11", "cat"):
         with pytest.raises(InputError, match=f"--from is '{wrong}'; choose one of 0, 1, 2"):
-            audit(replace(settings, from_class=wrong), [])
+            audit(replace(settings, from_class=wrong, output=tmp_path / "other"), [])
 
 
 def test_audit_leaves_its_folders(plain: Path, hardened: Path) -> None:

@@ -1,4 +1,4 @@
-"""The whole paper at smoke scale, as people run it: every command, then tables, figures and report; again, for nothing."""
+"""The whole paper at smoke scale, as people run it: every command, then tables, figures and report."""
 
 import json
 import re
