@@ -183,7 +183,7 @@ def _reproduce(settings: Reproduce) -> None:
                 advance(member.minutes or 1, member.folder)
 
         planned.run(told)
-    from doubleback.report import write_reproduction
+    from doubleback.report.reproduction import write_reproduction
 
     print(f"{write_reproduction(planned.folder, settings.withhold)}: open it in a browser")
     if lost := planned.of_state("failed", "left out"):

@@ -2,10 +2,10 @@
 
 Inside: `archives` (a file to arrays or rows), `runs` and `studies` (a folder to a record), `folders` (all of them),
 `svg`, `figures`, `accuracy_figures` (curves), `pictures` (images as data URIs), `table`, `robustness`, `transition`
-(what the sections show), `verdict` and `headline` (what the numbers say), `page` (all of it in HTML).
+(what the sections show), `verdict` and `headline` (what the numbers say), `page` (all of it in HTML). `reproduction` by
+itself: the paper's tables and figures.
 """
 
 from doubleback.report.page import write_report
-from doubleback.report.reproduction import write_reproduction
 
-__all__ = ["write_report", "write_reproduction"]
+__all__ = ["write_report"]

@@ -20,7 +20,7 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, nn
 
 from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
-from doubleback.data import ImageData, as_unit
+from doubleback.data import ImageData, Split, as_unit
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import classification_quality, evaluating, reconstruction_quality
 from doubleback.files import write_rows
@@ -154,6 +154,16 @@ def _as_objective(given: Objective | Classification | Autoencoder | Classifier) 
     return Objective(given) if isinstance(given, Autoencoder) else Classification(given)
 
 
+def _held(split: Split, device: torch.device) -> Split:
+    """Keep the images in the GPU's own memory, where they take at most a quarter of what is free there.
+
+    Batches then cross no bus. Elsewhere they stay where they are, memory-mapped, and each batch is brought over.
+    """
+    if device.type != "cuda" or split.images.nbytes > torch.cuda.mem_get_info(device)[0] / 4:
+        return split
+    return Split(split.images.to(device), None if split.labels is None else split.labels.to(device))
+
+
 class _Run:
     """A training in progress: everything that a checkpoint must bring back is in here."""
 
@@ -177,6 +187,7 @@ class _Run:
         if not isinstance(objective.model, nn.Module):
             raise InputError(f"the model is a {type(objective.model).__name__}; give a torch.nn.Module to train")
         self.fabric, self.objective, self.model, self.images = fabric, objective, objective.model, images
+        self.train = _held(images.train, fabric.device)
         self.batch_size, self.max_grad_norm, self.seed = batch_size, max_grad_norm, seed
         self.compiled, self.folder, self.identity = compiled, folder, identity
         self.steps_per_epoch = len(images.train) // batch_size
@@ -215,7 +226,7 @@ class _Run:
         return stop
 
     def _terms(self, step: int, *, penalised: bool) -> Any:
-        batch = self.images.train.at(self._batch(step))
+        batch = self.train.at(self._batch(step).to(self.train.images.device))
         x = as_unit(batch.images).to(next(self.objective.parameters()).dtype)
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         share = self.objective.share(x, batch.labels, generator(self.seed, Stream.NOISE, step), mine)

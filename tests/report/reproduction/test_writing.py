@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from doubleback.errors import InputError
-from doubleback.report import write_reproduction
+from doubleback.report.reproduction import write_reproduction
 from doubleback.report.reproduction.drawings import drawings
 from doubleback.report.reproduction.results import read_results
 from doubleback.report.reproduction.writing import page
