@@ -8,8 +8,9 @@ with x0 + d in the box [0, 1], for C = 0 and a sweep of coefficients, every pair
 Sources: the paper, section 2.2; Gondim-Ribeiro, Tabacof & Valle 2018 (arXiv 1806.04646), who solve one pair and one
 coefficient at a time.
 
-Every attack starts from the source and from the best blend of source and target for its coefficient, and keeps the
-better end: no attack does worse, by its own objective, than mere blending.
+Every eighth coefficient starts from the source and from the best blend of source and target, the others from where
+these have ended; each keeps the best of all ends and blends: no attack does worse, by its own objective, than mere
+blending (`sweep`).
 """
 
 from typing import Literal

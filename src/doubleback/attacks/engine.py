@@ -29,7 +29,7 @@ Method = Literal["spectral", "adam"]
 _MEMORY = 10  # the line search accepts what is no worse than the worst of so many last values
 _SUFFICIENT = 1e-4  # ... less this share of the predicted decrease
 _FIRST_CHANGE = 0.01  # largest change in the first step: across the box, what is clipped would have to be unlearned
-_PATIENCE = 10  # steps between two looks at who has converged
+MAX_ROWS = 2048  # in a chunk
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def minimize(
     tolerance: float = 1e-4,
     floor: Float[Tensor, "N"] | None = None,
     score: RowObjective | None = None,
-    max_rows: int = 2048,
+    patience: int = 10,
+    max_rows: int = MAX_ROWS,
     advance: Advance | None = None,
 ) -> Optimum:
     """Minimise `objective` row by row inside the box.
@@ -79,9 +80,10 @@ def minimize(
         steps: evaluations of the objective after the first.
         method: "spectral" or "adam".
         step_size: of Adam, in units of x, falling to zero on a cosine.
-        tolerance: a row leaves when ten steps have lowered its best value by less than this share of it,
+        tolerance: a row leaves when `patience` steps have lowered its best value by less than this share of it,
         floor: ... or by less than this, in units of the objective; None: 0.
-        score: what decides the best iterate where the objective is noisy: looked at every tenth step, and last.
+        score: what decides the best iterate where the objective is noisy: looked at every `patience` steps, and last.
+        patience: steps between two looks at who has converged.
         max_rows: rows in a chunk: what bounds the memory.
         advance: told of the progress, for a bar.
 
@@ -92,8 +94,9 @@ def minimize(
         InputError: a count is under 1, the box is empty, the method unknown, or the objective is not finite at
             the start.
     """
-    if steps < 1 or max_rows < 1:
-        raise InputError(f"steps is {steps} and max_rows is {max_rows}; give whole numbers of at least 1")
+    for name, count in (("steps", steps), ("patience", patience), ("max_rows", max_rows)):
+        if count < 1:
+            raise InputError(f"{name} is {count}; give a whole number of at least 1")
     if not box[0] < box[1]:
         raise InputError(f"box is {box}; give (low, high) with low < high")
     if method not in ("spectral", "adam"):
@@ -104,9 +107,9 @@ def minimize(
     floor = torch.zeros_like(best.value) if floor is None else floor
     for rows in torch.split(torch.arange(len(start), device=start.device), max_rows):
         if method == "spectral":
-            _spectral(objective, rows, best, box, steps, tolerance, floor, advance)
+            _spectral(objective, rows, best, box, steps, tolerance, floor, patience, advance)
         else:
-            _adam(objective, rows, best, box, steps, step_size, score, advance)
+            _adam(objective, rows, best, box, steps, step_size, score, patience, advance)
     return Optimum(best.x, best.value, best.converged)
 
 
@@ -155,6 +158,7 @@ def _spectral(
     steps: int,
     tolerance: float,
     floor: Tensor,
+    patience: int,
     advance: Advance,
 ) -> None:
     """x <- x + lam d with d = P(x - a g) - x, a = s's / s'y, lam by backtracking against the last values' worst."""
@@ -184,7 +188,7 @@ def _spectral(
         d = _direction(x, g, a, box)
         slope = _dot(g, d)
         advance(len(rows))
-        if step % _PATIENCE == 0:
+        if step % patience == 0:
             f_now = best.value[rows]
             done = f_before - f_now <= torch.maximum(tolerance * f_now.abs(), floor[rows])
             best.converged[rows[done]] = True
@@ -226,6 +230,7 @@ def _adam(
     steps: int,
     step_size: float,
     score: RowObjective | None,
+    patience: int,
     advance: Advance,
 ) -> None:
     """Adam (Kingma & Ba 2015) projected on the box, its step falling to zero on a cosine."""
@@ -237,7 +242,7 @@ def _adam(
             _check_start(f)
         if score is None:
             best.offer(rows, x, f)
-        elif step % _PATIENCE == 0 or step == steps:
+        elif step % patience == 0 or step == steps:
             with torch.no_grad():
                 best.offer(rows, x, score(x, rows))
         first.lerp_(g, 0.1)

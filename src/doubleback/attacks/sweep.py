@@ -5,6 +5,7 @@
 A row of the batch is one pair with one coefficient: row = pair * K + place of the coefficient.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from doubleback.attacks.engine import minimize_from
-from doubleback.attacks.rows import Advance
+from doubleback.attacks.engine import MAX_ROWS, minimize_from
+from doubleback.attacks.rows import Advance, RowObjective
 from doubleback.data import as_unit
 from doubleback.errors import InputError
 from doubleback.randomness import Stream, generator
@@ -21,6 +22,8 @@ from doubleback.randomness import Stream, generator
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(iterates (n, C, H, W), pair of each (n,), noise (n, ...) or None) -> what is to fall, (n,), without C ||d||^2."""
 
+STRIDE = 8  # of the coefficients that are solved from scratch, by size; the others begin where these have ended
+PATIENCE, PATIENCE_BETWEEN = 10, 5  # steps between two looks at who has converged: from scratch, from a neighbour's end
 BLENDS = 21  # u = 0, 0.05, ..., 1 along the segment from the source to the target
 RESTART_NOISE = 0.1  # standard deviation of the random starts about the source, in units of a pixel
 NEGLIGIBLE = 3e-4  # of the loss at the source: a gain in ten steps that is not worth ten more
@@ -83,10 +86,14 @@ def sweep(
     advance: Advance | None,
     start_noise: float = 1e-8,
 ) -> Attack:
-    """Minimise the loss from the source, from the best blend with the target, and from `restarts` random points.
+    """Minimise the loss for every pair and coefficient, each row from where its neighbours have ended.
+
+    Every `STRIDE`-th coefficient is solved from the source and from the best blend with the target; those between,
+    level by level, from the end among all of the pair's that serves their own coefficient best: an end's loss and cost
+    say what it is worth to any. Last, each row takes the best of all ends, and of `restarts` random starts.
 
     Without samples the loss is deterministic: `minimize(method="spectral")`. With them every step averages fresh
-    noise, Adam minimises, and the best iterate is chosen on noise that no step has seen.
+    noise, Adam minimises, every row from source and blend, and ends are compared on noise that no step has seen.
 
     Args and Raises: as in `latent_attack`; `start_noise` is the range of the uniform noise on the source.
     """
@@ -96,90 +103,172 @@ def sweep(
     C = (coefficient_sweep() if coefficients is None else coefficients).to(source)
     if C.ndim != 1 or not len(C) or not bool(((C >= 0) & C.isfinite()).all()):
         raise InputError("coefficients must be a row of finite numbers of at least 0; see `coefficient_sweep`")
-    problem = _Sweep(loss, source, target, C, noise_shape, samples, seed)
-    best = minimize_from(
-        problem.attempted,
-        problem.starts(start_noise, restarts),
-        steps=steps,
-        method="adam" if samples else "spectral",
-        score=problem.scored if samples else None,
-        floor=problem.floor(),
-        advance=advance,
+    problem = _Sweep(loss, source, target, noise_shape, samples, seed)
+    every = torch.arange(len(C), device=C.device)
+    ends = _Ends(problem, len(C))
+    ends.offer(every, C, problem.best_blends(C))
+    first, *between = _levels(C, 1 if samples else STRIDE)
+    advance = advance or (lambda _: None)
+
+    def solve(places: Tensor, starts: Tensor, patience: int, advance: Advance) -> None:
+        found = minimize_from(
+            problem.attempted(C[places]),
+            [starts],
+            steps=steps,
+            method="adam" if samples else "spectral",
+            score=problem.scored(C[places]) if samples else None,
+            floor=problem.floor(len(places)),
+            patience=patience,
+            advance=advance,
+        )
+        ends.offer(places, C[places], found.x, found.converged)
+
+    solve(
+        first, torch.stack([problem.source_start(len(first), start_noise), ends.best(C[first])[0]]), PATIENCE, advance
     )
+    for places in between:
+        solve(places, ends.best(C[places])[0][None], PATIENCE_BETWEEN, lambda done: advance(2 * done))
+    for start in problem.restarts(len(C), restarts):
+        solve(every, start[None], PATIENCE, advance)
+    x, value = ends.best(C)
     P, K = len(source), len(C)
-    return Attack(best.x.view(P, K, *source.shape[1:]), C, best.value.view(P, K), best.converged.view(P, K))
+    return Attack(x.view(P, K, *source.shape[1:]), C, value.view(P, K), ends.converged)
+
+
+def _levels(C: Float[Tensor, "K"], stride: int) -> list[Int[Tensor, "k"]]:
+    """Places of the coefficients: every `stride`-th by size and the largest, then those halfway, then halfway again.
+
+    >>> [places.tolist() for places in _levels(torch.arange(7.0), 4)]
+    [[0, 4, 6], [2], [1, 3, 5]]
+    """
+    order = C.argsort(stable=True)
+    levels, known = [torch.cat([order[:-1:stride], order[-1:]])], set(range(0, len(C) - 1, stride)) | {len(C) - 1}
+    while stride > 1:
+        stride //= 2
+        new = [place for place in range(0, len(C), stride) if place not in known]
+        known.update(new)
+        if new:
+            levels.append(order[new])
+    return levels
 
 
 class _Sweep:
-    """The rows of all pairs and coefficients: what they minimise and where they start."""
+    """The rows of all pairs and some coefficients: what they minimise and where they start."""
 
     def __init__(
         self,
         loss: Loss,
         source: Tensor,
         target: Tensor,
-        C: Tensor,
         noise_shape: tuple[int, ...],
         samples: int,
         seed: int,
     ) -> None:
-        self.loss, self.source, self.target, self.C = loss, source, target, C
-        self.noise_shape, self.samples, self.seed = noise_shape, samples, seed
+        self.loss, self.source, self.target = loss, source, target
+        self.noise_shape, self.samples = noise_shape, samples
+        self.pair = torch.arange(len(source), device=source.device)
         self.fresh = generator(seed, Stream.ATTEMPT)
+        self.random = generator(seed, Stream.START)
         self.held = self._normal(generator(seed, Stream.SELECT), samples, 1, *noise_shape)
 
-    def attempted(self, x: Float[Tensor, "n ..."], rows: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+    def attempted(self, C: Float[Tensor, "k"]) -> RowObjective:
         """The objective on the mean path, or averaged over fresh noise."""
-        pair = rows // len(self.C)
-        noise = self._normal(self.fresh, self.samples, len(x), *self.noise_shape)
-        return self._averaged(x, pair, noise) + self.C[rows % len(self.C)] * self._cost(x, pair)
 
-    def scored(self, x: Float[Tensor, "n ..."], rows: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+        def objective(x: Tensor, rows: Tensor) -> Tensor:
+            pair = rows // len(C)
+            noise = self._normal(self.fresh, self.samples, len(x), *self.noise_shape)
+            return self._averaged(x, pair, noise) + C[rows % len(C)] * self.cost(x, pair)
+
+        return objective
+
+    def scored(self, C: Float[Tensor, "k"]) -> RowObjective:
         """The objective on the held noise, the same for every row."""
-        pair = rows // len(self.C)
-        return self._held(x, pair) + self.C[rows % len(self.C)] * self._cost(x, pair)
 
-    def starts(self, start_noise: float, restarts: int) -> Iterator[Float[Tensor, "S N ..."]]:
-        """The source and the best blends, then random points about the source; nested in the number of restarts."""
-        K, randomness = len(self.C), generator(self.seed, Stream.START)
-        source = (self.source + start_noise * self._uniform(randomness)).repeat_interleave(K, 0)
-        yield torch.stack([source, self._best_blends().flatten(0, 1)])
-        near = self.source.repeat_interleave(K, 0)
-        for _ in range(restarts):
-            yield (near + RESTART_NOISE * self._normal(randomness, *near.shape))[None]
+        def objective(x: Tensor, rows: Tensor) -> Tensor:
+            pair = rows // len(C)
+            return self.worth(x, pair) + C[rows % len(C)] * self.cost(x, pair)
+
+        return objective
+
+    def source_start(self, coefficients: int, start_noise: float) -> Float[Tensor, "N ..."]:
+        """The source, with a trace of uniform noise, for each coefficient."""
+        noise = torch.rand(self.source.shape, generator=self.random).to(self.source)
+        return (self.source + start_noise * noise).repeat_interleave(coefficients, 0)
+
+    def restarts(self, coefficients: int, count: int) -> Iterator[Float[Tensor, "N ..."]]:
+        """Random points about the source; nested in their number."""
+        near = self.source.repeat_interleave(coefficients, 0)
+        for _ in range(count):
+            yield near + RESTART_NOISE * self._normal(self.random, *near.shape)
 
     @torch.no_grad()
-    def floor(self) -> Float[Tensor, "N"]:
+    def floor(self, coefficients: int) -> Float[Tensor, "N"]:
         """What a row need not gain any more: a small share of what the loss is at the source."""
-        pair = torch.arange(len(self.source), device=self.source.device)
-        return NEGLIGIBLE * self._held(self.source, pair).abs().repeat_interleave(len(self.C))
+        return NEGLIGIBLE * self.worth(self.source, self.pair).abs().repeat_interleave(coefficients)
 
-    @torch.no_grad()
-    def _best_blends(self) -> Float[Tensor, "P K C H W"]:
-        """x0 + u (x_t - x0), with the u that serves each pair and coefficient best."""
-        pair = torch.arange(len(self.source), device=self.source.device)
-        shares = torch.linspace(0, 1, BLENDS).to(self.source)
-        blends = [self.source.lerp(self.target, u) for u in shares]
-        loss = torch.stack([self._held(x, pair) for x in blends])  # (U, P)
-        cost = torch.stack([self._cost(x, pair) for x in blends])
-        u = shares[(loss[:, :, None] + self.C * cost[:, :, None]).argmin(0)]  # (P, K)
-        return self.source[:, None].lerp(self.target[:, None], u[..., None, None, None])
+    def worth(self, x: Float[Tensor, "n ..."], pair: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+        """The loss on the mean path, or on the held noise."""
+        return self._averaged(x, pair, self.held.expand(-1, len(x), *self.noise_shape))
 
-    def _cost(self, x: Tensor, pair: Tensor) -> Tensor:
+    def cost(self, x: Float[Tensor, "n ..."], pair: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+        """||d||^2."""
         return squared_norm(x - self.source[pair])
 
-    def _held(self, x: Tensor, pair: Tensor) -> Tensor:
-        return self._averaged(x, pair, self.held.expand(-1, len(x), *self.noise_shape))
+    @torch.no_grad()
+    def best_blends(self, C: Float[Tensor, "k"]) -> Float[Tensor, "N ..."]:
+        """x0 + u (x_t - x0), with the u that serves each pair and coefficient best."""
+        shares = torch.linspace(0, 1, BLENDS).to(self.source)
+        blends = [self.source.lerp(self.target, u) for u in shares]
+        loss = torch.stack([self.worth(x, self.pair) for x in blends])  # (U, P)
+        cost = torch.stack([self.cost(x, self.pair) for x in blends])
+        u = shares[(loss[:, :, None] + C * cost[:, :, None]).argmin(0)]  # (P, k)
+        return self.source[:, None].lerp(self.target[:, None], u[..., None, None, None]).flatten(0, 1)
 
     def _averaged(self, x: Tensor, pair: Tensor, noise: Iterable[Tensor]) -> Tensor:
         draws: list[Tensor | None] = [*noise] or [None]
         return torch.stack([self.loss(x, pair, draw) for draw in draws]).mean(0)
 
-    def _uniform(self, randomness: torch.Generator) -> Tensor:
-        return torch.rand(self.source.shape, generator=randomness).to(self.source)
-
     def _normal(self, randomness: torch.Generator, *shape: int) -> Tensor:
         return torch.randn(shape, generator=randomness).to(self.source)
+
+
+class _Ends:
+    """Where the rows of each pair have ended so far, and what an end is worth to any coefficient."""
+
+    def __init__(self, problem: _Sweep, coefficients: int) -> None:
+        source = problem.source
+        shape = len(source), coefficients
+        self.problem = problem
+        self.x = source.new_zeros(*shape, *source.shape[1:])
+        self.loss, self.cost = source.new_full(shape, math.inf), source.new_zeros(shape)
+        self.converged = torch.zeros(shape, dtype=torch.bool, device=source.device)
+
+    def offer(
+        self,
+        places: Int[Tensor, "k"],
+        C: Float[Tensor, "k"],
+        x: Float[Tensor, "N ..."],
+        converged: Bool[Tensor, "N"] | None = None,
+    ) -> None:
+        """Keep each row's end if it beats what the row had."""
+        problem, k = self.problem, len(places)
+        pair = problem.pair.repeat_interleave(k)
+        together = zip(torch.split(x, MAX_ROWS), torch.split(pair, MAX_ROWS), strict=True)
+        with torch.no_grad():
+            loss = torch.cat([problem.worth(*rows) for rows in together]).view(-1, k)
+        cost = problem.cost(x, pair).view(-1, k)
+        better = loss + C * cost < self.loss[:, places] + C * self.cost[:, places]
+        kept = better[..., None, None, None]
+        self.x[:, places] = torch.where(kept, x.view(-1, k, *x.shape[1:]), self.x[:, places])
+        self.loss[:, places] = torch.where(better, loss, self.loss[:, places])
+        self.cost[:, places] = torch.where(better, cost, self.cost[:, places])
+        if converged is not None:
+            self.converged[:, places] |= converged.view(-1, k)
+
+    def best(self, C: Float[Tensor, "k"]) -> tuple[Float[Tensor, "N ..."], Float[Tensor, "N"]]:
+        """For each pair and each of these coefficients the end that serves it best, and its objective."""
+        value, place = (self.loss[:, None, :] + C[:, None] * self.cost[:, None, :]).min(2)  # (P, k)
+        return self.x[self.problem.pair[:, None], place].flatten(0, 1), value.flatten()
 
 
 def squared_norm(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n"]:

@@ -108,6 +108,17 @@ def test_an_interruption_leaves_nobody_behind_and_nothing_undone(tmp_path: Path,
     assert record["commands"]["long"]["seconds"] > 0
 
 
+def test_commands_can_be_stopped_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
+    """As in a shell's background job, which passes that on to what it starts."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        found = interrupted(tmp_path, [signal.SIGTERM])
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert states(found) == {"long": "due", "after": "due"}
+
+
 @pytest.fixture
 def everything_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOUBLEBACK_DATA", raising=False)

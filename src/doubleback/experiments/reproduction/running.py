@@ -182,7 +182,7 @@ class _Command:
         self.started = time.monotonic()
         self.log = home / LOGS / f"{member.folder.replace('/', '-')}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as stream:
+        with self.log.open("wb") as stream, _interruptible():
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "doubleback", *member.words],
                 cwd=home,
@@ -190,6 +190,7 @@ class _Command:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                process_group=0,  # Ctrl-C reaches us alone: we pass it on, once
             )
 
     def seconds(self) -> float:
@@ -201,6 +202,16 @@ class _Command:
         own = [line.removeprefix("doubleback: ") for line in lines if line.startswith("doubleback: ")]
         says = (own or lines or ["it said nothing"])[-1]
         return says if own else f"status {self.process.returncode}: {says}; its output is in {self.log}"
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """What is started here can be interrupted, even if we cannot: a shell's background job ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
