@@ -2,15 +2,17 @@
 
 Both attack the same pairs of the same VAE with the same coefficients, latent (KL) and output, and are scored by the
 same code. The baseline (m = 25, factr = 10, as Gondim-Ribeiro et al. 2018 run it) starts from the source plus 1e-8
-noise and gets the thread count that serves it best; its encoding of the latent target is counted, as ours is. The last
-line is JSON.
+noise and gets the thread count that serves it best; its encoding of the latent target is counted, as ours is. Then
+audits of more and more pairs, and the latent attack's share of the machine's rate of matrix products. The last line is
+JSON, which benchmarks/results/audit.json holds too.
 """
 
 import argparse
-import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from doubleback.attacks import coefficient_sweep, latent_attack, output_attack
+from benchmarks.recording import record
+from doubleback.attacks import coefficient_sweep, latent_attack
 from doubleback.auditing import audit, draw_pairs
 from doubleback.auditing.pairs import Pairs
 from doubleback.data import ImageData, load_images
@@ -42,7 +45,7 @@ def load(given: argparse.Namespace) -> tuple[VAE, ImageData, str]:
     if given.run:
         run = load_run(given.run)
         return run.model, run.images(), str(run.settings.data)
-    name, epochs = given.data or "mnist", given.epochs or 5
+    name, epochs = given.data or "mnist", given.epochs or (1 if given.quick else 5)
     try:
         images = load_images(name)
     except InputError as error:
@@ -146,36 +149,64 @@ class MatmulCounter(TorchDispatchMode):
         return out
 
 
-def matmul_flops(model: VAE, source: Tensor, target: Tensor, C: Tensor, steps: int) -> int:
-    """What both attacks spend on matrix products, counted in a run of its own."""
+def matmul_share(model: VAE, source: Tensor, target: Tensor, C: Tensor, steps: int, rounds: int) -> dict[str, float]:
+    """The latent attack's rate of matrix products, as a share of the machine's, measured in turns.
+
+    Counted in a run of its own: what the attack needs is an encoder's forward and its gradient in the input.
+    """
     with MatmulCounter() as counter:
-        for attack in (latent_attack, output_attack):
-            attack(model, source, target, coefficients=C, steps=steps)
-    return counter.flops
+        latent_attack(model, source, target, coefficients=C, steps=steps)
+    shares, rates = [], []
+    for _ in range(rounds):
+        rates.append(matmul_rate())
+        started = time.perf_counter()
+        latent_attack(model, source, target, coefficients=C, steps=steps)
+        shares.append(counter.flops / (time.perf_counter() - started) / rates[-1])
+    return {"matmul_share": median(shares), "matmul_gflops": median(rates) / 1e9}
+
+
+def growth(
+    model: VAE, images: ImageData, sizes: Sequence[int], settings: dict[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Seconds and peak memory of whole audits of more and more pairs: linear and flat, if all is well."""
+    found: dict[str, dict[str, float]] = {"growth": {}, "peak_memory_mb": {}}
+    for pairs in sizes:
+        results = audit(model, images, attacks=ATTACKS, **{**settings, "pairs": pairs}).results()
+        found["growth"][str(pairs)] = results["seconds"]
+        found["peak_memory_mb"][str(pairs)] = results["peak_memory_mb"]
+        print(f"{pairs:6} pairs {results['seconds']:8.1f} s {results['peak_memory_mb']:8.0f} MB at most", flush=True)
+    return found
 
 
 def main() -> None:
-    """Measure both, print the JSON line."""
+    """Measure both, print a table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="a trained run to attack; by default one is trained first")
     parser.add_argument("--data", help="to train on; mnist by default, the bundled digits if that cannot be had")
-    parser.add_argument("--epochs", type=int, help="of that training; 5 by default")
-    parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--coefficients", type=int, default=50)
+    parser.add_argument("--epochs", type=int, help="of that training; 5 by default, 1 with --quick")
+    parser.add_argument("--pairs", type=int, help="20 by default, 2 with --quick")
+    parser.add_argument("--coefficients", type=int, help="50 by default, 20 with --quick")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--maxiter", type=int, default=300, help="of the baseline")
+    parser.add_argument("--quick", action="store_true", help="within a minute")
     given = parser.parse_args()
+    count, coefficients = (2, 20) if given.quick else (20, 50)
+    count, coefficients = given.pairs or count, given.coefficients or coefficients
     model, images, name = load(given)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     test = images.test
-    source_index, target_index = draw_pairs(len(test), test.labels, given.pairs, 0)
-    source, target = placed(model, test.images[source_index]), placed(model, test.images[target_index])
-    C = coefficient_sweep(given.coefficients)
-    settings: dict[str, Any] = {"pairs": given.pairs, "coefficients": given.coefficients, "steps": given.steps}
+    C = coefficient_sweep(coefficients)
+    settings: dict[str, Any] = {"coefficients": coefficients, "steps": given.steps}
 
     audit(model, images, attacks=ATTACKS, **{**settings, "pairs": 1, "steps": 5}, progress=False)  # warm up
+    grown = growth(model, images, (5, 10, 20) if given.quick else (10, 100, 1000), settings)
+    places = draw_pairs(len(test), test.labels, 20, 0)
+    source, target = (placed(model, test.images[index]) for index in places)
+    share = matmul_share(model, source, target, C, given.steps, 5)
+    settings["pairs"] = count
     ours = min((audit(model, images, attacks=ATTACKS, **settings) for _ in range(3)), key=lambda found: found.seconds)
+    source, target = source[:count], target[:count]
     threads = best_thread_count(model, source, target, given.maxiter)
     available = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -184,23 +215,25 @@ def main() -> None:
 
     pairs = Pairs(model, source, target, [None])
     figures = ours.results()["attacks"]
-    attacking = sum(figures[attack]["seconds"] for attack in ATTACKS)
-    rate = matmul_rate()
-    record = {
+    found = {
         "speedup": seconds / ours.seconds,
         "auddc_ours": {a: figures[a]["auddc"]["envelope"]["mean"] for a in ATTACKS},
         "auddc_baseline": {a: scored(pairs, theirs[a], a, "envelope") for a in ATTACKS},
         "auddc_reference_ours": {a: figures[a]["auddc"]["reference"]["mean"] for a in ATTACKS},
         "auddc_reference_baseline": {a: scored(pairs, theirs[a], a, "reference") for a in ATTACKS},
-        "matmul_share": matmul_flops(model, source, target, C, given.steps) / attacking / rate,
-        "matmul_gflops": rate / 1e9,
+        **share,
+        **grown,
         "seconds_ours": ours.seconds,
         "seconds_baseline": seconds,
         "baseline": {"maxiter": given.maxiter, "m": MEMORY, "factr": FACTR, "threads": threads},
         "data": name,
         **settings,
     }
-    print(json.dumps(record))
+    print(f"{'':10}{'seconds':>10}" + "".join(f"{f'AUDDC {a}':>15}" for a in ATTACKS))
+    for who, taken, areas in (("ours", ours.seconds, "auddc_ours"), ("L-BFGS-B", seconds, "auddc_baseline")):
+        print(f"{who:10}{taken:10.1f}" + "".join(f"{found[areas][a]:15.4f}" for a in ATTACKS))
+    print(f"{found['speedup']:.0f} times faster; {share['matmul_share']:.2f} of {share['matmul_gflops']:.0f} GFLOP/s")
+    record("audit", found, quick=given.quick)
 
 
 if __name__ == "__main__":

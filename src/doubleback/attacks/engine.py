@@ -39,7 +39,7 @@ class Optimum:
     Attributes:
         x: (N, ...), inside the box.
         value: (N,), the objective (or the score) there.
-        converged: (N,), whether the row left before the last step.
+        converged: (N,), whether the row left before the last step, from every start: more steps would change nothing.
     """
 
     x: Float[Tensor, "N ..."]
@@ -52,7 +52,7 @@ class Optimum:
         return Optimum(
             torch.where(column(mine, self.x), self.x, other.x),
             torch.where(mine, self.value, other.value),
-            torch.where(mine, self.converged, other.converged),
+            self.converged & other.converged,
         )
 
 
@@ -181,8 +181,9 @@ def _spectral(
         curvature = _dot(g_new, d) - slope  # s = lam d, so s's / s'y = lam d'd / (d'g_new - d'g)
         spectral = torch.where(curvature > 0, lam * _dot(d, d) / curvature, math.inf).clamp(1e-10, 1e10)
         lam = torch.where(accepted, 1.0, _backtracked(lam, f, f_new, slope))
-        taken = column(accepted, x)
-        x, g = torch.where(taken, x_new, x), torch.where(taken, g_new, g)
+        refused = torch.nonzero(~accepted).squeeze(1)  # few: to put these back costs less than to choose for all
+        x_new[refused], g_new[refused] = x[refused], g[refused]
+        x, g = x_new, g_new
         f, a = torch.where(accepted, f_new, f), torch.where(accepted, spectral, a)
         recent[step % _MEMORY] = torch.where(accepted, f_new, recent[step % _MEMORY])
         d = _direction(x, g, a, box)

@@ -41,7 +41,7 @@ def gradient_of(value: Tensor, x: Tensor) -> Tensor:
     if not value.requires_grad:
         return torch.zeros_like(x)
     (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True, materialize_grads=True)
-    return gradient
+    return gradient.contiguous()  # autograd may expand a constant
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:

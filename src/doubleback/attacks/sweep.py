@@ -37,7 +37,7 @@ class Attack:
         x_adv: (P, K, C, H, W) in [0, 1].
         coefficients: (K,), the C of each column.
         objective: (P, K), what was minimised, at x_adv.
-        converged: (P, K), whether the row converged before the last step.
+        converged: (P, K), whether the row converged before the last step, from every start.
     """
 
     x_adv: Float[Tensor, "P K C H W"]
@@ -241,7 +241,7 @@ class _Ends:
         self.problem = problem
         self.x = source.new_zeros(*shape, *source.shape[1:])
         self.loss, self.cost = source.new_full(shape, math.inf), source.new_zeros(shape)
-        self.converged = torch.zeros(shape, dtype=torch.bool, device=source.device)
+        self.converged = torch.ones(shape, dtype=torch.bool, device=source.device)
 
     def offer(
         self,
@@ -263,7 +263,7 @@ class _Ends:
         self.loss[:, places] = torch.where(better, loss, self.loss[:, places])
         self.cost[:, places] = torch.where(better, cost, self.cost[:, places])
         if converged is not None:
-            self.converged[:, places] |= converged.view(-1, k)
+            self.converged[:, places] &= converged.view(-1, k)
 
     def best(self, C: Float[Tensor, "k"]) -> tuple[Float[Tensor, "N ..."], Float[Tensor, "N"]]:
         """For each pair and each of these coefficients the end that serves it best, and its objective."""

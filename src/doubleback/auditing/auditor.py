@@ -34,7 +34,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "output": output_attack,
     "untargeted": untargeted_attack,
 }
-CHUNK = 5  # pairs attacked together: what bounds the memory, and what processes share among them
+CHUNK = 10  # pairs attacked together: what bounds the memory, and what processes share among them
 BLEND_POINTS = 101
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 SHOWN = 8  # pairs in the gallery

@@ -5,7 +5,6 @@ reproduction goes on where it stopped. `reproduction.json` tells what became of 
 """
 
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from doubleback.experiments.folders import CONFIG, RESULTS, SCHEMA
 from doubleback.experiments.reproduction.members import ARTEFACTS, Member, members
 from doubleback.experiments.reproduction.scales import SCALES
 from doubleback.files import check_writable, read_json, write_json
+from doubleback.machine import cores, machine
 
 RECORD, LOGS = "reproduction.json", "logs"
 State = Literal["finished", "due", "running", "failed", "left out"]
@@ -145,8 +145,8 @@ class Reproduction:
             }
             for folder, one in self.members.items()
         }
-        machine = _machine() | {"commands_at_once": self.jobs}
-        write_json(path, _identity(self.scale, self.data) | {"machine": machine, "commands": before | commands})
+        made_on = machine() | {"commands_at_once": self.jobs}
+        write_json(path, _identity(self.scale, self.data) | {"machine": made_on, "commands": before | commands})
 
 
 def plan(settings: Reproduce) -> Reproduction:
@@ -167,7 +167,7 @@ def plan(settings: Reproduce) -> Reproduction:
     jobs, why = (settings.jobs, "as asked for") if settings.jobs is not None else _jobs()
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; give a whole number of at least 1")
-    environment |= {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // jobs))}
+    environment |= {"OMP_NUM_THREADS": str(max(1, cores() // jobs))}
     known = read_json(folder / RECORD)["commands"] if (folder / RECORD).exists() else {}
     progress = {name: _progress(folder, one, known.get(name, {})) for name, one in wanted.items()}
     found = Reproduction(folder, settings.scale, wanted, progress, data, environment, jobs, why)
@@ -298,31 +298,11 @@ def _limit(words: tuple[str, ...]) -> int | None:
 
 def _jobs() -> tuple[int, str]:
     """How many commands to run side by side, and why."""
-    cores = len(os.sched_getaffinity(0))
+    count = cores()
     if torch.cuda.is_available():
         free = torch.cuda.mem_get_info()[0] / 2**30
-        jobs = max(1, min(_AT_ONCE, cores, int(free / _GIGABYTES_EACH["cuda"])))
+        jobs = max(1, min(_AT_ONCE, count, int(free / _GIGABYTES_EACH["cuda"])))
         return jobs, f"a GPU with {free:.0f} GB free, {_GIGABYTES_EACH['cuda']} for each, {_AT_ONCE} at most"
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    jobs = max(1, min(cores, int(free / _GIGABYTES_EACH["cpu"])))
-    return jobs, f"{cores} cores, {free:.0f} GB free, {_GIGABYTES_EACH['cpu']} for each"
-
-
-def _machine() -> dict[str, Any]:
-    """What the figures were made on: no names, no paths."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "gpu": gpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    jobs = max(1, min(count, int(free / _GIGABYTES_EACH["cpu"])))
+    return jobs, f"{count} cores, {free:.0f} GB free, {_GIGABYTES_EACH['cpu']} for each"

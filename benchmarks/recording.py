@@ -1,0 +1,34 @@
+"""What every benchmark leaves: benchmarks/results/<name>.json, with the machine, the versions and the commit."""
+
+import json
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from doubleback.machine import machine
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def record(name: str, figures: dict[str, Any], *, quick: bool) -> None:
+    """Write the figures, and print them as the last line; quick ones are written apart."""
+    figures = {"quick": quick, **figures}
+    made_on = machine() | {
+        "threads": torch.get_num_threads(),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--", "../src", "./*.py")),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}{'-quick' if quick else ''}.json"
+    path.write_text(json.dumps({"machine": made_on, **figures}, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(figures))
+
+
+def _git(*words: str) -> str:
+    with suppress(OSError, subprocess.CalledProcessError):
+        home = Path(__file__).parent
+        return subprocess.run(["git", *words], cwd=home, capture_output=True, text=True, check=True).stdout.strip()
+    return ""
