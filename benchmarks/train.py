@@ -1,12 +1,13 @@
 """What a double-backpropagation step costs, in plain steps: python -m benchmarks.train
 
 Plain and penalised steps of each model (forward, backward, clip, Adam) alternate, eager and compiled, so that noise on
-the machine meets them alike. The last line is JSON: by model, medians in milliseconds; `ratio`, penalised over plain;
-`compiled_speedup`, eager over compiled; and the seconds of each first compiled step.
+the machine meets them alike. Then whole trainings (`whole_training`). The last line is JSON: by model, medians in
+milliseconds; `ratio`, penalised over plain; `compiled_speedup`, eager over compiled; the seconds of each first compiled
+step; and the whole trainings. benchmarks/results/train.json holds it too.
 """
 
 import argparse
-import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -17,6 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.recording import record
+from benchmarks.whole_training import FULL, QUICK, whole_training
+from doubleback.data import ImageData, load_images
+from doubleback.errors import InputError
 from doubleback.models import DRAW, VAE, ConvVAE
 from doubleback.objective import Objective
 from doubleback.progress import progress_bar
@@ -122,15 +127,34 @@ def measure(name: str, modes: list[str], precisions: list[str], batch: int | Non
 def main() -> None:
     """Measure, print a table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=list(CASES), default=list(CASES), metavar="NAME")
-    parser.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=["eager", "compiled"])
-    parser.add_argument("--precisions", nargs="+", choices=["float32", "bf16"], default=["float32"])
+    parser.add_argument("--models", nargs="*", choices=list(CASES), default=None, metavar="NAME", help="whose steps")
+    parser.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=None)
+    parser.add_argument("--precisions", nargs="+", choices=["float32", "bf16"], default=None)
     parser.add_argument("--batch", type=int, help="1024 for vae, else 128")
-    parser.add_argument("--rounds", type=int, default=15, help="how often every kind of step has its turn")
+    parser.add_argument("--rounds", type=int, help="how often every kind of step has its turn; 15, 3 with --quick")
+    parser.add_argument("--whole", nargs="*", choices=list(FULL), default=list(FULL), help="models trained as a whole")
+    parser.add_argument("--quick", action="store_true", help="within a minute")
     given = parser.parse_args()
-    settings = given.modes, given.precisions, given.batch, given.rounds
-    models = {name: measure(name, *settings) for name in given.models}
-    print(json.dumps({"threads": torch.get_num_threads(), "models": models}))
+    names = given.models if given.models is not None else ["vae"] if given.quick else list(CASES)
+    precisions = given.precisions or (["float32"] if given.quick else ["float32", "bf16"])
+    modes = given.modes or (["eager"] if given.quick else ["eager", "compiled"])
+    settings = modes, precisions, given.batch, given.rounds or (3 if given.quick else 15)
+    models = {name: measure(name, *settings) for name in names}
+    images = digits_or_mnist(quick=given.quick) if given.whole else None
+    trainings = QUICK if given.quick else FULL
+    whole = {name: whole_training(name, trainings[name], images, quick=given.quick) for name in given.whole if images}
+    data = images.name if images else None
+    record("train", {"models": models, "whole_training": whole, "data": data}, quick=given.quick)
+
+
+def digits_or_mnist(*, quick: bool) -> ImageData:
+    """MNIST, or the bundled digits if it cannot be had or time is short."""
+    if not quick:
+        try:
+            return load_images("mnist")
+        except InputError as error:
+            print(f"NO MNIST, so this measures the bundled digits instead: {error}", file=sys.stderr)
+    return load_images("digits")
 
 
 if __name__ == "__main__":

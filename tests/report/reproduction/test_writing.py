@@ -65,6 +65,7 @@ def test_no_path_of_the_machine_is_written(written: Path) -> None:
 
 def test_the_page_is_a_function_of_results_json(written: Path) -> None:
     stored = json.loads((written / "results.json").read_text(encoding="utf-8"))
+    assert stored["withheld"] == []
     assert page(stored, FIGURES) == (written / "reproduction.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(\.\./results/([^)]+)\)", page(stored, FIGURES))
     assert links

@@ -39,7 +39,8 @@ def write_reproduction(folder: Path, withheld: Sequence[str] = ()) -> Path:
     Raises:
         InputError: the folder holds no reproduction, a file in it is damaged, or it cannot be written.
     """
-    results = json.loads(json.dumps(read_results(folder)))  # as a reader of the file will find them
+    found = read_results(folder) | {"withheld": list(withheld)}
+    results = json.loads(json.dumps(found))  # as a reader of the file will find them
     write_json(folder / RESULTS, results)
     pictures = []
     for drawing in drawings(folder, results, withheld):

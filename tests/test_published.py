@@ -1,0 +1,61 @@
+"""What the repository says of the paper is what was measured: pages and tables are functions of results/results.json."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doubleback.report.reproduction.claims import claims
+from doubleback.report.reproduction.tables import markdown, tables
+from doubleback.report.reproduction.writing import page, write_tables
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads((RESULTS / "results.json").read_text(encoding="utf-8"))
+    return stored
+
+
+def figures() -> list[str]:
+    return sorted(path.stem for path in (RESULTS / "figures").glob("*.png"))
+
+
+def test_the_page_says_what_was_measured(results: dict[str, Any]) -> None:
+    assert (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8") == page(results, figures())
+    assert len(claims(results)) >= 15
+
+
+def test_the_tables_are_those_of_the_results(results: dict[str, Any], tmp_path: Path) -> None:
+    write_tables(tmp_path, results)
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert {path.name: path.read_bytes() for path in (RESULTS / "tables").iterdir()} == written
+    assert len(written) == 12
+
+
+def test_every_figure_is_there_and_none_shows_what_may_not_be_passed_on(results: dict[str, Any]) -> None:
+    assert figures() == [f"figure{number}" for number in range(1, 7)]
+    assert all((RESULTS / "figures" / f"{figure}.svg").is_file() for figure in figures())
+    assert set(results["stand_ins"]) <= set(results["withheld"])
+
+
+def test_nothing_is_missing_and_no_path_of_a_machine_is_told(results: dict[str, Any]) -> None:
+    assert results["lost"] == {}
+    assert results["scale"] in ("cpu", "full")
+    words = [word for command in results["commands"].values() for word in command]
+    assert not [word for word in words if word.startswith("/")]
+
+
+def test_the_readme_shows_rows_of_the_tables(results: dict[str, Any]) -> None:
+    """What stands between the marks in the README are lines of the tables, unchanged."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"<!-- from results/tables -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert block is not None
+    known = {line for table in tables(results) for line in markdown(table).splitlines()}
+    lines = [line for line in block[1].splitlines() if line.startswith("|")]
+    assert len(lines) > 3
+    assert set(lines) <= known
