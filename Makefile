@@ -26,10 +26,10 @@ test: $(READY)  ## format, lint, types, layers, quick tests: what CI runs
 test-slow: $(READY)  ## the long tests
 	$(BIN)/pytest -m slow
 
-bench: $(READY)  ## speed, as ratios measured side by side
-	$(BIN)/python -m benchmarks.train
-	$(BIN)/python -m benchmarks.audit
-	$(BIN)/python -m benchmarks.classifier
+bench: $(READY)  ## speed, as ratios measured side by side, in minutes; without --quick: the figures of record
+	$(BIN)/python -m benchmarks.train --quick
+	$(BIN)/python -m benchmarks.audit --quick
+	$(BIN)/python -m benchmarks.classifier --quick
 
 format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format src tests benchmarks examples

@@ -7,7 +7,6 @@ The two take turns, and the median counts. The last line is JSON.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.recording import record
 from doubleback.attacks.classifier import pgd
 from doubleback.data import ImageData, Split, as_classes, as_unit, load_images
 from doubleback.errors import InputError
@@ -137,7 +137,7 @@ def main() -> None:
     print(f"mixtures: {mixtures['codes']} codes of {mixtures['dimensions']} dimensions in {mixtures['seconds']:.1f} s")
     found = {str(eps): compared(classifier, x, y, eps, given.rounds or (3 if given.quick else 5)) for eps in EPS}
     figures = {"data": data, "mixtures": mixtures, "images": count, "steps": STEPS, "eps": found}
-    print(json.dumps(figures))
+    record("classifier", figures, quick=given.quick)
 
 
 if __name__ == "__main__":

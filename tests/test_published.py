@@ -1,4 +1,4 @@
-"""What the repository says of the paper is what was measured: pages and tables are functions of results/results.json."""
+"""What the repository says of the paper is what was measured: pages and tables follow from results/results.json."""
 
 import json
 import re
