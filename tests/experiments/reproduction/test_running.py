@@ -121,7 +121,7 @@ def test_commands_can_be_stopped_where_ctrl_c_is_ignored(tmp_path: Path) -> None
 
 @pytest.fixture
 def everything_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DOUBLEBACK_DATA", raising=False)
+    monkeypatch.setenv("DOUBLEBACK_DATA", "")  # and back, whatever `plan` sets
     monkeypatch.setattr(running, "load_images", lambda *_, **__: None)
 
 
@@ -175,7 +175,7 @@ def test_data_that_are_not_there_cost_only_what_needs_them(tmp_path: Path, monke
         if source != "mnist":
             raise InputError(f"cannot reach the hub for {source}; give a local folder")
 
-    monkeypatch.delenv("DOUBLEBACK_DATA", raising=False)
+    monkeypatch.setenv("DOUBLEBACK_DATA", "")  # and back, whatever `plan` sets
     monkeypatch.setattr(running, "load_images", only_mnist)
     found = plan(Reproduce(("all",), "smoke", output=tmp_path / "out"))
     for name, member in found.members.items():

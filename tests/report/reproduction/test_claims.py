@@ -25,7 +25,7 @@ def test_areas_agree_only_if_every_model_gains(results: dict[str, Any]) -> None:
     other = copy.deepcopy(results)
     other["autoencoders"][0]["difference"]["output"]["settled"] = False
     assert claim(other, words).verdict == "in part"
-    assert "not settled: VAE (mnist)" in claim(other, words).measured
+    assert "not settled: VAE (MNIST)" in claim(other, words).measured
     for row in other["autoencoders"]:
         row["difference"]["output"] |= {"settled": True, "mean": -0.1}
     assert claim(other, words).verdict == "does not"
@@ -72,3 +72,27 @@ def test_transitions(results: dict[str, Any]) -> None:
 def test_without_results_nothing_is_claimed(results: dict[str, Any]) -> None:
     empty = {"autoencoders": [], "classifiers": {}, "transitions": {}, "one_to_zero": None}
     assert claims(results | empty) == []
+
+
+def test_every_verdict_can_turn(results: dict[str, Any]) -> None:
+    other = copy.deepcopy(results)
+    other["one_to_zero"]["difference"] |= {"settled": True, "mean": -0.1}
+    assert claim(other, "from 1 to 0").verdict == "does not"
+    sixth = other["transitions"]["figure6"]["models"]
+    for label, one in sixth.items():
+        one["judge"]["image"] = 0.9 if "output" in label else 0.0
+    assert claim(other, "gets only noise").verdict == "does not", "it is said of lambda1 = lambda2 = 1"
+    for one in other["transitions"]["figure3"]["models"].values():
+        one["judge"]["image"] = 0.0
+    assert claim(other, "9 into a 7").verdict == "does not"
+    for row in other["autoencoders"]:
+        row["hardened"]["reconstruction_l2"] = [50.0] * row["seeds"]
+        row["hardened"]["input_gradient_norm"] = [1.0] * row["seeds"]
+    assert claim(other, "slightly discards").verdict == "does not"
+    assert claim(other, "131.874").verdict == "in part"
+    other["autoencoders"][0]["hardened"]["reconstruction_l2"] = other["autoencoders"][0]["plain"]["reconstruction_l2"]
+    assert claim(other, "131.874").verdict == "agrees"
+    for model in other["classifiers"]["mnist"]["models"].values():
+        if model["label"] == "encoder (DBP) + GMM":
+            model["transfer"] = {source: dict.fromkeys(shares, 0.0) for source, shares in model["transfer"].items()}
+    assert claim(other, "black box, MNIST").verdict == "does not"

@@ -88,7 +88,7 @@ def test_what_is_not_settled_is_marked(results: dict[str, Any]) -> None:
 
 def test_table_3(results: dict[str, Any]) -> None:
     heads = part(results, "table3", "MNIST").heads
-    assert [group for group, _ in heads] == ["", "eps 0.05:", "eps 0.1:", "eps 0.2:"]
+    assert [group for group, _ in heads] == ["untouched:", "eps 0.05:", "eps 0.1:", "eps 0.2:"]
     cells = row(results, "table3", "MNIST", "encoder (DBP) + GMM")
     model = results["classifiers"]["mnist"]["models"]["mnist-vae-hardened-0"]
     assert cells[:2] == ["95.1", "97.0"]
@@ -101,7 +101,7 @@ def test_table_3(results: dict[str, Any]) -> None:
 
 def test_table_4(results: dict[str, Any]) -> None:
     assert [group for group, _ in part(results, "table4", "MNIST").heads] == [
-        "",
+        "untouched:",
         "made on MLP, eps",
         "made on LeNet, eps",
     ]

@@ -4,6 +4,7 @@ A command that fails takes with it only those that need its folder. What is fini
 reproduction goes on where it stopped. `reproduction.json` tells what became of every command.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -32,7 +33,7 @@ RECORD, LOGS = "reproduction.json", "logs"
 State = Literal["finished", "due", "running", "failed", "left out"]
 _GIGABYTES_EACH = {"cpu": 4, "cuda": 10}  # of memory, for a command: the largest is a 64x64 audit
 _AT_ONCE = 4  # commands on one GPU: more share its kernels without gain
-_POLL = 0.2  # seconds
+_POLL, _GRACE = 0.2, 60  # seconds between two looks; that an interrupted command may take to leave
 
 
 @dataclass
@@ -127,7 +128,11 @@ class Reproduction:
                 with suppress(ProcessLookupError):
                     command.process.send_signal(signal.SIGINT)
             for folder, command in self._running.items():
-                command.process.wait()
+                try:
+                    command.process.wait(_GRACE)
+                except subprocess.TimeoutExpired:
+                    command.process.kill()
+                    command.process.wait()
                 self.progress[folder].seconds += command.seconds()
                 self.progress[folder].state = "due"
             self._write()
@@ -303,6 +308,15 @@ def _jobs() -> tuple[int, str]:
         free = torch.cuda.mem_get_info()[0] / 2**30
         jobs = max(1, min(_AT_ONCE, count, int(free / _GIGABYTES_EACH["cuda"])))
         return jobs, f"a GPU with {free:.0f} GB free, {_GIGABYTES_EACH['cuda']} for each, {_AT_ONCE} at most"
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    jobs = max(1, min(count, int(free / _GIGABYTES_EACH["cpu"])))
+    free = _available_memory() / 2**30
+    jobs = int(max(1, min(count, free / _GIGABYTES_EACH["cpu"])))
     return jobs, f"{count} cores, {free:.0f} GB free, {_GIGABYTES_EACH['cpu']} for each"
+
+
+def _available_memory() -> float:
+    """Bytes, the page cache that can be given up among them; infinity where the system does not tell."""
+    with suppress(OSError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * float(line.split()[1])
+    return math.inf

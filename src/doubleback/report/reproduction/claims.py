@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from statistics import mean, median
 from typing import Any, Literal
 
 from doubleback.report.archives import lookup, mapping, number
-from doubleback.report.reproduction.tables import data_name
+from doubleback.report.reproduction.results import classifier_label
+from doubleback.report.reproduction.tables import NAMES, data_name
 from doubleback.report.table import written
 
 Verdict = Literal["agrees", "in part", "does not", "not settled"]
@@ -43,24 +44,24 @@ def _smoothness(results: Mapping[str, Any]) -> Iterator[Claim]:
             "-> 2.796, 1.01 times",
             f"gradient {written(g0)} -> {written(g1)}, 1/{g0 / g1:.1f}; L2 {written(l0)} -> {written(l1)}, "
             f"{l1 / l0:.2f} times",
-            "in part" if g1 < g0 / 2 else "does not",
+            "agrees" if g0 / g1 > 12 and l1 < 1.05 * l0 else "in part" if g1 < g0 / 2 else "does not",
             "The gradient falls by less: our plain VAE has one several times smaller to begin with (another training, "
             "and perhaps another reading of the gradient: the paper does not say what it sums over), and the weight of "
             "the penalty is not told. A larger weight lowers it further at a higher error: the rows below the VAE's in "
             "Table 1.",
         )
-    shares = {f"{row['label']} ({row['data']})": _over(_sides(row, "input_gradient_norm")) for row in rows}
+    shares = {_who(row): _over(_sides(row, "input_gradient_norm")) for row in _hardened(rows)}
     if shares:
         best = max(shares, key=lambda name: shares[name])
         yield Claim(
             "section 5.1, Table 1",
             "most gradients fall to nearly 1/100",
             f"to 1/{min(shares.values()):.1f} to 1/{max(shares.values()):.1f}, the most for {best}",
-            "agrees" if sorted(shares.values())[len(shares) // 2] > 50 else "does not",
+            "agrees" if median(shares.values()) > 50 else "does not",
             "Its own figure for the VAE is 1/17.9. A weight that reached 1/100 here would wash the images out: an "
             "autoencoder that reconstructs has dx_hat/dx near 1 along the images' own directions.",
         )
-    rises = {f"{row['label']} ({row['data']})": 1 / _over(_sides(row, "reconstruction_l2")) for row in _hardened(rows)}
+    rises = {_who(row): 1 / _over(_sides(row, "reconstruction_l2")) for row in _hardened(rows)}
     if rises:
         worst = max(rises, key=lambda name: rises[name])
         yield Claim(
@@ -68,14 +69,14 @@ def _smoothness(results: Mapping[str, Any]) -> Iterator[Claim]:
             "DBP only slightly discards the reconstruction performance",
             f"the error is {min(rises.values()):.2f} to {max(rises.values()):.2f} times the plain one's, the most for "
             f"{worst}",
-            "agrees" if max(rises.values()) < 1.1 else "in part",
+            "agrees" if max(rises.values()) < 1.1 else "in part" if median(rises.values()) < 1.1 else "does not",
         )
 
 
 def _areas(results: Mapping[str, Any]) -> Iterator[Claim]:
     rows = [row for row in _hardened(results["autoencoders"]) if "difference" in row]
     for attack in ("latent", "output", "worst_case"):
-        found = {f"{row['label']} ({row['data']})": row["difference"][attack] for row in rows}
+        found = {_who(row): row["difference"][attack] for row in rows}
         found = {name: one for name, one in found.items() if one}
         if not found:
             continue
@@ -90,10 +91,10 @@ def _areas(results: Mapping[str, Any]) -> Iterator[Claim]:
             f"AUDDC is higher with DBP for every model ({attack.replace('_', ' ')})",
             said,
             "agrees" if len(up) == len(found) else "in part" if len(up) > len(down) else "does not",
-            "On DRAW the latent attack is no better than blending the target in, with or without DBP, and proves "
-            "nothing: the last steps' codes hold what is still to be mended, not what is seen (docs/choices.md)."
-            if attack == "latent"
-            else "Small differences on few pairs; DRAW is trained for few epochs at this scale.",
+            "On DRAW the latent attack is hardly better than blending the target in, with or without DBP, and proves "
+            "little: the last steps' codes hold what is still to be mended, not what is seen (docs/choices.md)."
+            if attack == "latent" and all(name.startswith("DRAW") for name in open_)
+            else "",
         )
 
 
@@ -106,7 +107,9 @@ def _figure1(results: Mapping[str, Any]) -> Iterator[Claim]:
             "attacked from 1 to 0, plain DRAW shows the 0; with DBP the 1 stays",
             f"AUDDC of the output attack {written(found['plain']['output'])} -> {written(found['hardened']['output'])} "
             f"({difference['pairs']} pairs)",
-            "agrees" if difference["mean"] > 0 and difference["settled"] else "not settled",
+            "not settled" if not difference["settled"] else "in part" if difference["mean"] > 0 else "does not",
+            "An area over all distortions, not one picture: with DBP the attack needs more, and at u = 0.3 some 1s give "
+            "way with it too (Figure 1).",
         )
 
 
@@ -126,7 +129,7 @@ def _accuracies(results: Mapping[str, Any]) -> Iterator[Claim]:
                 f"{label} reaches {100 * stated:.2f} % on {data_name(results, data)}",
                 f"{100 * accuracy:.2f} %",
                 "agrees" if accuracy > stated - 0.01 else "does not",
-                "Trained on a tenth of SVHN's training images (6,120 of 73,257)." if data == "svhn" else "",
+                "Trained on a tenth of SVHN's training images." if data == "svhn" and results["scale"] == "cpu" else "",
             )
 
 
@@ -150,8 +153,8 @@ def _attacks(results: Mapping[str, Any]) -> Iterator[Claim]:
                 [number(mixture, ("worst_case", e)) for e in eps],
                 [[number(one, ("worst_case", e)) for e in eps] for one in others],
             ),
-            "LeNet and CvNet, attacked with nothing left out, hold about as much as the mixture by the paper's "
-            "penalty, or more; the mixture on the output penalty (Table 3) holds more on MNIST.",
+            "Attacked by every means at once, image by image, a convolutional classifier holds more than the paper's "
+            "text lets expect.",
         )
         plain = _model(results, data, "encoder (no DBP) + GMM")
         sources = [name for name, one in found["models"].items() if "GMM" not in one["label"]]
@@ -170,7 +173,7 @@ def _attacks(results: Mapping[str, Any]) -> Iterator[Claim]:
                 f"black box, {data_name(results, data)}: encoder (DBP) + GMM defends against examples made on "
                 f"{_listed(others)}",
                 f"mean over eps and sources {held['DBP']:.1%}, without DBP {held['plain']:.1%}",
-                "agrees" if held["DBP"] > held["plain"] + 0.02 else "in part",
+                "agrees" if held["DBP"] > held["plain"] + 0.02 else "does not",
             )
 
 
@@ -183,14 +186,13 @@ def _transitions(results: Mapping[str, Any]) -> Iterator[Claim]:
             "following the gradient turns a 9 into a 7",
             f"{label}: of {third['images']} images {_judged(one, 'image')} are 7s to {third['judge']}, of what comes "
             f"out {_judged(one, 'reconstruction')}",
-            "agrees" if (number(one, "judge.image") or 0) >= 0.5 else "in part",
+            "agrees" if (share := number(one, "judge.image") or 0) >= 0.5 else "in part" if share > 0 else "does not",
             "The classifier is sure before an independent judge is; examples that the judge takes are among them.",
         )
     if sixth:
         said = "; ".join(f"{label} {_judged(one, 'image')}" for label, one in sixth["models"].items())
         shares = {label: number(one, "judge.image") or 0 for label, one in sixth["models"].items()}
-        hardened = max((share for label, share in shares.items() if "no DBP" not in label), default=0)
-        plain = max((share for label, share in shares.items() if "no DBP" in label), default=0)
+        plain, hardened = (shares.get(classifier_label(f"-{kind}-0"), 0) for kind in ("plain", "lambda-1"))
         yield Claim(
             "section 5.4, Figure 6",
             "without DBP the input gets only noise; with lambda1 = lambda2 = 1 it shows features of the target",
@@ -206,6 +208,16 @@ def _row(results: Mapping[str, Any], data: str, label: str) -> Mapping[str, Any]
 def _hardened(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The rows of the paper's Tables 1 and 2: without those by further penalties."""
     return [row for row in rows if "lambda" not in row["label"] and "penalty" not in row["label"]]
+
+
+def _who(row: Mapping[str, Any]) -> str:
+    return f"{row['label']} ({NAMES[row['data']]})"
+
+
+def _held(model: Mapping[str, Any], sources: Sequence[str], eps: Sequence[str]) -> float:
+    """The mean share that is still right under the examples of these sources."""
+    shares = [number(model, ("transfer", source, e)) for source in sources for e in eps]
+    return mean([share for share in shares if share is not None] or [0.0])
 
 
 def _sides(row: Mapping[str, Any], name: str) -> tuple[float, float]:
@@ -240,4 +252,4 @@ def _judged(model: Mapping[str, Any], what: str) -> str:
 def _compared(own: Sequence[float | None], others: Sequence[Sequence[float | None]]) -> Verdict:
     """Whether it holds more than each of the others, at every eps."""
     better = [a > b for other in others for a, b in zip(own, other, strict=True) if a is not None and b is not None]
-    return "agrees" if all(better) else "in part" if any(better) else "does not"
+    return "agrees" if better and all(better) else "in part" if any(better) else "does not"

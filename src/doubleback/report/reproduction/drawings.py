@@ -22,6 +22,7 @@ from doubleback.report.runs import Audit
 from doubleback.report.studies import Study, read_study
 
 BUDGET = 0.3  # the distortion that attacks are shown at, the same for the plain and the hardened model
+_CHOSEN = "Of the first eight pairs, the one on which both attacks spend the most of it."
 RECONSTRUCTED = 8  # images of each data set in Figure 4
 MOVED = 4  # transitions in Figure 6
 _STYLE: dict[Any, Any] = {
@@ -131,8 +132,8 @@ def _figure1(folder: Path, scale: Scale) -> Drawing | None:
 
     caption = (
         "Left: a 1 and the 0 that it is attacked towards. Right: the adversarial input and what comes out of DRAW, "
-        f"plain above and with DBP below, at the same distortion (u at most {BUDGET}). v: 1 nothing gained, 0 the "
-        "target reached."
+        f"plain above and with DBP below: the best that the output attack finds within u = {BUDGET} of the way. v: 1 "
+        f"nothing gained, 0 the target reached. {_CHOSEN}"
     )
     return Drawing("figure1", "Figure 1. An attack on DRAW, from 1 to 0", caption, ("mnist",), draw)
 
@@ -156,7 +157,7 @@ def _figure2(folder: Path, scale: Scale) -> Drawing | None:
             rows, ["", "input", "comes out"], ["VAE, attacked", "VAE", "VAE (DBP)", "VAE (DBP), attacked"]
         )
 
-    caption = f"The same image, untouched and attacked at the same distortion (u at most {BUDGET}), through both VAEs."
+    caption = f"The same image, untouched and attacked within u = {BUDGET}, through both VAEs. {_CHOSEN}"
     return Drawing("figure2", "Figure 2. An attack on the VAE with and without DBP", caption, ("mnist",), draw)
 
 
@@ -227,7 +228,7 @@ def _figure5(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: S
 
     caption = (
         "a original, b target, c adversarial input of the plain model, d of the hardened one, e what comes out of the "
-        f"plain model, f of the hardened one. Output attack, u at most {BUDGET} for both."
+        f"plain model, f of the hardened one. Output attack within u = {BUDGET}. {_CHOSEN}"
     )
     data = tuple(dict.fromkeys(row.data for row in found))
     return Drawing("figure5", "Figure 5. Attacks on VAE and DRAW", caption, data, draw)
@@ -303,17 +304,24 @@ def _probabilities(axes: Axes, study: Study, model: str, move: int) -> None:
 
 
 def _usable(audits: Sequence[Audit]) -> int | None:
-    """The first pair that is shown and that no model flags."""
+    """Of the shown pairs that no model flags, the one on which all attacks spend the most of the budget."""
     if not audits:
         return None
-    flagged = np.any([audit.curves["flagged"] for audit in audits], axis=0)
     shown = min(len(audit.images["source"]) for audit in audits)
-    return next((int(pair) for pair in np.flatnonzero(~flagged[:shown])), None)
+    spent = np.min([audit.images["output/distortion"][:shown, _budget(audit)] for audit in audits], axis=0)
+    flagged = np.any([audit.curves["flagged"][:shown] for audit in audits], axis=0)
+    usable = ~flagged & np.isfinite(spent) & (spent <= BUDGET)
+    return int(np.where(usable, spent, -1).argmax()) if usable.any() else None
+
+
+def _budget(audit: Audit) -> int:
+    """The place of the budget among those of the gallery."""
+    return int(np.argmin(np.abs(audit.images["budgets"] - BUDGET)))
 
 
 def _attacked(audit: Audit, attack: str, pair: int) -> list[Shown | None]:
     """The adversarial input within the budget, and what comes out."""
-    budget = int(np.argmin(np.abs(audit.images["budgets"] - BUDGET)))
+    budget = _budget(audit)
     u, v = (float(audit.images[f"{attack}/{name}"][pair, budget]) for name in ("distortion", "adversarial_distance"))
     x_adv, out = (audit.images[f"{attack}/{name}"][pair, budget] for name in ("x_adv", "reconstruction"))
     return [Shown(x_adv, f"u = {u:.2f}"), Shown(out, f"v = {v:.2f}")]

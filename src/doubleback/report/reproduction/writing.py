@@ -42,6 +42,8 @@ def write_reproduction(folder: Path, withheld: Sequence[str] = ()) -> Path:
     found = read_results(folder) | {"withheld": list(withheld)}
     results = json.loads(json.dumps(found))  # as a reader of the file will find them
     write_json(folder / RESULTS, results)
+    for old in [*(folder / "figures").glob("figure*"), *(folder / "tables").glob("table*")]:
+        old.unlink()  # what is not drawn this time, or withheld now, must not stay
     pictures = []
     for drawing in drawings(folder, results, withheld):
         for form in ("png", "svg"):
