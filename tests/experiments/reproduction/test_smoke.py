@@ -38,7 +38,7 @@ def test_the_whole_paper(tmp_path: Path, data: Path) -> None:
     begun = subprocess.Popen([*REPRODUCE, *map(str, words)], stdout=subprocess.PIPE, text=True)
     assert begun.stdout is not None
     for line in begun.stdout:
-        if " finished " in line:
+        if re.match(r"\d\d:\d\d finished ", line):
             break
     begun.send_signal(signal.SIGTERM)
     begun.communicate(timeout=60)

@@ -108,8 +108,8 @@ def _figure1(results: Mapping[str, Any]) -> Iterator[Claim]:
             f"AUDDC of the output attack {written(found['plain']['output'])} -> {written(found['hardened']['output'])} "
             f"({difference['pairs']} pairs)",
             "not settled" if not difference["settled"] else "in part" if difference["mean"] > 0 else "does not",
-            "An area over all distortions, not one picture: with DBP the attack needs more, and at u = 0.3 some 1s give "
-            "way with it too (Figure 1).",
+            "An area over all distortions, not one picture: with DBP the attack needs more, and at u = 0.3 some 1s "
+            "give way with it too (Figure 1).",
         )
 
 
