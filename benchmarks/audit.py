@@ -8,7 +8,6 @@ JSON, which benchmarks/results/audit.json holds too.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +22,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from benchmarks.recording import record
+from benchmarks.recording import mnist_or_digits, record
 from doubleback.attacks import coefficient_sweep, latent_attack
 from doubleback.auditing import audit, draw_pairs
 from doubleback.auditing.pairs import Pairs
 from doubleback.data import ImageData, load_images
-from doubleback.errors import InputError
 from doubleback.evaluation import placed
 from doubleback.experiments.folders import load_run
 from doubleback.metrics.curve import auddc
@@ -45,19 +43,12 @@ def load(given: argparse.Namespace) -> tuple[VAE, ImageData, str]:
     if given.run:
         run = load_run(given.run)
         return run.model, run.images(), str(run.settings.data)
-    name, epochs = given.data or "mnist", given.epochs or (1 if given.quick else 5)
-    try:
-        images = load_images(name)
-    except InputError as error:
-        if given.data:
-            raise
-        print(f"NO MNIST, so this measures the bundled digits instead: {error}", file=sys.stderr)
-        name, epochs = "digits", given.epochs or 100
-        images = load_images(name)
+    images = load_images(given.data) if given.data else mnist_or_digits()
+    epochs = given.epochs or (100 if images.name == "digits" and not given.data else 1 if given.quick else 5)
     torch.manual_seed(0)
     model = VAE(images.image_shape)
     fit(model, images, epochs=epochs)
-    return model.eval(), images, name
+    return model.eval(), images, given.data or images.name
 
 
 def lbfgs(model: VAE, attack: str, source: Tensor, target: Tensor, C: float, maxiter: int, seed: int) -> Tensor:

@@ -8,7 +8,6 @@ The two take turns, and the median counts. The last line is JSON.
 
 import argparse
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -17,10 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.recording import record
+from benchmarks.recording import mnist_or_digits, record
 from doubleback.attacks.classifier import pgd
-from doubleback.data import ImageData, Split, as_classes, as_unit, load_images
-from doubleback.errors import InputError
+from doubleback.data import ImageData, Split, as_classes, as_unit
 from doubleback.experiments.folders import load_run
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import VAE
@@ -36,17 +34,12 @@ def load(given: argparse.Namespace) -> tuple[VAE, ImageData, str]:
     if given.run:
         run = load_run(given.run)
         return run.autoencoder, as_classes(run.images())[0], str(run.settings.data)  # type: ignore[return-value]
-    name, epochs = "mnist", 1 if given.quick else 5
-    try:
-        images = load_images(name)
-    except InputError as error:
-        print(f"NO MNIST, so this measures the bundled digits instead: {error}", file=sys.stderr)
-        name, epochs = "digits", 60
-        images = load_images(name)
+    images = mnist_or_digits()
+    epochs = 60 if images.name == "digits" else 1 if given.quick else 5
     torch.manual_seed(0)
     model = VAE(images.image_shape)
     fit(Objective(model, penalty="reconstruction"), images, epochs=epochs)
-    return model.eval(), images, name
+    return model.eval(), images, images.name
 
 
 def fitted(model: VAE, images: ImageData) -> tuple[LatentMixtureClassifier, dict[str, Any]]:

@@ -1,13 +1,16 @@
-"""What every benchmark leaves: benchmarks/results/<name>.json, with the machine, the versions and the commit."""
+"""What every benchmark reads and leaves: images, and benchmarks/results/<name>.json with machine, versions, commit."""
 
 import json
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from doubleback.data import ImageData, load_images
+from doubleback.errors import InputError
 from doubleback.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -25,6 +28,15 @@ def record(name: str, figures: dict[str, Any], *, quick: bool) -> None:
     path = RESULTS / f"{name}{'-quick' if quick else ''}.json"
     path.write_text(json.dumps({"machine": made_on, **figures}, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures))
+
+
+def mnist_or_digits() -> ImageData:
+    """MNIST, or the bundled digits if it cannot be had."""
+    try:
+        return load_images("mnist")
+    except InputError as error:
+        print(f"NO MNIST, so this measures the bundled digits instead: {error}", file=sys.stderr)
+        return load_images("digits")
 
 
 def _git(*words: str) -> str:

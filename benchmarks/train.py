@@ -7,7 +7,6 @@ step; and the whole trainings. benchmarks/results/train.json holds it too.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -18,10 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.recording import record
+from benchmarks.recording import mnist_or_digits, record
 from benchmarks.whole_training import FULL, QUICK, whole_training
-from doubleback.data import ImageData, load_images
-from doubleback.errors import InputError
+from doubleback.data import load_images
 from doubleback.models import DRAW, VAE, ConvVAE
 from doubleback.objective import Objective
 from doubleback.progress import progress_bar
@@ -140,21 +138,11 @@ def main() -> None:
     modes = given.modes or (["eager"] if given.quick else ["eager", "compiled"])
     settings = modes, precisions, given.batch, given.rounds or (3 if given.quick else 15)
     models = {name: measure(name, *settings) for name in names}
-    images = digits_or_mnist(quick=given.quick) if given.whole else None
+    images = None if not given.whole else load_images("digits") if given.quick else mnist_or_digits()
     trainings = QUICK if given.quick else FULL
     whole = {name: whole_training(name, trainings[name], images, quick=given.quick) for name in given.whole if images}
     data = images.name if images else None
     record("train", {"models": models, "whole_training": whole, "data": data}, quick=given.quick)
-
-
-def digits_or_mnist(*, quick: bool) -> ImageData:
-    """MNIST, or the bundled digits if it cannot be had or time is short."""
-    if not quick:
-        try:
-            return load_images("mnist")
-        except InputError as error:
-            print(f"NO MNIST, so this measures the bundled digits instead: {error}", file=sys.stderr)
-    return load_images("digits")
 
 
 if __name__ == "__main__":

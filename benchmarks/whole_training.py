@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from doubleback.auditing import audit
 from doubleback.data import ImageData, Split
 from doubleback.evaluation import evaluating, reconstruction_quality
+from doubleback.experiments.folders import AutoencoderModel
 from doubleback.models import DRAW, VAE, ConvVAE
 from doubleback.objective import Objective
 from doubleback.training import fit
@@ -29,7 +29,7 @@ Shape = tuple[int, int, int]
 class Training:
     """A model and how it is trained; `compiled`: in its fastest mode."""
 
-    build: Callable[[Shape], nn.Module]
+    build: Callable[[Shape], AutoencoderModel]
     batch: int
     weight: float
     epochs: int
@@ -115,10 +115,10 @@ def _trained(
     return found
 
 
-def _quality(model: nn.Module, test: Split, pairs: int) -> dict[str, Any]:
+def _quality(model: AutoencoderModel, test: Split, pairs: int) -> dict[str, Any]:
     with evaluating(model):
-        l2 = reconstruction_quality(model, test.images)["reconstruction_l2"]  # type: ignore[arg-type]
-    results = audit(model, test.images, test.labels, pairs=pairs, coefficients=15).results()["attacks"]  # type: ignore[arg-type]
+        l2 = reconstruction_quality(model, test.images)["reconstruction_l2"]
+    results = audit(model, test.images, test.labels, pairs=pairs, coefficients=15).results()["attacks"]
     found: dict[str, Any] = {"reconstruction_l2": l2}
     for attack in ("latent", "output"):
         area = results[attack]["auddc"]["envelope"]

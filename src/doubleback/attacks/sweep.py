@@ -174,19 +174,21 @@ class _Sweep:
     def attempted(self, C: Float[Tensor, "k"]) -> RowObjective:
         """The objective on the mean path, or averaged over fresh noise."""
 
-        def objective(x: Tensor, rows: Tensor) -> Tensor:
-            pair = rows // len(C)
-            noise = self._normal(self.fresh, self.samples, len(x), *self.noise_shape)
-            return self._averaged(x, pair, noise) + C[rows % len(C)] * self.cost(x, pair)
+        def loss(x: Tensor, pair: Tensor) -> Tensor:
+            return self._averaged(x, pair, self._normal(self.fresh, self.samples, len(x), *self.noise_shape))
 
-        return objective
+        return self._priced(loss, C)
 
     def scored(self, C: Float[Tensor, "k"]) -> RowObjective:
         """The objective on the held noise, the same for every row."""
+        return self._priced(self.worth, C)
+
+    def _priced(self, loss: Callable[[Tensor, Tensor], Tensor], C: Tensor) -> RowObjective:
+        """loss + C ||d||^2."""
 
         def objective(x: Tensor, rows: Tensor) -> Tensor:
             pair = rows // len(C)
-            return self.worth(x, pair) + C[rows % len(C)] * self.cost(x, pair)
+            return loss(x, pair) + C[rows % len(C)] * self.cost(x, pair)
 
         return objective
 

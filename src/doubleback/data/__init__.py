@@ -3,11 +3,11 @@
 Everything but the bundled digits goes through Hugging Face `datasets` and one decoder, and is kept decoded on
 disk, under $DOUBLEBACK_CACHE, $XDG_CACHE_HOME/doubleback or ~/.cache/doubleback (safe to delete at any time).
 A later call maps those files into memory, copy on write: only what is touched takes memory, and no caller can
-change the files. $DOUBLEBACK_DATA/<name>, where it exists, stands in for the hub's mnist, svhn or celeba.
+change the files. $DOUBLEBACK_DATA/<name>, where it exists, comes before the hub and before a folder of that name here.
 """
 
 from doubleback.data.images import ImageData, Split, as_classes, as_unit, rows_at_once
 from doubleback.data.loading import load_images
-from doubleback.data.sources import settled
+from doubleback.data.sources import settled, stored
 
-__all__ = ["ImageData", "Split", "as_classes", "as_unit", "load_images", "rows_at_once", "settled"]
+__all__ = ["ImageData", "Split", "as_classes", "as_unit", "load_images", "rows_at_once", "settled", "stored"]

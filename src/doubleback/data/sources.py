@@ -36,11 +36,11 @@ def locate(source: str | os.PathLike[str], image_size: int | None, limit: int | 
         InputError: it is a file, a folder that does not exist, or a name that is not known.
     """
     text, path = os.fspath(source), _path(source)
-    stored = _stored(source)
+    kept = stored(source)
     if isinstance(source, str) and source in _NAMED:
-        return Source(source, stored or _NAMED[source], image_size or _IMAGE_SIZES.get(source), limit)
-    if stored:
-        return Source(text, stored, image_size, limit)
+        return Source(source, kept or _NAMED[source], image_size or _IMAGE_SIZES.get(source), limit)
+    if kept:
+        return Source(text, kept, image_size, limit)
     if text and path.is_dir():
         return Source(path.resolve().name, path.resolve(), image_size, limit)
     if text and path.exists():
@@ -55,7 +55,7 @@ def locate(source: str | os.PathLike[str], image_size: int | None, limit: int | 
     raise InputError(f"unknown data set '{text}'; {meant}known: {', '.join(known)}, any folder, any hub id owner/name")
 
 
-def _stored(source: str | os.PathLike[str]) -> Path | None:
+def stored(source: str | os.PathLike[str]) -> Path | None:
     """The folder of this plain name in $DOUBLEBACK_DATA, if it is there."""
     home = os.environ.get("DOUBLEBACK_DATA")
     if not home or not isinstance(source, str) or not re.fullmatch(r"\w[\w.-]*", source):
@@ -74,7 +74,7 @@ def _path(source: str | os.PathLike[str]) -> Path:
 def settled(source: str) -> str:
     """The source, a folder's path made absolute: it means the same from anywhere."""
     path = _path(source)
-    is_folder = source not in ("digits", *_NAMED) and source != "" and not _stored(source) and path.is_dir()
+    is_folder = source not in ("digits", *_NAMED) and source != "" and not stored(source) and path.is_dir()
     return str(path.resolve()) if is_folder else source
 
 

@@ -18,6 +18,11 @@ LogRow = dict[str, float | None]
 Keys = str | tuple[str, ...]
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a command has left its `config.json` and, last of all, its `results.json` there."""
+    return all((folder / name).is_file() for name in ("config.json", "results.json"))
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Read a `config.json` or `results.json`.
 

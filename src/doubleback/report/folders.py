@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from doubleback.errors import InputError
-from doubleback.report.archives import read_record
+from doubleback.report.archives import is_finished, read_record
 from doubleback.report.runs import Run, read_run
 from doubleback.report.studies import Study, colours, kind_of, read_study
 
@@ -70,7 +70,7 @@ def _in(folder: Path) -> list[Run | Study]:
 
 
 def _read(folder: Path) -> Run | Study | None:
-    if not all((folder / file).is_file() for file in ("config.json", "results.json")):
+    if not is_finished(folder):
         return None
     config: Mapping[str, Any] = read_record(folder / "config.json")
     kind = kind_of(config)

@@ -9,6 +9,7 @@ from doubleback.report.archives import (
     Arrays,
     LogRow,
     interval,
+    is_finished,
     lookup,
     number,
     read_curves,
@@ -151,7 +152,7 @@ def _read_trained(folder: Path, config: Mapping[str, Any]) -> Run:
 def _classifier_of(folder: Path, config: Mapping[str, Any]) -> Classifier | None:
     """The classifier beside a run, if it was made of this one, not of one trained here before."""
     home = folder / "classifier"
-    if not all((home / file).is_file() for file in ("config.json", "results.json")):
+    if not is_finished(home):
         return None
     classified = read_record(home / "config.json")
     same = classified.get("train", config.get("train")) == config.get("train")
@@ -172,7 +173,7 @@ def _read_audited(folder: Path, config: Mapping[str, Any]) -> Run:
     home = Path(place) if isinstance(place, str) and place else None
     name = home.name if home and folder.resolve().name == "audit" else folder.resolve().name
     alone = Run(name=name, folder=folder, config={"train": config.get("train")}, audit=audit)
-    if home is None or not all((home / file).is_file() for file in ("config.json", "results.json")):
+    if home is None or not is_finished(home):
         return alone
     if lookup(read_record(home / "config.json"), "train") != config.get("train"):
         return alone

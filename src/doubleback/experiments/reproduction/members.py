@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from doubleback.experiments.reproduction.scales import Autoencoder, Flags, Scale
 
+RECORD = "reproduction.json"  # in a reproduction's folder: what became of every command
 TABLES = ("table1", "table2", "table3", "table4")
 FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure5", "figure6")
 ARTEFACTS = (*TABLES, *FIGURES)

@@ -20,16 +20,16 @@ from typing import Any, Literal
 import torch
 
 import doubleback
-from doubleback.data import load_images
+from doubleback.data import load_images, stored
 from doubleback.errors import InputError
 from doubleback.experiments.config import Reproduce
 from doubleback.experiments.folders import CONFIG, RESULTS, SCHEMA
-from doubleback.experiments.reproduction.members import ARTEFACTS, Member, members
+from doubleback.experiments.reproduction.members import ARTEFACTS, RECORD, Member, members
 from doubleback.experiments.reproduction.scales import SCALES
 from doubleback.files import check_writable, read_json, write_json
 from doubleback.machine import cores, machine
 
-RECORD, LOGS = "reproduction.json", "logs"
+LOGS = "logs"
 State = Literal["finished", "due", "running", "failed", "left out"]
 _GIGABYTES_EACH = {"cpu": 4, "cuda": 10}  # of memory, for a command: the largest is a 64x64 audit
 _AT_ONCE = 4  # commands on one GPU: more share its kernels without gain
@@ -162,8 +162,7 @@ def plan(settings: Reproduce) -> Reproduction:
     """
     folder = settings.output or Path(f"reproduction-{settings.scale}")
     scale = SCALES[settings.scale]
-    environment = _environment(settings.data_dir)
-    os.environ.update(environment)
+    _settle_data(settings.data_dir)
     data = _stand_ins()
     _check_folder(folder, _identity(settings.scale, data))
     check_writable(folder)
@@ -172,7 +171,7 @@ def plan(settings: Reproduce) -> Reproduction:
     jobs, why = (settings.jobs, "as asked for") if settings.jobs is not None else _jobs()
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; give a whole number of at least 1")
-    environment |= {"OMP_NUM_THREADS": str(max(1, cores() // jobs))}
+    environment = {"OMP_NUM_THREADS": str(max(1, cores() // jobs))}
     known = read_json(folder / RECORD)["commands"] if (folder / RECORD).exists() else {}
     progress = {name: _progress(folder, one, known.get(name, {})) for name, one in wanted.items()}
     found = Reproduction(folder, settings.scale, wanted, progress, data, environment, jobs, why)
@@ -233,24 +232,17 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _environment(data_dir: Path | None) -> dict[str, str]:
-    if data_dir is None:
-        return {"DOUBLEBACK_DATA": str(Path(home).expanduser().resolve())} if (home := _data_home()) else {}
-    if not data_dir.is_dir():
+def _settle_data(data_dir: Path | None) -> None:
+    """Make $DOUBLEBACK_DATA, or what is given in its place, absolute: the commands start in another folder."""
+    if data_dir is not None and not data_dir.is_dir():
         raise InputError(f"{data_dir} is not a folder; give one that holds mnist/, svhn/ and celeba/ (or faces/)")
-    return {"DOUBLEBACK_DATA": str(data_dir.resolve())}
-
-
-def _data_home() -> str | None:
-    return os.environ.get("DOUBLEBACK_DATA") or None
+    if home := data_dir or os.environ.get("DOUBLEBACK_DATA"):
+        os.environ["DOUBLEBACK_DATA"] = str(Path(home).expanduser().resolve())
 
 
 def _stand_ins() -> dict[str, str]:
     """Other faces in CelebA's place, where these are at hand and CelebA is not."""
-    home = _data_home()
-    if home and (Path(home) / "faces").is_dir() and not (Path(home) / "celeba").is_dir():
-        return {"celeba": "faces"}
-    return {}
+    return {"celeba": "faces"} if stored("faces") and not stored("celeba") else {}
 
 
 def _identity(scale: str, data: Mapping[str, str]) -> dict[str, Any]:
@@ -284,11 +276,9 @@ def _leave_out_missing_data(reproduction: Reproduction) -> None:
     """Open every data set that is needed, once; without it, what needs it is left out and the rest still runs."""
     for name in dict.fromkeys(one.data for one in reproduction.of_state("due")):
         source = reproduction.data.get(name, name)
-        limits = {
-            _limit(one.words) for one in reproduction.of_state("due") if one.data == name and "train" in one.words
-        }
+        trained = [one for one in reproduction.members.values() if one.data == name and one.words[0] == "train"]
         try:
-            for limit in limits or {None}:
+            for limit in {_limit(one.words) for one in trained}:
                 load_images(source, limit=limit)
         except InputError as error:
             for one in reproduction.of_state("due"):

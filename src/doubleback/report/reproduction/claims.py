@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any, Literal
 
+from doubleback.experiments.reproduction.members import PAIR
 from doubleback.report.archives import lookup, mapping, number
-from doubleback.report.reproduction.results import classifier_label
+from doubleback.report.reproduction.results import ATTACKS, classifier_label, known_mean
 from doubleback.report.reproduction.tables import NAMES, data_name
+from doubleback.report.runs import title
 from doubleback.report.table import written
 
 Verdict = Literal["agrees", "in part", "does not", "not settled"]
@@ -75,7 +77,7 @@ def _smoothness(results: Mapping[str, Any]) -> Iterator[Claim]:
 
 def _areas(results: Mapping[str, Any]) -> Iterator[Claim]:
     rows = [row for row in _hardened(results["autoencoders"]) if "difference" in row]
-    for attack in ("latent", "output", "worst_case"):
+    for attack in ATTACKS:
         found = {_who(row): row["difference"][attack] for row in rows}
         found = {name: one for name, one in found.items() if one}
         if not found:
@@ -88,7 +90,7 @@ def _areas(results: Mapping[str, Any]) -> Iterator[Claim]:
         said += f"; lower: {', '.join(down)}" if down else ""
         yield Claim(
             "sections 5.2 and 5.3, Table 2",
-            f"AUDDC is higher with DBP for every model ({attack.replace('_', ' ')})",
+            f"AUDDC is higher with DBP for every model ({title(attack)})",
             said,
             "agrees" if len(up) == len(found) else "in part" if len(up) > len(down) else "does not",
             "On DRAW the latent attack is hardly better than blending the target in, with or without DBP, and proves "
@@ -159,15 +161,7 @@ def _attacks(results: Mapping[str, Any]) -> Iterator[Claim]:
         plain = _model(results, data, "encoder (no DBP) + GMM")
         sources = [name for name, one in found["models"].items() if "GMM" not in one["label"]]
         if plain:
-            held = {
-                name: mean(
-                    value
-                    for e in eps
-                    for source in sources
-                    if (value := number(one, ("transfer", source, e))) is not None
-                )
-                for name, one in (("DBP", mixture), ("plain", plain))
-            }
+            held = {name: _held(one, sources, eps) for name, one in (("DBP", mixture), ("plain", plain))}
             yield Claim(
                 "section 5.5, Table 4",
                 f"black box, {data_name(results, data)}: encoder (DBP) + GMM defends against examples made on "
@@ -217,11 +211,11 @@ def _who(row: Mapping[str, Any]) -> str:
 def _held(model: Mapping[str, Any], sources: Sequence[str], eps: Sequence[str]) -> float:
     """The mean share that is still right under the examples of these sources."""
     shares = [number(model, ("transfer", source, e)) for source in sources for e in eps]
-    return mean([share for share in shares if share is not None] or [0.0])
+    return known_mean(shares) or 0.0
 
 
 def _sides(row: Mapping[str, Any], name: str) -> tuple[float, float]:
-    plain, hardened = (mean(value for value in row[kind][name] if value is not None) for kind in ("plain", "hardened"))
+    plain, hardened = (mean(value for value in row[kind][name] if value is not None) for kind in PAIR)
     return plain, hardened
 
 

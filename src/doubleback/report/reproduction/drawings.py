@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from doubleback.experiments.reproduction.members import PAIR, shown_under_attack
 from doubleback.experiments.reproduction.scales import SCALES, Autoencoder, Scale
 from doubleback.files import read_json
+from doubleback.report.archives import is_finished
 from doubleback.report.reproduction.results import classifier_label, runs_of
 from doubleback.report.reproduction.tables import data_name
 from doubleback.report.runs import Audit
@@ -118,7 +119,7 @@ def _show(axes: Axes, cell: Shown | None) -> None:
 
 def _figure1(folder: Path, scale: Scale) -> Drawing | None:
     names = [f"figure1/{Path(scale.autoencoder('mnist', 'draw-12').run(kind)).name}" for kind in PAIR]
-    found = [run.audit for run in runs_of(folder, names) if run.audit]
+    found = _audits(folder, names)
     pair = _usable(found)
     if len(found) < 2 or pair is None:
         return None
@@ -140,7 +141,7 @@ def _figure1(folder: Path, scale: Scale) -> Drawing | None:
 
 def _figure2(folder: Path, scale: Scale) -> Drawing | None:
     vae = scale.autoencoder("mnist", "vae")
-    found = [run.audit for run in runs_of(folder, [vae.run(kind) for kind in PAIR]) if run.audit]
+    found = _audits(folder, [vae.run(kind) for kind in PAIR])
     pair = _usable(found)
     if len(found) < 2 or pair is None:
         return None
@@ -200,13 +201,13 @@ def _figure4(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: S
         return None
 
     def draw() -> Figure:
-        cells, names = [], []
+        cells: list[list[Shown]] = []
+        names: list[str] = []
         for data, runs in found.items():
-            name = data_name(results, data).partition(",")[0]
-            for said, array, run in (("", "test", runs[0]), ("DRAW", "", runs[0]), ("DRAW (DBP)", "", runs[1])):
-                images = run.images[array or "test_reconstruction"][:RECONSTRUCTED]
-                cells.append([Shown(image) for image in images])
-                names.append(said or name)
+            plain, hardened = (run.images for run in runs)
+            names += [data_name(results, data).partition(",")[0], "DRAW", "DRAW (DBP)"]
+            rows = (plain["test"], plain["test_reconstruction"], hardened["test_reconstruction"])
+            cells += [[Shown(image) for image in images[:RECONSTRUCTED]] for images in rows]
         return picture_grid(cells, [], names)
 
     caption = "Test images and what DRAW makes of them, plain and with DBP."
@@ -216,14 +217,15 @@ def _figure4(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: S
 def _figure5(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: Sequence[str]) -> Drawing | None:
     found = {}
     for row in shown_under_attack(scale):
-        audits = [run.audit for run in runs_of(folder, [row.run(kind) for kind in PAIR]) if run.audit]
-        if len(audits) == 2 and row.data not in withheld and _usable(audits) is not None:
-            found[row] = audits
+        audits = _audits(folder, [row.run(kind) for kind in PAIR])
+        pair = _usable(audits)
+        if len(audits) == 2 and row.data not in withheld and pair is not None:
+            found[row] = audits, pair
     if not found:
         return None
 
     def draw() -> Figure:
-        cells = [_six(audits) for audits in found.values()]
+        cells = [_six(*one) for one in found.values()]
         return picture_grid(cells, _SIX, [_whose(results, row) for row in found])
 
     caption = (
@@ -237,8 +239,7 @@ def _figure5(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: S
 _SIX = ["a original", "b target", "c plain", "d DBP", "e plain", "f DBP"]
 
 
-def _six(audits: Sequence[Audit]) -> list[Shown | None]:
-    pair = _usable(audits) or 0
+def _six(audits: Sequence[Audit], pair: int) -> list[Shown | None]:
     ends: list[Shown | None] = [Shown(audits[0].images[end][pair]) for end in ("source", "target")]
     (plain_x, plain_out), (hard_x, hard_out) = (_attacked(audit, "output", pair) for audit in audits)
     return [*ends, plain_x, hard_x, plain_out, hard_out]
@@ -286,7 +287,7 @@ _SIDES = {
 
 
 def _transitions(home: Path) -> Study | None:
-    if not all((home / name).is_file() for name in ("config.json", "results.json", "images.npz")):
+    if not (is_finished(home) and (home / "images.npz").is_file()):
         return None
     return read_study(home, "transition", read_json(home / "config.json"))
 
@@ -301,6 +302,10 @@ def _probabilities(axes: Axes, study: Study, model: str, move: int) -> None:
     axes.set(ylim=(-0.05, 1.05), yticks=[0, 0.5, 1], xlim=(0, last), xlabel="step", ylabel="probability")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="center right", fontsize=8)
+
+
+def _audits(folder: Path, names: Sequence[str]) -> list[Audit]:
+    return [run.audit for run in runs_of(folder, names) if run.audit]
 
 
 def _usable(audits: Sequence[Audit]) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,16 @@ from scipy.stats import bootstrap
 from doubleback.experiments.reproduction.members import (
     FURTHER,
     PAIR,
+    RECORD,
     Comparison,
     comparisons,
 )
 from doubleback.experiments.reproduction.scales import SCALES, Scale
 from doubleback.files import read_json
-from doubleback.report.archives import SCHEMA, lookup, mapping, number, read_record
+from doubleback.report.archives import SCHEMA, is_finished, lookup, mapping, number, read_record
 from doubleback.report.runs import WORST_CASE, Run, read_run
 
 ATTACKS = ("latent", "output", WORST_CASE)
-RECORD = "reproduction.json"
 _TRAINED = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "input_gradient_norm", "kl")
 _MADE_OF = {
     "plain": "encoder (no DBP) + GMM",
@@ -53,7 +54,7 @@ def read_results(folder: Path) -> dict[str, Any]:
         "about": scale.about,
         "stand_ins": record["stand_ins"],
         "machine": record["machine"],
-        "commands": {name: one["command"] for name, one in commands.items() if _finished(folder / name)},
+        "commands": {name: one["command"] for name, one in commands.items() if is_finished(folder / name)},
         "minutes": sum(float(one["seconds"]) for one in commands.values()) / 60,
         "lost": lost,
         "autoencoders": [found for row in comparisons(scale) if (found := _compared(folder, row))],
@@ -65,9 +66,14 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def runs_of(folder: Path, names: Sequence[str]) -> list[Run]:
     """Those of these runs that are finished, each with its audit where that is."""
-    return [
-        read_run(folder / name, read_json(folder / name / "config.json")) for name in names if _finished(folder / name)
-    ]
+    homes = [folder / name for name in names]
+    return [read_run(home, read_json(home / "config.json")) for home in homes if is_finished(home)]
+
+
+def known_mean(values: Sequence[float | None]) -> float | None:
+    """The mean of those that are known, None without any."""
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
 
 
 def classifier_label(name: str) -> str:
@@ -114,13 +120,11 @@ def interval_of_mean(values: NDArray[np.float64]) -> list[float] | None:
     return [float(end) for end in found.confidence_interval]
 
 
-def _finished(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in ("config.json", "results.json"))
-
-
 def _compared(folder: Path, row: Comparison) -> dict[str, Any] | None:
     """A row of Tables 1 and 2: seeds whose plain and hardened run are both there."""
-    there = [pair for pair in zip(row.plain, row.hardened, strict=True) if all(_finished(folder / one) for one in pair)]
+    there = [
+        pair for pair in zip(row.plain, row.hardened, strict=True) if all(is_finished(folder / one) for one in pair)
+    ]
     if not there:
         return None
     sides = {kind: runs_of(folder, [pair[i] for pair in there]) for i, kind in enumerate(PAIR)}
@@ -173,7 +177,7 @@ def _settings(run: Run) -> dict[str, Any]:
 def _withstood(folder: Path, data: str) -> dict[str, Any] | None:
     """Tables 3 and 4 of one data set."""
     home = folder / "robustness" / data
-    if not _finished(home):
+    if not is_finished(home):
         return None
     results = read_record(home / "results.json")
     models = {}
@@ -195,24 +199,23 @@ def _withstood(folder: Path, data: str) -> dict[str, Any] | None:
 def _accuracy(folder: Path, name: str) -> float | None:
     """On all test images."""
     for home in (folder / "classifiers" / name, folder / "runs" / name):
-        if _finished(home):
+        if is_finished(home):
             return number(read_record(home / "results.json"), "test.accuracy")
     return None
 
 
 def _reconstruction(folder: Path, name: str) -> float | None:
     home = folder / "runs" / name
-    return number(read_record(home / "results.json"), "test.reconstruction_l2") if _finished(home) else None
+    return number(read_record(home / "results.json"), "test.reconstruction_l2") if is_finished(home) else None
 
 
 def _one_to_zero(folder: Path, scale: Scale) -> dict[str, Any] | None:
     """Figure 1: the attacks of DRAW from 1s to 0s."""
     draw = scale.autoencoder("mnist", "draw-12")
-    homes = {kind: folder / "figure1" / Path(draw.run(kind)).name for kind in PAIR}
-    if not all(_finished(home) for home in homes.values()):
+    runs = runs_of(folder, [f"figure1/{Path(draw.run(kind)).name}" for kind in PAIR])
+    if len(runs) < len(PAIR):
         return None
-    runs = {kind: read_run(home, read_json(home / "config.json")) for kind, home in homes.items()}
-    areas = {kind: _areas([run], "output")[0] for kind, run in runs.items()}
+    areas = dict(zip(PAIR, _areas(runs, "output"), strict=True))
     difference = paired_difference([areas["plain"]], [areas["hardened"]])
     usable = np.isfinite(areas["plain"]) & np.isfinite(areas["hardened"])
     if difference is None:
@@ -222,7 +225,7 @@ def _one_to_zero(folder: Path, scale: Scale) -> dict[str, Any] | None:
 
 def _transition(home: Path) -> dict[str, Any] | None:
     """Figures 3 and 6: what became of the images, by each classifier."""
-    if not _finished(home):
+    if not is_finished(home):
         return None
     results = read_record(home / "results.json")
     return {

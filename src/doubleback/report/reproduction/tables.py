@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
+from doubleback.experiments.reproduction.members import PAIR
 from doubleback.report.archives import lookup, mapping, number
-from doubleback.report.reproduction.results import ATTACKS
+from doubleback.report.reproduction.results import ATTACKS, known_mean
 from doubleback.report.runs import WORST_CASE
 from doubleback.report.table import written
 
@@ -70,7 +71,7 @@ def _table1(results: Mapping[str, Any]) -> Table:
     ]
 
     def cells(row: Mapping[str, Any]) -> list[str]:
-        l2, gradient = ([row[kind][name] for kind in ("plain", "hardened")] for name in _MEASURES)
+        l2, gradient = ([row[kind][name] for kind in PAIR] for name in _MEASURES)
         return [*map(spread, l2), _ratio(l2[1], l2[0]), *map(spread, gradient), _ratio(gradient[0], gradient[1])]
 
     notes = [
@@ -79,7 +80,8 @@ def _table1(results: Mapping[str, Any]) -> Table:
         *_seed_notes(results),
     ]
     records = [
-        _of_row(results, row) | {f"{kind}_{name}": _mean(row[kind][name]) for kind in _KINDS for name in _ALL_MEASURES}
+        _of_row(results, row)
+        | {f"{kind}_{name}": known_mean(row[kind][name]) for kind in PAIR for name in _ALL_MEASURES}
         for row in results["autoencoders"]
     ]
     title = "Table 1. Reconstruction error and input gradient of every autoencoder, with and without DBP"
@@ -94,12 +96,12 @@ def _table2(results: Mapping[str, Any]) -> Table:
     def cells(row: Mapping[str, Any]) -> list[str]:
         found = []
         for attack in ATTACKS:
-            found.append(_both(*(row[kind]["auddc"][attack]["envelope"] for kind in _KINDS)))
+            found.append(_both(*(row[kind]["auddc"][attack]["envelope"] for kind in PAIR)))
             if attack != WORST_CASE:
                 found.append(_difference(row["difference"][attack]))
-        shares = [_mean(row[kind]["share_of_ceiling"]["worst_case"]) for kind in _KINDS]
+        shares = [known_mean(row[kind]["share_of_ceiling"]["worst_case"]) for kind in PAIR]
         share = " \u2192 ".join(NOTHING if one is None else f"{one:.0%}" for one in shares)
-        return [*found, share, _both(*(row[kind]["reconstruction_l2"] for kind in _KINDS))]
+        return [*found, share, _both(*(row[kind]["reconstruction_l2"] for kind in PAIR))]
 
     notes = [
         "AUDDC, envelope convention: higher withstands more. The difference is DBP minus plain on the same pairs, with "
@@ -165,7 +167,6 @@ def _table4(results: Mapping[str, Any]) -> Table:
     return Table("table4", "Table 4. Accuracy under black-box examples", parts, notes, records)
 
 
-_KINDS = ("plain", "hardened")
 _BOTH = "plain \u2192 DBP"
 _MEASURES = ("reconstruction_l2", "input_gradient_norm")
 _ALL_MEASURES = (*_MEASURES, "reconstruction_nll", "reconstruction_psnr", "minutes")
@@ -188,13 +189,8 @@ def _spread(values: Sequence[float | None]) -> tuple[str, str]:
     return written(mean(known)), f"{stdev(known):.3f}" if len(known) > 1 else ""
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if known else None
-
-
 def _ratio(above: Sequence[float | None], below: Sequence[float | None]) -> str:
-    numerator, denominator = _mean(above), _mean(below)
+    numerator, denominator = known_mean(above), known_mean(below)
     return NOTHING if not numerator or not denominator else f"{numerator / denominator:.2f}"
 
 
@@ -271,12 +267,12 @@ def _of_model(results: Mapping[str, Any], data: str, name: str, one: Mapping[str
 def _areas_of(row: Mapping[str, Any]) -> Record:
     found: Record = {}
     for attack in ATTACKS:
-        for kind in _KINDS:
+        for kind in PAIR:
             for convention, values in row[kind]["auddc"][attack].items():
-                found[f"{kind}_{attack}_{convention}"] = _mean(values)
-            found[f"{kind}_{attack}_share_of_ceiling"] = _mean(row[kind]["share_of_ceiling"][attack])
+                found[f"{kind}_{attack}_{convention}"] = known_mean(values)
+            found[f"{kind}_{attack}_share_of_ceiling"] = known_mean(row[kind]["share_of_ceiling"][attack])
         difference = row["difference"][attack] or {}
         low, high = difference.get("ci95") or (None, None)
         found |= {f"difference_{attack}": difference.get("mean")}
         found |= {f"difference_{attack}_low": low, f"difference_{attack}_high": high}
-    return found | {f"{kind}_reconstruction_l2": _mean(row[kind]["reconstruction_l2"]) for kind in _KINDS}
+    return found | {f"{kind}_reconstruction_l2": known_mean(row[kind]["reconstruction_l2"]) for kind in PAIR}

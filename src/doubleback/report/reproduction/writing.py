@@ -55,7 +55,7 @@ def write_reproduction(folder: Path, withheld: Sequence[str] = ()) -> Path:
                 pictures.append(Picture(drawing, uri))
     write_tables(folder / "tables", results)
     write_text(folder / PAGE, page(results, [picture.drawing.key for picture in pictures]))
-    write_text(folder / REPORT, _render("report.html", results, pictures=pictures))
+    write_text(folder / REPORT, _render("report.html", pictures=pictures, **_said(results)))
     return folder / REPORT
 
 
@@ -64,15 +64,19 @@ def write_tables(folder: Path, results: Mapping[str, Any]) -> None:
     for table in tables(results):
         write_text(folder / f"{table.key}.md", markdown(table))
         write_rows(folder / f"{table.key}.csv", table.records)
-        write_text(folder / f"{table.key}.html", _render("table.html", results, table=table))
+        write_text(folder / f"{table.key}.html", _render("table.html", table=table))
 
 
 def page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
     """The paper against what was measured, as Markdown: a function of `results.json` and of which figures there are."""
-    return _render("page.md", results, figures=figures)
+    return _render("page.md", figures=figures, **_said(results))
 
 
-def _render(template: str, results: Mapping[str, Any], **more: Any) -> str:
+def _said(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {"results": results, "tables": tables(results), "claims": claims(results)}
+
+
+def _render(template: str, **shown: Any) -> str:
     environment = Environment(
         loader=PackageLoader("doubleback.report", "."),
         autoescape=template.endswith(".html"),
@@ -82,5 +86,4 @@ def _render(template: str, results: Mapping[str, Any], **more: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["markdown"] = markdown
-    made = {"results": results, "tables": tables(results), "claims": claims(results)}
-    return environment.get_template(f"reproduction/{template}").render(**made | more)
+    return environment.get_template(f"reproduction/{template}").render(**shown)
