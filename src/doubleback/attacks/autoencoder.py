@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from doubleback.attacks.rows import Advance
-from doubleback.attacks.sweep import Attack, matching, squared_norm, sweep
+from doubleback.attacks.sweep import Attack, matching, squared_distance, sweep
 from doubleback.distributions import DiagonalGaussian
 from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder
@@ -67,10 +67,10 @@ def latent_attack(
     def loss(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
         q = model.encode(x, noise)
         if noise is None:
-            aim = DiagonalGaussian(mean_path.mean[pair], mean_path.log_var[pair])
+            aim = DiagonalGaussian(*(part.index_select(0, pair) for part in (mean_path.mean, mean_path.log_var)))
         else:
-            aim = model.encode(target[pair], noise)
-        return q.kl(aim) if distance == "kl" else squared_norm(q.mean - aim.mean)
+            aim = model.encode(target.index_select(0, pair), noise)
+        return q.kl(aim) if distance == "kl" else squared_distance(q.mean, aim.mean)
 
     return sweep(
         loss,
@@ -105,7 +105,7 @@ def output_attack(
     source, target = matching(source, target)
 
     def loss(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
-        return squared_norm(model(x, noise).likelihood.mean - target[pair])
+        return squared_distance(model(x, noise).likelihood.mean, target.index_select(0, pair))
 
     return sweep(
         loss,
@@ -144,8 +144,10 @@ def untargeted_attack(
 
     def loss(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
         with torch.no_grad():
-            before = mean_path[pair] if noise is None else model(source[pair], noise).likelihood.mean
-        return -squared_norm(model(x, noise).likelihood.mean - before)
+            before = mean_path.index_select(0, pair)
+            if noise is not None:
+                before = model(source.index_select(0, pair), noise).likelihood.mean
+        return -squared_distance(model(x, noise).likelihood.mean, before)
 
     return sweep(
         loss,

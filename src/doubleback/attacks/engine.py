@@ -162,7 +162,7 @@ def _spectral(
     advance: Advance,
 ) -> None:
     """x <- x + lam d with d = P(x - a g) - x, a = s's / s'y, lam by backtracking against the last values' worst."""
-    x = best.x[rows]
+    x = best.x.index_select(0, rows)
     f, g = value_and_gradient(objective, x, rows)
     _check_start(f)
     best.offer(rows, x, f)
@@ -179,13 +179,16 @@ def _spectral(
         best.offer(rows, x_new, f_new)
         accepted = f_new <= recent.amax(0) + _SUFFICIENT * lam * slope
         curvature = _dot(g_new, d) - slope  # s = lam d, so s's / s'y = lam d'd / (d'g_new - d'g)
-        spectral = torch.where(curvature > 0, lam * _dot(d, d) / curvature, math.inf).clamp(1e-10, 1e10)
-        lam = torch.where(accepted, 1.0, _backtracked(lam, f, f_new, slope))
-        refused = torch.nonzero(~accepted).squeeze(1)  # few: to put these back costs less than to choose for all
-        x_new[refused], g_new[refused] = x[refused], g[refused]
-        x, g = x_new, g_new
-        f, a = torch.where(accepted, f_new, f), torch.where(accepted, spectral, a)
-        recent[step % _MEMORY] = torch.where(accepted, f_new, recent[step % _MEMORY])
+        a_new = ((lam * _dot(d, d)).clamp_min(tiny(f)) / curvature.clamp_min(0)).clamp(1e-10, 1e10)
+        lam_new, recent_new = torch.ones_like(lam), f_new.clone()
+        refused = torch.nonzero(~accepted).squeeze(1)
+        if len(refused):  # few: these stay where they are, and try a shorter step
+            lam_new.index_copy_(0, refused, _backtracked(*(v[refused] for v in (lam, f, f_new, slope))))
+            before = (x, g, f, a, recent[step % _MEMORY])
+            for new, old in zip((x_new, g_new, f_new, a_new, recent_new), before, strict=True):
+                new.index_copy_(0, refused, old.index_select(0, refused))
+        x, g, f, a, lam = x_new, g_new, f_new, a_new, lam_new
+        recent[step % _MEMORY] = recent_new
         d = _direction(x, g, a, box)
         slope = _dot(g, d)
         advance(len(rows))
@@ -193,12 +196,13 @@ def _spectral(
             f_now = best.value[rows]
             done = f_before - f_now <= torch.maximum(tolerance * f_now.abs(), floor[rows])
             best.converged[rows[done]] = True
-            advance(int(done.sum()) * (steps - step))
-            left = ~done
-            if not left.any():
+            left = torch.nonzero(~done).squeeze(1)
+            advance((len(rows) - len(left)) * (steps - step))
+            if not len(left):
                 return
-            rows, x, g, f, a, d, slope, lam = (v[left] for v in (rows, x, g, f, a, d, slope, lam))
-            f_before, recent = f_now[left], recent[:, left]
+            state = (rows, x, g, f, a, d, slope, lam, f_now)
+            rows, x, g, f, a, d, slope, lam, f_before = (v.index_select(0, left) for v in state)
+            recent = recent.index_select(1, left)
 
 
 def _check_start(f: Tensor) -> None:
@@ -235,7 +239,7 @@ def _adam(
     advance: Advance,
 ) -> None:
     """Adam (Kingma & Ba 2015) projected on the box, its step falling to zero on a cosine."""
-    x = best.x[rows]
+    x = best.x.index_select(0, rows)
     first, second = torch.zeros_like(x), torch.zeros_like(x)
     for step in range(steps + 1):
         f, g = value_and_gradient(objective, x, rows)

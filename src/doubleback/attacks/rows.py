@@ -1,4 +1,7 @@
-"""What every method of the engine shares: rows that never interact, the best iterate of each, a gradient for each."""
+"""What every method of the engine shares: rows that never interact, the best iterate of each, a gradient for each.
+
+Rows are taken by `index_select` throughout: on a processor x[rows] takes five to ten times as long.
+"""
 
 import math
 from collections.abc import Callable
@@ -24,9 +27,10 @@ class Best:
 
     def offer(self, rows: Tensor, x: Tensor, value: Tensor) -> None:
         """Keep x (n, ...) where its value (n,) is lower than the best of its row; a NaN never is."""
-        better = value < self.value[rows]
-        self.x[rows[better]] = x[better]
-        self.value[rows[better]] = value[better].to(self.value)
+        better = torch.nonzero(value < self.value.index_select(0, rows)).squeeze(1)
+        places = rows.index_select(0, better)
+        self.x.index_copy_(0, places, x.index_select(0, better))
+        self.value.index_copy_(0, places, value.index_select(0, better).to(self.value))
 
 
 def value_and_gradient(objective: RowObjective, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
