@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from doubleback.errors import DivergedError, InputError
+from doubleback.experiments import run as run_module
 from doubleback.experiments.config import Audit, Demo, Sizes, Train
 from doubleback.experiments.folders import load_run
 from doubleback.experiments.run import audit, demo, train
@@ -109,6 +110,15 @@ def test_bad_settings_write_nothing(tmp_path: Path, changes: dict[str, object], 
     with pytest.raises(InputError, match=said):
         train(settings(tmp_path / "new", **changes), [])
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("has", "precision"), [(True, "bf16-mixed"), (False, "32")])
+def test_the_fast_precision_is_the_machines(
+    tmp_path: Path, has: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "has_bf16", lambda: has)
+    train(settings(tmp_path / "fast", precision="fast", epochs=1), [])
+    assert load_run(tmp_path / "fast").settings.precision == precision
 
 
 def test_init_starts_from_the_weights_and_hardens_at_once(plain: Path, tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ class Train:
     """Share of the steps after which the penalty is on."""
     every: int = 1
     """Take the penalty every k-th step only, k times as heavy."""
+    share: Annotated[float, arg(metavar="X")] = 1.0
+    """Take the penalty of this share of each batch only."""
     epochs: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: as measured, 8 to 80; 5 with --init)")
     ] = None
@@ -126,8 +128,8 @@ class Train:
     """Gradients are clipped at this norm."""
     seed: int = 0
     """Of the weights, the order and the noise."""
-    precision: Literal["32", "64", "bf16-mixed"] = "32"
-    """Of the arithmetic; bf16-mixed is several times faster where the processor has it."""
+    precision: Literal["32", "64", "bf16-mixed", "fast"] = "32"
+    """Of the arithmetic; fast is bf16-mixed where the machine computes that several times faster, else 32."""
     compile: bool = False
     """Compile the loss, double backward included: worth its half minute on long runs."""
     devices: int = 1

@@ -29,6 +29,7 @@ from doubleback.experiments.folders import (
 )
 from doubleback.experiments.paper import preset
 from doubleback.files import read_json, write_arrays, write_json
+from doubleback.machine import has_bf16
 from doubleback.objective import Classification, Objective
 from doubleback.training import History, check_settings, fit, launched, noticing_lost_processes, processes, rank
 
@@ -55,6 +56,7 @@ _OF_AUTOENCODERS = (
     "difference_step",
     "penalty_start",
     "every",
+    "share",
 )
 
 
@@ -74,6 +76,8 @@ def train(settings: config.Train, command: Sequence[str]) -> dict[str, Any]:
         KeyboardInterrupt: passed on; the checkpoint holds what was done.
     """
     parent = load_run(settings.init) if settings.init else None
+    if settings.precision == "fast":
+        settings = replace(settings, precision="bf16-mixed" if has_bf16() else "32")
     _check_said(settings, parent)
     settings = _with_data(settings, parent)
     images = folders.open_images(settings)
@@ -305,6 +309,7 @@ def _objective(model: Model, settings: config.Train) -> Objective | Classificati
         difference_step=settings.difference_step,
         penalty_start=settings.penalty_start,
         penalty_every=settings.every,
+        penalty_share=settings.share,
     )
 
 

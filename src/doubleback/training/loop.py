@@ -24,6 +24,7 @@ from doubleback.data import ImageData, Split, as_unit
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import classification_quality, evaluating, reconstruction_quality
 from doubleback.files import write_rows
+from doubleback.machine import has_bf16
 from doubleback.models import Autoencoder, Classifier, is_variational
 from doubleback.objective import Classification, Objective
 from doubleback.progress import progress_bar
@@ -123,6 +124,8 @@ def fit(
         [TensorBoardLogger(root_dir=folder, name="tensorboard", version="")] if tensorboard and folder else []
     )
     fabric = launched(devices, precision=_FABRIC_PRECISION[precision], loggers=loggers)
+    if precision == "bf16-mixed" and fabric.is_global_zero and not has_bf16():
+        print("doubleback: bf16 is slower than float32 on this machine; precision 32 is the faster", file=sys.stderr)
     run = _Run(
         fabric,
         _as_objective(objective),
