@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -179,6 +180,24 @@ def _audited(model: VAE, images: ImageData, pairs: int, settings: dict[str, Any]
     return results["seconds"], results["peak_memory_mb"]
 
 
+def ladder(model: VAE, images: ImageData, settings: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """What each step gains: seconds and mean AUDDC of the same audit with all rows in one batch, and so on."""
+    never = {"STRIDE": 1, "PATIENCE": settings["steps"] + 1}
+    steps: dict[str, dict[str, int]] = {
+        "one batch, every row to its last step": never,
+        "rows that have converged leave": {"STRIDE": 1},
+        "coefficients follow their neighbours": {},
+    }
+    found = {}
+    for name, constants in steps.items():
+        with patch.multiple("doubleback.attacks.sweep", **constants):
+            results = audit(model, images, attacks=ATTACKS, **settings).results()
+        areas = {f"auddc_{a}": results["attacks"][a]["auddc"]["envelope"]["mean"] for a in ATTACKS}
+        found[name] = {"seconds": results["seconds"], **areas}
+        print(f"{name:40} {results['seconds']:8.1f} s", flush=True)
+    return found
+
+
 def main() -> None:
     """Measure both, print a table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -209,6 +228,7 @@ def main() -> None:
     ours = sorted(
         (audit(model, images, attacks=ATTACKS, **settings) for _ in range(3)), key=lambda found: found.seconds
     )[1]
+    climbed = ladder(model, images, settings)
     source, target = source[:count], target[:count]
     threads = best_thread_count(model, source, target, given.maxiter)
     available = torch.get_num_threads()
@@ -226,6 +246,7 @@ def main() -> None:
         "auddc_reference_baseline": {a: scored(pairs, theirs[a], a, "reference") for a in ATTACKS},
         **share,
         **grown,
+        "ladder": climbed,
         "seconds_ours": ours.seconds,
         "seconds_baseline": seconds,
         "baseline": {"maxiter": given.maxiter, "m": MEMORY, "factr": FACTR, "threads": threads},

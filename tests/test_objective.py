@@ -286,23 +286,6 @@ def test_jacobian_differences_are_those_of_the_linear_map(of: str) -> None:
     assert torch.allclose(penalty, (w.flatten(2) @ J.mT).square().sum(2).mean(0))
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
-@given(share=st.floats(0.01, 1), count=st.integers(1, 9))
-def test_a_share_of_the_batch(penalty: str, share: float, count: int) -> None:
-    """The first images alone have a penalty, and it is their own; all else is as with the whole batch."""
-    model, x = small_vae(), images(count)
-    whole = Objective(model, penalty=penalty)  # type: ignore[arg-type]
-    some = Objective(model, penalty=penalty, penalty_share=share)  # type: ignore[arg-type]
-    noise, projections = whole.draw(x, torch.Generator().manual_seed(0))
-    expected, found = whole(x, noise, projections), some(x, noise, projections)
-    assert len(found.penalty) == math.ceil(share * count)
-    assert torch.allclose(found.penalty, expected.penalty[: len(found.penalty)])
-    assert torch.allclose(found.reconstruction, expected.reconstruction)
-    assert torch.allclose(found.kl, expected.kl)
-    off = some(x, noise, projections, penalised=False)
-    assert torch.equal(off.penalty, torch.zeros(count, dtype=torch.float64))
-
-
 # -- compile --------------------------------------------------------------------------------------------------------
 
 
@@ -381,8 +364,6 @@ def test_draws_depend_on_the_generator_alone() -> None:
         ({"kl_weight": -0.5}, "kl_weight is -0.5"),
         ({"projections": 0}, "projections is 0"),
         ({"penalty_every": 0}, "penalty_every is 0"),
-        ({"penalty_share": 0.0}, "penalty_share is 0.0"),
-        ({"penalty_share": 1.5}, "penalty_share is 1.5"),
         ({"penalty_start": 1.5}, "penalty_start is 1.5"),
         ({"difference_step": 0.0}, "difference_step is 0.0"),
     ],

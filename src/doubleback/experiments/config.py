@@ -112,8 +112,6 @@ class Train:
     """Share of the steps after which the penalty is on."""
     every: int = 1
     """Take the penalty every k-th step only, k times as heavy."""
-    share: Annotated[float, arg(metavar="X")] = 1.0
-    """Take the penalty of this share of each batch only."""
     epochs: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: as measured, 8 to 80; 5 with --init)")
     ] = None

@@ -56,7 +56,6 @@ _OF_AUTOENCODERS = (
     "difference_step",
     "penalty_start",
     "every",
-    "share",
 )
 
 
@@ -309,7 +308,6 @@ def _objective(model: Model, settings: config.Train) -> Objective | Classificati
         difference_step=settings.difference_step,
         penalty_start=settings.penalty_start,
         penalty_every=settings.every,
-        penalty_share=settings.share,
     )
 
 

@@ -37,11 +37,11 @@ DEFAULT_WEIGHTS = {
 
 
 class Terms(NamedTuple):
-    """The objective's terms for each example: nats, nats, and nats^2 per unit^2 of x (or 1), of the first b <= B."""
+    """The objective's terms for each example, each (B,): nats, nats, and nats^2 per unit^2 of x (or 1)."""
 
     reconstruction: Float[Tensor, "B"]
     kl: Float[Tensor, "B"]
-    penalty: Float[Tensor, "b"]
+    penalty: Float[Tensor, "B"]
 
 
 class Objective(nn.Module):
@@ -61,10 +61,9 @@ class Objective(nn.Module):
         difference_step: h of the finite differences, in units of x.
         penalty_start: share of the steps, in [0, 1], after which the penalty is on.
         penalty_every: take the penalty every k-th step only, its weight multiplied by k.
-        penalty_share: take the penalty of this share of each batch only, in (0, 1]: the same mean, of fewer images.
 
     Raises:
-        InputError: a weight is negative or not finite, a name unknown, a count under 1, a share out of range.
+        InputError: a weight is negative or not finite, a name unknown, a count under 1, a share outside [0, 1].
     """
 
     def __init__(
@@ -80,7 +79,6 @@ class Objective(nn.Module):
         difference_step: float = 1e-2,
         penalty_start: float = 0.5,
         penalty_every: int = 1,
-        penalty_share: float = 1.0,
     ) -> None:
         super().__init__()
         _check_choice("penalty", penalty, get_args(Penalty))
@@ -93,8 +91,6 @@ class Objective(nn.Module):
                 raise InputError(f"{name} is {count}; give a whole number of at least 1")
         if not 0 <= penalty_start <= 1:
             raise InputError(f"penalty_start is {penalty_start}; give a share of the steps between 0 and 1")
-        if not 0 < penalty_share <= 1:
-            raise InputError(f"penalty_share is {penalty_share}; give a share of the batch, above 0 and at most 1")
         if not (math.isfinite(difference_step) and difference_step > 0):
             raise InputError(f"difference_step is {difference_step}; give a positive number, such as 0.01")
         self.model = model
@@ -106,7 +102,6 @@ class Objective(nn.Module):
         self.difference_step = difference_step
         self.penalty_start = penalty_start
         self.penalty_every = penalty_every
-        self.penalty_share = penalty_share
         self._penalty_weight = penalty_weight
 
     def penalty_weight(self, step: int, steps: int) -> float:
@@ -171,29 +166,8 @@ class Objective(nn.Module):
         projections: Tensor | None = None,
         penalised: bool = True,
     ) -> Terms:
-        """The three terms for each example; a plain autoencoder's KL is zero, and so is a penalty not asked for.
-
-        With a `penalty_share` the penalty is of the first images alone: of a random few, as the order is random.
-        """
-        count = math.ceil(self.penalty_share * len(x)) if penalised and self.penalty != "none" else 0
-        if not 0 < count < len(x):
-            return self._terms(x, noise, projections, penalised=count > 0)
-        first, rest = slice(count), slice(count, None)
-        some, others = (
-            self._terms(
-                x[part],
-                None if noise is None else noise[part],
-                None if projections is None else projections[:, part],
-                penalised=part is first,
-            )
-            for part in (first, rest)
-        )
-        return Terms(
-            torch.cat([some.reconstruction, others.reconstruction]), torch.cat([some.kl, others.kl]), some.penalty
-        )
-
-    def _terms(self, x: Tensor, noise: Tensor | None, projections: Tensor | None, *, penalised: bool) -> Terms:
-        if penalised:
+        """The three terms for each example; a plain autoencoder's KL is zero, and so is a penalty not asked for."""
+        if penalised and self.penalty != "none":
             reconstruction, penalty = self._penalty(x, noise, projections)
         else:
             reconstruction, penalty = self.model(x, noise), x.new_zeros(len(x))

@@ -1,0 +1,206 @@
+"""What benchmarks/results says, as the tables of docs/performance.md and README.md: python -m benchmarks.page
+
+In both pages what stands between <!-- from benchmarks: NAME --> and <!-- end --> is written anew. A test compares.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+HOME = Path(__file__).parent
+PAGES = (HOME.parent / "docs" / "performance.md", HOME.parent / "README.md")
+MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
+
+
+def tables() -> dict[str, str]:
+    """Each table in Markdown, by the name that the pages call it."""
+    audit, train, classifier = (
+        json.loads((HOME / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("audit", "train", "classifier")
+    )
+    return {
+        "summary": _summary(audit, train, classifier),
+        "audit": _audit(audit),
+        "growth": _growth(audit),
+        "training": _training(train),
+        "quality": _quality(train),
+        "steps": _steps(train),
+        "mixtures": _mixtures(classifier),
+        "machine": _machine(audit, train, classifier),
+    }
+
+
+def filled(page: str, known: dict[str, str]) -> str:
+    """The page with every block as it has to be."""
+
+    def block(found: re.Match[str]) -> str:
+        return f"<!-- from benchmarks: {found[1]} -->\n{known[found[1]]}\n<!-- end -->"
+
+    return re.sub(r"<!-- from benchmarks: (\w+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _summary(audit: dict[str, Any], train: dict[str, Any], classifier: dict[str, Any]) -> str:
+    areas = ", ".join(
+        f"{attack} {audit['auddc_ours'][attack]:.4f} against {audit['auddc_baseline'][attack]:.4f}"
+        for attack in ("latent", "output")
+    )
+    whole = train["whole_training"]
+    ratios = ", ".join(f"{MODELS[name]} {one['ratio']:.2f}" for name, one in whole.items())
+    exact = ", ".join(f"{one['float32_eager_ratio']:.2f}" for one in whole.values())
+    fast = f"compiled, the penalty at every {train['sparse']['every']}th step"
+    taken = f"({audit['seconds_ours']:.1f} s against {audit['seconds_baseline']:.0f} s)"
+    rates = "; ".join(
+        f"eps {eps}: {one['throughput_kept']:.2f}, {one['throughput_leaving']:.2f}"
+        for eps, one in classifier["eps"].items()
+    )
+    mixtures = classifier["mixtures"]
+    return _table(
+        ("", "", "command"),
+        [
+            (
+                f"audit of {audit['pairs']} pairs x {audit['coefficients'] + 1} coefficients, latent and output",
+                f"{audit['speedup']:.0f} times faster than L-BFGS-B pair by pair {taken}; mean AUDDC {areas} "
+                "(lower is the stronger attack)",
+                "`python -m benchmarks.audit`",
+            ),
+            (
+                "a whole hardened training, in plain eager float32 ones",
+                f"{ratios}: {fast}; eager and at every step {exact}",
+                "`python -m benchmarks.train`",
+            ),
+            (
+                "PGD-40 on the hardened mixture, foolbox's `LinfPGD` = 1: every row kept, fooled rows leaving",
+                f"{rates}; the same robust accuracy",
+                "`python -m benchmarks.classifier`",
+            ),
+            (
+                f"ten 10-component mixtures on {mixtures['codes']:,} codes of {mixtures['dimensions']} dimensions",
+                f"{mixtures['seconds']:.1f} s",
+                "the same",
+            ),
+        ],
+    )
+
+
+def _audit(audit: dict[str, Any]) -> str:
+    baseline = {
+        "L-BFGS-B, pair by pair": {
+            "seconds": audit["seconds_baseline"],
+            **{f"auddc_{attack}": area for attack, area in audit["auddc_baseline"].items()},
+        }
+    }
+    return _table(
+        ("", "seconds", "times the baseline's speed", "AUDDC latent", "AUDDC output"),
+        (
+            (
+                name,
+                f"{one['seconds']:.1f}",
+                f"{audit['seconds_baseline'] / one['seconds']:.1f}",
+                f"{one['auddc_latent']:.4f}",
+                f"{one['auddc_output']:.4f}",
+            )
+            for name, one in (baseline | audit["ladder"]).items()
+        ),
+    )
+
+
+def _growth(audit: dict[str, Any]) -> str:
+    sizes = list(audit["growth"])
+    return _table(
+        ("pairs", *sizes),
+        [
+            ("seconds", *(f"{audit['growth'][size]:.1f}" for size in sizes)),
+            ("milliseconds a pair", *(f"{1000 * audit['growth'][size] / int(size):.0f}" for size in sizes)),
+            ("peak memory, MB", *(f"{audit['peak_memory_mb'][size]:.0f}" for size in sizes)),
+        ],
+    )
+
+
+def _training(train: dict[str, Any]) -> str:
+    head = ("", "plain", "hardened, fast", "ratio", "both fast", "hardened, eager, every step", "compiling")
+    return _table(
+        head,
+        (
+            (
+                f"{MODELS[name]}, {one['epochs']} epochs of {one['images']:,} images, batch {one['batch']}",
+                f"{one['plain_seconds']:.0f} s",
+                f"{one['hardened_seconds']:.0f} s",
+                f"**{one['ratio']:.2f}**",
+                f"{one['same_mode_ratio']:.2f}",
+                f"{one['float32_eager_ratio']:.2f}",
+                f"{one['compile_seconds']:.0f} s",
+            )
+            for name, one in train["whole_training"].items()
+        ),
+    )
+
+
+def _quality(train: dict[str, Any]) -> str:
+    def area(one: dict[str, Any], attack: str) -> str:
+        low, high = one[f"auddc_{attack}_ci95"]
+        return f"{one[f'auddc_{attack}']:.3f} [{low:.3f}, {high:.3f}]"
+
+    kinds = {"plain": "plain", "hardened": "hardened, fast", "hardened_float32_eager": "hardened, eager, every step"}
+    return _table(
+        ("", "", "L2", "AUDDC latent", "AUDDC output"),
+        (
+            (
+                MODELS[name],
+                said,
+                f"{one[kind]['reconstruction_l2']:.3f}",
+                *(area(one[kind], a) for a in ("latent", "output")),
+            )
+            for name, one in train["whole_training"].items()
+            for kind, said in kinds.items()
+        ),
+    )
+
+
+def _steps(train: dict[str, Any]) -> str:
+    rows = []
+    for name, one in train["models"].items():
+        for mode, ratio in one["ratio"].items():
+            plain, penalised = (f"{one['milliseconds'][f'{mode} {kind}']:.1f}" for kind in ("plain", "penalised"))
+            rows.append((f"{name}, batch {one['batch']}", mode, plain, penalised, f"{ratio:.2f}"))
+    return _table(("", "", "plain, ms", "penalised, ms", "ratio"), rows)
+
+
+def _mixtures(classifier: dict[str, Any]) -> str:
+    return _table(
+        ("eps", "foolbox", "every row kept", "fooled rows leave", "robust accuracy"),
+        (
+            (
+                eps,
+                *(f"{one['seconds'][who]:.2f} s" for who in ("foolbox", "kept", "leaving")),
+                ", ".join(f"{one['robust_accuracy'][who]:.3f}" for who in ("foolbox", "kept", "leaving")),
+            )
+            for eps, one in classifier["eps"].items()
+        ),
+    )
+
+
+def _machine(*records: dict[str, Any]) -> str:
+    told = {
+        (one["machine"]["processor"], one["machine"]["threads"], one["machine"]["gpu"], one["machine"]["torch"])
+        for one in records
+    }
+    rows = ((processor, str(threads), gpu or "none", torch) for processor, threads, gpu, torch in sorted(told, key=str))
+    return _table(("processor", "threads", "GPU", "PyTorch"), rows)
+
+
+def main() -> None:
+    """Write the pages anew."""
+    known = tables()
+    for path in PAGES:
+        path.write_text(filled(path.read_text(encoding="utf-8"), known), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
