@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import page as speed
 from doubleback.report.reproduction.claims import claims
 from doubleback.report.reproduction.tables import markdown, tables
 from doubleback.report.reproduction.writing import page, write_tables
@@ -59,3 +60,16 @@ def test_the_readme_shows_rows_of_the_tables(results: dict[str, Any]) -> None:
     lines = [line for line in block[1].splitlines() if line.startswith("|")]
     assert len(lines) > 3
     assert set(lines) <= known
+
+
+@pytest.mark.parametrize("path", speed.PAGES, ids=lambda path: path.name)
+def test_what_is_said_of_speed_was_measured(path: Path) -> None:
+    """Every block is what follows from benchmarks/results, and those are figures of record: all of it, nothing changed."""
+    text = path.read_text(encoding="utf-8")
+    assert text == speed.filled(text, speed.tables())
+    assert "<!-- from benchmarks: " in text
+    for stored in speed.HOME.joinpath("results").glob("*[!k].json"):
+        record = json.loads(stored.read_text(encoding="utf-8"))
+        assert not record["quick"]
+        assert not record["machine"]["changed"]
+        assert record["data"] == "mnist"
