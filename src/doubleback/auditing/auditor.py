@@ -1,11 +1,13 @@
-"""Attack every pair with every attack, a few pairs at a time, and write down what was reached.
+"""Attack every pair with every attack, some pairs at a time, and write down what was reached.
 
-Where several processes of `torch.distributed` run, each attacks its share of the chunks, and all of them know the whole
-record in the end. A chunk is the same whoever attacks it, so the figures do not depend on the number of processes.
+Where several processes of `torch.distributed` run, each takes its share of the tasks, a chunk of pairs and an attack
+each, and all of them know the whole record in the end. A task is the same whoever has it, so the figures do not depend
+on the number of processes.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -34,7 +36,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "output": output_attack,
     "untargeted": untargeted_attack,
 }
-CHUNK = 10  # pairs attacked together: what bounds the memory, and what processes share among them
+CHUNK = 20  # pairs attacked together: what bounds the memory
 BLEND_POINTS = 101
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 SHOWN = 8  # pairs in the gallery
@@ -109,33 +111,33 @@ def audit(
         for chunk in _chunks(np.arange(pairs)):
             record.put_reconstructions(chunk, pairs_of(chunk))
         chunks = _chunks(np.flatnonzero(~record.flagged))
+        tasks = list(product((BLEND, *names), enumerate(chunks)))
         rank, processes = _place_among_processes()
-        mine = list(enumerate(chunks))[rank::processes]
-        owned = sum(len(chunk) for _, chunk in mine)
-        with progress_bar(
-            "attacking", len(names) * owned * len(C) * steps * (2 + restarts), progress and rank == 0
-        ) as advance:
-            for number, chunk in mine:
+        mine = tasks[rank::processes]
+        rows = len(C) * sum(len(chunk) for name, (_, chunk) in mine if name != BLEND)
+        with progress_bar("attacking", rows * steps * (2 + restarts), progress and rank == 0) as advance:
+            for name, (number, chunk) in mine:
                 some = pairs_of(chunk)
-                record.put_blend(chunk, some)
-                for name in names:
-                    record.put_attack(
-                        name,
-                        chunk,
-                        some,
-                        coefficients=C,
-                        steps=steps,
-                        restarts=restarts,
-                        samples=samples,
-                        seed=(number + 1_000_003 * seed) % 2**32,
-                        advance=advance,
-                    )
+                if name == BLEND:
+                    record.put_blend(chunk, some)
+                    continue
+                record.put_attack(
+                    name,
+                    chunk,
+                    some,
+                    coefficients=C,
+                    steps=steps,
+                    restarts=restarts,
+                    samples=samples,
+                    seed=(number + 1_000_003 * seed) % 2**32,
+                    advance=advance,
+                )
         if processes > 1:
             records: list[Any] = [None] * processes
             dist.all_gather_object(records, record)
             for other_rank, other in enumerate(records):
-                for chunk in chunks[other_rank::processes] if other_rank != rank else ():
-                    record.take(other, chunk)
+                for name, (_, chunk) in tasks[other_rank::processes] if other_rank != rank else ():
+                    record.take(other, name, chunk)
     used = np.flatnonzero(~record.flagged)[:CHECKED]
     checks: list[Check] = []
     if len(used):
@@ -240,18 +242,17 @@ class _Record:
             for measure in ("distortion", "adversarial_distance"):
                 self.gallery[f"{name}/{measure}"] = np.full((shown, budgets), np.nan)
 
-    def take(self, other: "_Record", rows: Rows) -> None:
+    def take(self, other: "_Record", name: str, rows: Rows) -> None:
         """What another process has found for these pairs; the time of an attack is the longest of all processes'."""
-        for name, points in other.points.items():
-            mine = self.points[name]
-            mine.distortion[rows] = points.distortion[rows]
-            mine.adversarial_distance[rows] = points.adversarial_distance[rows]
-            mine.converged[rows] = points.converged[rows]
-            mine.seconds = max(mine.seconds, points.seconds)
+        mine, points = self.points[name], other.points[name]
+        mine.distortion[rows] = points.distortion[rows]
+        mine.adversarial_distance[rows] = points.adversarial_distance[rows]
+        mine.converged[rows] = points.converged[rows]
+        mine.seconds = max(mine.seconds, points.seconds)
         shown = rows[rows < SHOWN]
-        for name, values in other.gallery.items():
-            if "/" in name:  # of an attack; the others every process has
-                self.gallery[name][shown] = values[shown]
+        for image, values in other.gallery.items():
+            if image.startswith(f"{name}/"):
+                self.gallery[image][shown] = values[shown]
 
     def put_reconstructions(self, rows: Rows, pairs: Pairs) -> None:
         """Which pairs are flagged, and what the gallery shows of every pair."""
