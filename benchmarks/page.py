@@ -54,7 +54,8 @@ def _summary(audit: dict[str, Any], train: dict[str, Any], classifier: dict[str,
     whole = train["whole_training"]
     ratios = ", ".join(f"{MODELS[name]} {one['ratio']:.2f}" for name, one in whole.items())
     exact = ", ".join(f"{one['float32_eager_ratio']:.2f}" for one in whole.values())
-    fast = f"compiled, the penalty at every {train['sparse']['every']}th step"
+    every = ", ".join(str(one["mode"]["every"]) for one in whole.values())
+    fast = f"compiled, the penalty at every {every}th step after a quarter of them"
     taken = f"({audit['seconds_ours']:.1f} s against {audit['seconds_baseline']:.0f} s)"
     rates = "; ".join(
         f"eps {eps}: {one['throughput_kept']:.2f}, {one['throughput_leaving']:.2f}"
@@ -124,12 +125,22 @@ def _growth(audit: dict[str, Any]) -> str:
 
 
 def _training(train: dict[str, Any]) -> str:
-    head = ("", "plain", "hardened, fast", "ratio", "both fast", "hardened, eager, every step", "compiling")
+    head = (
+        "",
+        "penalty every",
+        "plain",
+        "hardened, fast",
+        "ratio",
+        "both fast",
+        "hardened, eager, every step",
+        "compiling",
+    )
     return _table(
         head,
         (
             (
                 f"{MODELS[name]}, {one['epochs']} epochs of {one['images']:,} images, batch {one['batch']}",
+                str(one["mode"]["every"]),
                 f"{one['plain_seconds']:.0f} s",
                 f"{one['hardened_seconds']:.0f} s",
                 f"**{one['ratio']:.2f}**",

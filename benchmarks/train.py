@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.recording import mnist_or_digits, record
-from benchmarks.whole_training import FULL, QUICK, SPARSE, whole_training
+from benchmarks.whole_training import FULL, QUICK, whole_training
 from doubleback.data import load_images
 from doubleback.machine import has_bf16
 from doubleback.models import DRAW, VAE, ConvVAE
@@ -132,21 +132,21 @@ def main() -> None:
         "--precisions", nargs="+", choices=["float32", "bf16"], help="float32, and bf16 where it is fast"
     )
     parser.add_argument("--batch", type=int, help="1024 for vae, else 128")
-    parser.add_argument("--rounds", type=int, help="how often every kind of step has its turn; 15, 3 with --quick")
+    parser.add_argument("--rounds", type=int, help="how often every kind of step has its turn; 5, 3 with --quick")
     parser.add_argument("--whole", nargs="*", choices=list(FULL), default=list(FULL), help="models trained as a whole")
     parser.add_argument("--quick", action="store_true", help="within a minute")
     given = parser.parse_args()
     names = given.models if given.models is not None else ["vae"] if given.quick else list(CASES)
     precisions = given.precisions or ["float32", *(["bf16"] if has_bf16() and not given.quick else [])]
     modes = given.modes or (["eager"] if given.quick else ["eager", "compiled"])
-    settings = modes, precisions, given.batch, given.rounds or (3 if given.quick else 15)
+    settings = modes, precisions, given.batch, given.rounds or (3 if given.quick else 5)
     torch.compile(torch.neg)(torch.ones(1))  # import the compiler now, not in the first training that is timed
     models = {name: measure(name, *settings) for name in names}
     images = None if not given.whole else load_images("digits") if given.quick else mnist_or_digits()
     trainings = QUICK if given.quick else FULL
     whole = {name: whole_training(name, trainings[name], images, quick=given.quick) for name in given.whole if images}
     data = images.name if images else None
-    figures = {"models": models, "whole_training": whole, "sparse": SPARSE, "data": data}
+    figures = {"models": models, "whole_training": whole, "data": data}
     record("train", figures, quick=given.quick)
 
 
