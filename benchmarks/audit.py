@@ -26,6 +26,7 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmarks.recording import mnist_or_digits, record
 from doubleback.attacks import coefficient_sweep, latent_attack
+from doubleback.attacks.sweep import STRIDE
 from doubleback.auditing import audit, draw_pairs
 from doubleback.auditing.pairs import Pairs
 from doubleback.data import ImageData, load_images
@@ -186,7 +187,7 @@ def ladder(model: VAE, images: ImageData, settings: dict[str, Any]) -> dict[str,
     steps: dict[str, dict[str, int]] = {
         "one batch, every row to its last step": never,
         "rows that have converged leave": {"STRIDE": 1},
-        "coefficients follow their neighbours": {},
+        "coefficients follow their neighbours": {"STRIDE": STRIDE},
     }
     found = {}
     for name, constants in steps.items():
