@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from benchmarks import page as speed
+
 from doubleback.report.reproduction.claims import claims
 from doubleback.report.reproduction.tables import markdown, tables
 from doubleback.report.reproduction.writing import page, write_tables
@@ -64,7 +64,7 @@ def test_the_readme_shows_rows_of_the_tables(results: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", speed.PAGES, ids=lambda path: path.name)
 def test_what_is_said_of_speed_was_measured(path: Path) -> None:
-    """Every block is what follows from benchmarks/results, and those are figures of record: all of it, nothing changed."""
+    """Every block follows from benchmarks/results, and those are figures of record: not quick, of code as committed."""
     text = path.read_text(encoding="utf-8")
     assert text == speed.filled(text, speed.tables())
     assert "<!-- from benchmarks: " in text
