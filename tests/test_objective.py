@@ -190,6 +190,59 @@ def test_each_models_finite_differences(name: str, penalty: str) -> None:
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * (1 + other.abs().max().item()))
 
 
+@pytest.mark.parametrize("through_target", [False, True])
+@pytest.mark.parametrize("name", sorted(SMALL.keys() - {"vae, learned variance"}))
+def test_each_models_perturbed_penalty_is_the_exact_one_to_first_order(name: str, through_target: bool) -> None:
+    """The same values; and d/d weight of the gradient in the parameters, at 0, is that of L2."""
+    model, x = small(name)
+    noise, _ = Objective(model).draw(x, torch.Generator().manual_seed(0))
+    parameters = list(model.parameters())
+
+    def trained(estimator: str, weight: float) -> tuple[Terms, list[Tensor]]:
+        objective = Objective(
+            model,
+            penalty="reconstruction",
+            penalty_weight=weight,
+            kl_weight=0.0,
+            estimator=estimator,  # type: ignore[arg-type]
+            through_target=through_target,
+        )
+        terms = objective(x, noise)
+        loss = objective.total(terms, weight)
+        return terms, list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
+
+    exact, near = trained("exact", 1e-7), trained("perturbed", 1e-7)
+    for one, other in zip(exact[0], near[0], strict=True):
+        assert torch.allclose(one, other, rtol=1e-12)
+    for without, one, other in zip(trained("exact", 0.0)[1], exact[1], near[1], strict=True):
+        slope, its = (one - without) / 1e-7, (other - without) / 1e-7
+        assert torch.allclose(slope, its, rtol=1e-2, atol=1e-3 * (1 + slope.abs().max().item()))
+
+
+def test_the_perturbed_gradient_is_that_of_the_loss_at_the_moved_images() -> None:
+    """By hand for a linear autoencoder: from x + 2 k lambda2 J'(x_hat - x) / var to x."""
+    model, x = LinearAutoencoder(), images()
+    objective = Objective(
+        model,
+        penalty="reconstruction",
+        penalty_weight=1e-3,
+        penalty_every=2,
+        estimator="perturbed",
+        through_target=False,
+    )
+    objective.total(objective(x, None), 2e-3).backward()
+    found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    J = (model.V @ model.W).detach()
+    x_hat = (x.flatten(1) @ model.W.mT + model.b) @ model.V.mT + model.c
+    moved = x + 2 * 2e-3 * (((x_hat - x.flatten(1)) / model.variance) @ J).view_as(x).detach()
+    model.zero_grad()
+    there = model(moved, None)
+    (-there.likelihood.log_prob(x) + there.posterior.kl_to_standard()).mean().backward()
+    for one, other in zip(found, (p.grad for p in model.parameters()), strict=True):
+        assert other is not None
+        assert torch.allclose(one, other)
+
+
 @pytest.mark.parametrize("estimator", ["exact", "finite-difference"])
 def test_a_learned_variance_is_not_moved_by_the_penalty(estimator: str) -> None:
     """Else it would grow, to make the gradient small: d L2 / d log_var = -2 L2 where it is not held."""
@@ -290,11 +343,13 @@ def test_jacobian_differences_are_those_of_the_linear_map(of: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(
+    ("penalty", "estimator"), [*((penalty, "exact") for penalty in PENALTIES), ("reconstruction", "perturbed")]
+)
 @pytest.mark.filterwarnings("ignore")  # torch's own, about its internals
 @pytest.mark.usefixtures("unchecked")  # run-time checks cannot be traced
-def test_compiled_gradients_are_the_eager_ones(penalty: str) -> None:
-    objective = Objective(small_vae().float(), penalty=penalty)  # type: ignore[arg-type]
+def test_compiled_gradients_are_the_eager_ones(penalty: str, estimator: str) -> None:
+    objective = Objective(small_vae().float(), penalty=penalty, estimator=estimator)  # type: ignore[arg-type]
     x = images(3).float()
     noise, projections = objective.draw(x, torch.Generator().manual_seed(0))
 
@@ -342,6 +397,11 @@ def test_the_default_weight_needs_a_likelihood() -> None:
     assert Objective(adapter, penalty="reconstruction", penalty_weight=0.5).full_penalty_weight == 0.5
 
 
+def test_a_learned_variance_is_not_perturbed() -> None:
+    with pytest.raises(InputError, match="take the estimator exact"):
+        Objective(small_vae("gaussian-learned"), penalty="reconstruction", estimator="perturbed")
+
+
 def test_draws_depend_on_the_generator_alone() -> None:
     objective = Objective(small_vae(), penalty="latent", projections=2)
     x = images()
@@ -366,6 +426,7 @@ def test_draws_depend_on_the_generator_alone() -> None:
         ({"penalty_every": 0}, "penalty_every is 0"),
         ({"penalty_start": 1.5}, "penalty_start is 1.5"),
         ({"difference_step": 0.0}, "difference_step is 0.0"),
+        ({"penalty": "output", "estimator": "perturbed"}, "the output penalty cannot be perturbed"),
     ],
 )
 def test_bad_settings(settings: dict[str, object], said: str) -> None:

@@ -7,6 +7,7 @@ from doubleback.objective.penalties import (
     gradient_penalty_by_differences,
     jacobian_penalty,
     jacobian_penalty_by_differences,
+    perturbed_gradient_penalty,
     reconstruction_loss,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "gradient_penalty_by_differences",
     "jacobian_penalty",
     "jacobian_penalty_by_differences",
+    "perturbed_gradient_penalty",
     "reconstruction_loss",
 ]

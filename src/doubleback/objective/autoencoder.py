@@ -20,11 +20,12 @@ from doubleback.objective.penalties import (
     gradient_penalty_by_differences,
     jacobian_penalty,
     jacobian_penalty_by_differences,
+    perturbed_gradient_penalty,
     reconstruction_loss,
 )
 
 Penalty = Literal["none", "reconstruction", "output", "latent"]
-Estimator = Literal["exact", "finite-difference"]
+Estimator = Literal["exact", "finite-difference", "perturbed"]
 
 # The values that serve on MNIST (docs/choices.md says how each was measured): [penalty][likelihood]. A Gaussian's are
 # for a variance of 0.02, and go with it: the penalty over the loss falls as 1 / variance.
@@ -57,13 +58,15 @@ class Objective(nn.Module):
         kl_weight: lambda1.
         through_target: of the "reconstruction" penalty, see `gradient_penalty`.
         projections: draws of v a step, of the Jacobian penalties.
-        estimator: "exact" double backward, or "finite-difference".
+        estimator: "exact" double backward; "finite-difference"; or "perturbed", which trains on images moved along
+            the gradient instead, see `perturbed_gradient_penalty`: of the "reconstruction" penalty, first order.
         difference_step: h of the finite differences, in units of x.
         penalty_start: share of the steps, in [0, 1], after which the penalty is on.
         penalty_every: take the penalty every k-th step only, its weight multiplied by k.
 
     Raises:
-        InputError: a weight is negative or not finite, a name unknown, a count under 1, a share outside [0, 1].
+        InputError: a weight is negative or not finite, a name unknown, a count under 1, a share outside [0, 1]; or
+            "perturbed" is asked of another penalty, or of a model that learns its variance.
     """
 
     def __init__(
@@ -89,6 +92,10 @@ class Objective(nn.Module):
         for name, count in (("projections", projections), ("penalty_every", penalty_every)):
             if count < 1:
                 raise InputError(f"{name} is {count}; give a whole number of at least 1")
+        if estimator == "perturbed" and penalty in ("output", "latent"):
+            raise InputError(f"the {penalty} penalty cannot be perturbed; take the estimator exact or finite-difference")
+        if estimator == "perturbed" and getattr(model, "likelihood", None) == "gaussian-learned":
+            raise InputError("a learned variance would be that of moved images; take the estimator exact")
         if not 0 <= penalty_start <= 1:
             raise InputError(f"penalty_start is {penalty_start}; give a share of the steps between 0 and 1")
         if not (math.isfinite(difference_step) and difference_step > 0):
@@ -114,7 +121,11 @@ class Objective(nn.Module):
         """
         since = step - math.ceil(self.penalty_start * steps)
         on = since >= 0 and since % self.penalty_every == 0
-        return self.penalty_every * self.full_penalty_weight if on else 0.0
+        return self._weight_when_on if on else 0.0
+
+    @property
+    def _weight_when_on(self) -> float:
+        return self.penalty_every * self.full_penalty_weight
 
     @property
     def full_penalty_weight(self) -> float:
@@ -166,13 +177,26 @@ class Objective(nn.Module):
         projections: Tensor | None = None,
         penalised: bool = True,
     ) -> Terms:
-        """The three terms for each example; a plain autoencoder's KL is zero, and so is a penalty not asked for."""
-        if penalised and self.penalty != "none":
+        """The three terms for each example; a plain autoencoder's KL is zero, and so is a penalty not asked for.
+
+        With the "perturbed" estimator their values are those at x, their gradients those at the moved images.
+        """
+        if not penalised or self.penalty == "none":
+            return Terms(*self._elbo(self.model(x, noise), x), x.new_zeros(len(x)))
+        if self.estimator != "perturbed":
             reconstruction, penalty = self._penalty(x, noise, projections)
-        else:
-            reconstruction, penalty = self.model(x, noise), x.new_zeros(len(x))
-        kl = reconstruction.posterior.kl_to_standard() if is_variational(self.model) else x.new_zeros(len(x))
-        return Terms(reconstruction_loss(reconstruction, x), kl, penalty)
+            return Terms(*self._elbo(reconstruction, x), penalty)
+        here, penalty, there, target = perturbed_gradient_penalty(
+            self.model, x, noise, self._weight_when_on, through_target=self.through_target
+        )
+        elbo = zip(self._elbo(here, x), self._elbo(there, target), strict=True)
+        return Terms(*(value.detach() + (moved - moved.detach()) for value, moved in elbo), penalty)
+
+    def _elbo(self, reconstruction: Reconstruction, x: Tensor) -> tuple[Tensor, Tensor]:
+        """L0 and L1 of each example."""
+        variational = is_variational(self.model)
+        kl = reconstruction.posterior.kl_to_standard() if variational else x.new_zeros(len(x))
+        return reconstruction_loss(reconstruction, x), kl
 
     def _penalty(self, x: Tensor, noise: Tensor | None, projections: Tensor | None) -> tuple[Reconstruction, Tensor]:
         exact, step = self.estimator == "exact", self.difference_step

@@ -8,6 +8,7 @@ Rows never interact, so the gradient of a summed loss in x holds each example's 
 by `torch.func`, the only way in which `torch.compile` accepts a double backward.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -44,13 +45,40 @@ def gradient_penalty(
         The reconstruction of x and the penalty of each example.
     """
 
-    def loss(moving: Tensor) -> tuple[Tensor, Reconstruction]:
-        reconstruction = model(moving, noise)
-        target = moving if _target_moves(reconstruction, through_target) else x
-        return _loss_to_smooth(reconstruction, target).sum(), reconstruction
-
-    gradient, reconstruction = torch.func.grad(loss, has_aux=True)(x)
+    gradient, reconstruction = _loss_gradient(model, x, noise, through_target)
     return reconstruction, _squared_norm(gradient)
+
+
+def perturbed_gradient_penalty(
+    model: Autoencoder,
+    x: Float[Tensor, "B C H W"],
+    noise: Float[Tensor, "B ..."] | None,
+    weight: float,
+    *,
+    through_target: bool | None = None,
+) -> tuple[Reconstruction, Float[Tensor, "B"], Reconstruction, Float[Tensor, "B C H W"]]:
+    """L2 = ||g||^2 with g = d L0 / d x, and where to go for its gradient: to x + 2 weight g, g held fixed.
+
+    There d L0 / d theta is that of L0 + weight L2 at x, to the first order in the weight (Lyu, Huang & Liang 2015,
+    "A unified gradient regularization family for adversarial examples"): no second derivative is taken, and the
+    first pass needs no gradient in theta. `x`, `noise` and `through_target` as in `gradient_penalty`.
+
+    Args:
+        model: an autoencoder whose rows do not interact, and whose likelihood has no learned variance.
+        x: images in [0, 1].
+        noise: (B, *noise_shape), or None for the mean path.
+        weight: of the penalty, lambda2.
+        through_target: does the target of L0 move with the input?
+
+    Returns:
+        The reconstruction of x and the penalty of each example, without a graph; the reconstruction of the moved x,
+        with one, and its target: x, or the moved x where the target moves.
+    """
+    with torch.no_grad():
+        gradient, here = _loss_gradient(model, x, noise, through_target)
+        moved = x + 2 * weight * gradient
+    there = model(moved, noise)
+    return here, _squared_norm(gradient), there, moved if _target_moves(there, through_target) else x
 
 
 def jacobian_penalty(
@@ -99,15 +127,11 @@ def gradient_penalty_by_differences(
     Arguments and results as in `gradient_penalty`; `step` is h, in units of x.
     """
 
-    def loss(moving: Tensor) -> tuple[Tensor, Reconstruction]:
-        reconstruction = model(moving, noise)
-        target = moving if _target_moves(reconstruction, through_target) else x
-        return _loss_to_smooth(reconstruction, target), reconstruction
-
     with _full_precision(x):
         with torch.no_grad():
-            gradient = torch.func.grad(lambda moving: loss(moving)[0].sum())(x)
+            gradient, _ = _loss_gradient(model, x, noise, through_target)
         norm = _squared_norm(gradient).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+        loss = partial(_loss, model, x, noise, through_target)
         there, _ = loss(x + step * gradient / norm.view(-1, 1, 1, 1))
         here, reconstruction = loss(x)
         return reconstruction, ((there - here) / step).square()
@@ -132,6 +156,28 @@ def jacobian_penalty_by_differences(
         here = _differentiated(reconstruction, of)
         moved = [_differentiated(model(x + step * w, noise), of) - here for w in directions]
         return reconstruction, torch.stack([_squared_norm(change / step) for change in moved]).mean(0)
+
+
+def _loss_gradient(
+    model: Autoencoder, x: Tensor, noise: Tensor | None, through_target: bool | None
+) -> tuple[Float[Tensor, "B C H W"], Reconstruction]:
+    """g = d L0 / d x, and the reconstruction of x."""
+
+    def loss(moving: Tensor) -> tuple[Tensor, Reconstruction]:
+        values, reconstruction = _loss(model, x, noise, through_target, moving)
+        return values.sum(), reconstruction
+
+    gradient, reconstruction = torch.func.grad(loss, has_aux=True)(x)
+    return gradient, reconstruction
+
+
+def _loss(
+    model: Autoencoder, x: Tensor, noise: Tensor | None, through_target: bool | None, moving: Tensor
+) -> tuple[Float[Tensor, "B"], Reconstruction]:
+    """L0 of each example, reconstructed from `moving`; its target is x, or moves, too."""
+    reconstruction = model(moving, noise)
+    target = moving if _target_moves(reconstruction, through_target) else x
+    return _loss_to_smooth(reconstruction, target), reconstruction
 
 
 def _loss_to_smooth(reconstruction: Reconstruction, target: Tensor) -> Float[Tensor, "B"]:
