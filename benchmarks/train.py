@@ -1,9 +1,9 @@
 """What a double-backpropagation step costs, in plain steps: python -m benchmarks.train
 
-Plain and penalised steps of each model (forward, backward, clip, Adam) alternate, eager and compiled, so that noise on
-the machine meets them alike. Then whole trainings (`whole_training`). The last line is JSON: by model, medians in
-milliseconds; `ratio`, penalised over plain; `compiled_speedup`, eager over compiled; the seconds of each first compiled
-step; and the whole trainings. benchmarks/results/train.json holds it too.
+Plain, penalised and perturbed steps of each model (forward, backward, clip, Adam) alternate, eager and compiled, so
+that noise on the machine meets them alike. Then whole trainings (`whole_training`). The last line is JSON: by model,
+medians in milliseconds; `ratio` and `perturbed_ratio`, over a plain one; `compiled_speedup`, eager over compiled; the
+seconds of each first compiled step; and the whole trainings. benchmarks/results/train.json holds it too.
 """
 
 import argparse
@@ -23,10 +23,11 @@ from doubleback.data import load_images
 from doubleback.machine import has_bf16
 from doubleback.models import DRAW, VAE, ConvVAE
 from doubleback.objective import Objective
+from doubleback.objective.autoencoder import Estimator
 from doubleback.progress import progress_bar
 
 PENALTY = "reconstruction"
-KINDS = ("plain", "penalised")
+KINDS = ("plain", "penalised", "perturbed")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ CASES = {
 def make_step(case: Case, mode: str, precision: str, kind: str, batch: int) -> Callable[[], None]:
     """One training step on a random batch, ready to be called."""
     torch.manual_seed(0)
-    objective = Objective(case.build(), penalty=PENALTY, penalty_weight=case.weight)  # type: ignore[arg-type]
+    estimator: Estimator = "perturbed" if kind == "perturbed" else "exact"
+    model: Any = case.build()
+    objective = Objective(model, penalty=PENALTY, penalty_weight=case.weight, estimator=estimator)
     module: Callable[..., tuple[Tensor, ...]] = torch.compile(objective) if mode == "compiled" else objective
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-4, fused=True)
     x = torch.rand(batch, *case.image_shape)
@@ -60,7 +63,7 @@ def make_step(case: Case, mode: str, precision: str, kind: str, batch: int) -> C
 
     def step() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-            reconstruction, kl, penalty = module(x, noise, None, kind == "penalised")
+            reconstruction, kl, penalty = module(x, noise, None, kind != "plain")
             loss = reconstruction.mean() + kl.mean() + case.weight * penalty.mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), 30)
@@ -105,19 +108,24 @@ def measure(name: str, modes: list[str], precisions: list[str], batch: int | Non
         return round(median(one / other for one, other in zip(taken[over], taken[under], strict=True)), 3)
 
     milliseconds = {" ".join(variant): round(median(times), 2) for variant, times in taken.items()}
-    ratios = {f"{m} {p}": quotient((m, p, "penalised"), (m, p, "plain")) for m, p in product(modes, precisions)}
+    ratios = {
+        kind: {f"{m} {p}": quotient((m, p, kind), (m, p, "plain")) for m, p in product(modes, precisions)}
+        for kind in ("penalised", "perturbed")
+    }
     speedups = {}
     if {"eager", "compiled"} <= set(modes):
         speedups = {f"{p} {k}": quotient(("eager", p, k), ("compiled", p, k)) for p, k in product(precisions, KINDS)}
     for mode, precision in product(modes, precisions):
         times = "  ".join(f"{kind} {milliseconds[f'{mode} {precision} {kind}']:7.1f} ms" for kind in KINDS)
-        print(f"{name:16}{mode:9}{precision:8}{times}  ratio {ratios[f'{mode} {precision}']:.2f}", flush=True)
+        said = ", ".join(f"{one[f'{mode} {precision}']:.2f}" for one in ratios.values())
+        print(f"{name:16}{mode:9}{precision:8}{times}  ratios {said}", flush=True)
     for what, seconds in compile_seconds.items():
         print(f"{name:16}compiled {what}: first step {seconds} s, then {speedups.get(what, '-')} times eager's speed")
     return {
         "batch": batch or case.batch,
         "milliseconds": milliseconds,
-        "ratio": ratios,
+        "ratio": ratios["penalised"],
+        "perturbed_ratio": ratios["perturbed"],
         "compiled_speedup": speedups,
         "compile_seconds": compile_seconds,
     }
@@ -133,6 +141,7 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, help="1024 for vae, else 128")
     parser.add_argument("--rounds", type=int, help="how often every kind of step has its turn; 5, 3 with --quick")
+    parser.add_argument("--seeds", type=int, help="of the whole trainings; 2, 1 with --quick")
     parser.add_argument("--whole", nargs="*", choices=list(FULL), default=list(FULL), help="models trained as a whole")
     parser.add_argument("--quick", action="store_true", help="within a minute")
     given = parser.parse_args()
@@ -144,7 +153,12 @@ def main() -> None:
     models = {name: measure(name, *settings) for name in names}
     images = None if not given.whole else load_images("digits") if given.quick else mnist_or_digits()
     trainings = QUICK if given.quick else FULL
-    whole = {name: whole_training(name, trainings[name], images, quick=given.quick) for name in given.whole if images}
+    seeds = given.seeds or (1 if given.quick else 2)
+    whole = {
+        name: whole_training(name, trainings[name], images, seeds=seeds, quick=given.quick)
+        for name in given.whole
+        if images
+    }
     data = images.name if images else None
     figures = {"models": models, "whole_training": whole, "data": data}
     record("train", figures, quick=given.quick)

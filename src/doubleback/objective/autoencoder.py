@@ -93,7 +93,9 @@ class Objective(nn.Module):
             if count < 1:
                 raise InputError(f"{name} is {count}; give a whole number of at least 1")
         if estimator == "perturbed" and penalty in ("output", "latent"):
-            raise InputError(f"the {penalty} penalty cannot be perturbed; take the estimator exact or finite-difference")
+            raise InputError(
+                f"the {penalty} penalty cannot be perturbed; take the estimator exact or finite-difference"
+            )
         if estimator == "perturbed" and getattr(model, "likelihood", None) == "gaussian-learned":
             raise InputError("a learned variance would be that of moved images; take the estimator exact")
         if not 0 <= penalty_start <= 1:
@@ -186,11 +188,17 @@ class Objective(nn.Module):
         if self.estimator != "perturbed":
             reconstruction, penalty = self._penalty(x, noise, projections)
             return Terms(*self._elbo(reconstruction, x), penalty)
+        return self._perturbed(x, noise)
+
+    def _perturbed(self, x: Tensor, noise: Tensor | None) -> Terms:
         here, penalty, there, target = perturbed_gradient_penalty(
             self.model, x, noise, self._weight_when_on, through_target=self.through_target
         )
-        elbo = zip(self._elbo(here, x), self._elbo(there, target), strict=True)
-        return Terms(*(value.detach() + (moved - moved.detach()) for value, moved in elbo), penalty)
+        reconstruction, kl = (
+            value.detach() + (moved - moved.detach())
+            for value, moved in zip(self._elbo(here, x), self._elbo(there, target), strict=True)
+        )
+        return Terms(reconstruction, kl, penalty)
 
     def _elbo(self, reconstruction: Reconstruction, x: Tensor) -> tuple[Tensor, Tensor]:
         """L0 and L1 of each example."""

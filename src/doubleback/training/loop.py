@@ -197,6 +197,8 @@ class _Run:
         self.steps = epochs * self.steps_per_epoch
         if fabric.strategy.precision.precision == "64-true":
             objective.double()
+        if compiled:  # as convolutions lay their weights out themselves, at every step if they must
+            objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's hint has no layout
         self.optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, fused=True)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=learning_rate, total_steps=max(self.steps, 2)
