@@ -25,6 +25,7 @@ from doubleback.models import DRAW, VAE, ConvVAE
 from doubleback.objective import Objective
 from doubleback.objective.autoencoder import Estimator
 from doubleback.progress import progress_bar
+from doubleback.training.loop import lay_channels_last
 
 PENALTY = "reconstruction"
 KINDS = ("plain", "penalised", "perturbed")
@@ -56,7 +57,10 @@ def make_step(case: Case, mode: str, precision: str, kind: str, batch: int) -> C
     estimator: Estimator = "perturbed" if kind == "perturbed" else "exact"
     model: Any = case.build()
     objective = Objective(model, penalty=PENALTY, penalty_weight=case.weight, estimator=estimator)
-    module: Callable[..., tuple[Tensor, ...]] = torch.compile(objective) if mode == "compiled" else objective
+    module: Callable[..., tuple[Tensor, ...]] = objective
+    if mode == "compiled":
+        lay_channels_last(objective)
+        module = torch.compile(objective)
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-4, fused=True)
     x = torch.rand(batch, *case.image_shape)
     noise, _ = objective.draw(x, torch.Generator().manual_seed(0))

@@ -78,12 +78,12 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor],
 def unpack_optimizer(
     optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Undo `pack_optimizer`: a moment lies in memory as its parameter does, since fused steps go by the place alone."""
+    """Undo `pack_optimizer`: a moment gets its parameter's strides, as fused steps walk both in the order of memory."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
-        placed = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-        state.setdefault(int(index), {})[key] = placed
+        moment = key != "step"
+        state.setdefault(int(index), {})[key] = torch.empty_like(parameter).copy_(value) if moment else value
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -104,6 +104,11 @@ def test_a_finished_run_is_left_alone(plain: Path) -> None:
         ({"model": "draw", "sizes": Sizes(steps=0)}, "steps of the DRAW is 0"),
         ({"model": "conv-vae", "image_size": 5, "sizes": Sizes()}, "5x5 are too small"),
         ({"image_size": 0}, "image size 0"),
+        ({"penalty": "output", "estimator": "perturbed"}, "the output penalty cannot be perturbed"),
+        (
+            {"penalty": "reconstruction", "estimator": "perturbed", "likelihood": "gaussian-learned"},
+            "take the estimator exact",
+        ),
     ],
 )
 def test_bad_settings_write_nothing(tmp_path: Path, changes: dict[str, object], said: str) -> None:

@@ -105,7 +105,7 @@ class Train:
     projections: int = 1
     """Random projections a step, of the Jacobian penalties."""
     estimator: Literal["exact", "finite-difference", "perturbed"] = "exact"
-    """How the penalty's gradient is taken; perturbed: of reconstruction, to first order, and cheaper by a quarter."""
+    """How the penalty's gradient is taken; perturbed: of reconstruction, to first order, at less cost."""
     difference_step: float = 1e-2
     """Step of the finite differences, in units of a pixel."""
     penalty_start: Annotated[float | None, arg(metavar="X", help_behavior_hint="(default: 0.5; 0 with --init)")] = None

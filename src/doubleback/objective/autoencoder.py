@@ -22,6 +22,7 @@ from doubleback.objective.penalties import (
     jacobian_penalty_by_differences,
     perturbed_gradient_penalty,
     reconstruction_loss,
+    target_moves,
 )
 
 Penalty = Literal["none", "reconstruction", "output", "latent"]
@@ -58,8 +59,9 @@ class Objective(nn.Module):
         kl_weight: lambda1.
         through_target: of the "reconstruction" penalty, see `gradient_penalty`.
         projections: draws of v a step, of the Jacobian penalties.
-        estimator: "exact" double backward; "finite-difference"; or "perturbed", which trains on images moved along
-            the gradient instead, see `perturbed_gradient_penalty`: of the "reconstruction" penalty, first order.
+        estimator: "exact" double backward; "finite-difference"; or "perturbed", of the "reconstruction" penalty to
+            first order: the loss, KL included, is lowered at images moved along its gradient, see
+            `perturbed_gradient_penalty`.
         difference_step: h of the finite differences, in units of x.
         penalty_start: share of the steps, in [0, 1], after which the penalty is on.
         penalty_every: take the penalty every k-th step only, its weight multiplied by k.
@@ -96,7 +98,8 @@ class Objective(nn.Module):
             raise InputError(
                 f"the {penalty} penalty cannot be perturbed; take the estimator exact or finite-difference"
             )
-        if estimator == "perturbed" and getattr(model, "likelihood", None) == "gaussian-learned":
+        learned = getattr(model, "likelihood", None) == "gaussian-learned"
+        if estimator == "perturbed" and penalty == "reconstruction" and learned:
             raise InputError("a learned variance would be that of moved images; take the estimator exact")
         if not 0 <= penalty_start <= 1:
             raise InputError(f"penalty_start is {penalty_start}; give a share of the steps between 0 and 1")
@@ -168,7 +171,10 @@ class Objective(nn.Module):
         return x[mine], None if noise is None else noise[mine], None if projections is None else projections[:, mine]
 
     def total(self, terms: Terms, penalty_weight: float) -> Float[Tensor, ""]:
-        """L, averaged over the batch."""
+        """L, averaged over the batch.
+
+        With the "perturbed" estimator the weight is in the terms' gradients already, as `penalty_weight()` has it.
+        """
         loss = terms.reconstruction.mean() + self.kl_weight * terms.kl.mean()
         return loss + penalty_weight * terms.penalty.mean()
 
@@ -191,12 +197,15 @@ class Objective(nn.Module):
         return self._perturbed(x, noise)
 
     def _perturbed(self, x: Tensor, noise: Tensor | None) -> Terms:
-        here, penalty, there, target = perturbed_gradient_penalty(
-            self.model, x, noise, self._weight_when_on, through_target=self.through_target
+        through = self.through_target
+        here, penalty, moved = perturbed_gradient_penalty(
+            self.model, x, noise, self._weight_when_on, through_target=through
         )
+        there = self.model(moved, noise)
+        target = moved if target_moves(there, through) else x
         reconstruction, kl = (
-            value.detach() + (moved - moved.detach())
-            for value, moved in zip(self._elbo(here, x), self._elbo(there, target), strict=True)
+            value.detach() + (learned - learned.detach())
+            for value, learned in zip(self._elbo(here, x), self._elbo(there, target), strict=True)
         )
         return Terms(reconstruction, kl, penalty)
 

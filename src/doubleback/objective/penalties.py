@@ -24,6 +24,12 @@ def reconstruction_loss(reconstruction: Reconstruction, x: Float[Tensor, "B C H 
     return -reconstruction.likelihood.log_prob(x)
 
 
+def target_moves(reconstruction: Reconstruction, through_target: bool | None) -> bool:
+    """Does the target of L0 move with the input? None: as the likelihood has it, see `gradient_penalty`."""
+    fixed = isinstance(reconstruction.likelihood, Bernoulli)
+    return not fixed if through_target is None else through_target
+
+
 def gradient_penalty(
     model: Autoencoder,
     x: Float[Tensor, "B C H W"],
@@ -56,12 +62,12 @@ def perturbed_gradient_penalty(
     weight: float,
     *,
     through_target: bool | None = None,
-) -> tuple[Reconstruction, Float[Tensor, "B"], Reconstruction, Float[Tensor, "B C H W"]]:
-    """L2 = ||g||^2 with g = d L0 / d x, and where to go for its gradient: to x + 2 weight g, g held fixed.
+) -> tuple[Reconstruction, Float[Tensor, "B"], Float[Tensor, "B C H W"]]:
+    """L2 = ||g||^2 with g = d L0 / d x, and where its gradient is to be had: at x + 2 weight g, g held fixed.
 
-    There d L0 / d theta is that of L0 + weight L2 at x, to the first order in the weight (Lyu, Huang & Liang 2015,
-    "A unified gradient regularization family for adversarial examples"): no second derivative is taken, and the
-    first pass needs no gradient in theta. `x`, `noise` and `through_target` as in `gradient_penalty`.
+    There d L0 / d theta is that of L0 + weight L2 at x, to the first order in the weight: no second derivative is
+    taken, and the pass at x needs no gradient in theta. After Lyu, Huang & Liang 2015, "A unified gradient
+    regularization family for adversarial examples". `x`, `noise` and `through_target` as in `gradient_penalty`.
 
     Args:
         model: an autoencoder whose rows do not interact, and whose likelihood has no learned variance.
@@ -71,14 +77,11 @@ def perturbed_gradient_penalty(
         through_target: does the target of L0 move with the input?
 
     Returns:
-        The reconstruction of x and the penalty of each example, without a graph; the reconstruction of the moved x,
-        with one, and its target: x, or the moved x where the target moves.
+        The reconstruction of x and the penalty of each example, and the moved images; none has a graph.
     """
     with torch.no_grad():
-        gradient, here = _loss_gradient(model, x, noise, through_target)
-        moved = x + 2 * weight * gradient
-    there = model(moved, noise)
-    return here, _squared_norm(gradient), there, moved if _target_moves(there, through_target) else x
+        gradient, reconstruction = _loss_gradient(model, x, noise, through_target)
+        return reconstruction, _squared_norm(gradient), x + 2 * weight * gradient
 
 
 def jacobian_penalty(
@@ -176,7 +179,7 @@ def _loss(
 ) -> tuple[Float[Tensor, "B"], Reconstruction]:
     """L0 of each example, reconstructed from `moving`; its target is x, or moves, too."""
     reconstruction = model(moving, noise)
-    target = moving if _target_moves(reconstruction, through_target) else x
+    target = moving if target_moves(reconstruction, through_target) else x
     return _loss_to_smooth(reconstruction, target), reconstruction
 
 
@@ -185,11 +188,6 @@ def _loss_to_smooth(reconstruction: Reconstruction, target: Tensor) -> Float[Ten
     p = reconstruction.likelihood
     held = Gaussian(p.mean, p.log_var.detach()) if isinstance(p, Gaussian) and p.log_var.numel() == 1 else p
     return -held.log_prob(target)
-
-
-def _target_moves(reconstruction: Reconstruction, through_target: bool | None) -> bool:
-    fixed = isinstance(reconstruction.likelihood, Bernoulli)
-    return not fixed if through_target is None else through_target
 
 
 def _differentiated(reconstruction: Reconstruction, of: str) -> Tensor:

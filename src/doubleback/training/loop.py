@@ -91,7 +91,8 @@ def fit(
         max_grad_norm: the gradient's 2-norm is clipped here.
         seed: of the order and the noise.
         precision: "32", "64" or "bf16-mixed" (autocast).
-        compile: compile the objective, double backward included; the time that takes is told apart.
+        compile: compile the objective, double backward included, and leave the weights of convolutions channels-last
+            in memory; the time that compiling takes is told apart.
         devices: processes on this machine; under `torchrun` its own processes count instead.
         folder: where the log and the checkpoint go; None leaves nothing on disk.
         resume: go on from the folder's checkpoint, if there is one.
@@ -151,6 +152,13 @@ def fit(
     return run.history
 
 
+def lay_channels_last(module: nn.Module) -> None:
+    """Lay the weights of its convolutions out as oneDNN and cuDNN compute, else they convert them at every step."""
+    for part in module.modules():
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's hint has no layout
+
+
 def _as_objective(given: Objective | Classification | Autoencoder | Classifier) -> Objective | Classification:
     if isinstance(given, (Objective, Classification)):
         return given
@@ -197,8 +205,8 @@ class _Run:
         self.steps = epochs * self.steps_per_epoch
         if fabric.strategy.precision.precision == "64-true":
             objective.double()
-        if compiled:  # as convolutions lay their weights out themselves, at every step if they must
-            objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's hint has no layout
+        if compiled:
+            lay_channels_last(objective)
         self.optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, fused=True)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=learning_rate, total_steps=max(self.steps, 2)
