@@ -58,8 +58,10 @@ def test_torchrun_trains_like_one_process(tmp_path: Path, model: str) -> None:
 
 
 @pytest.mark.slow
-def test_compiled_processes_train_like_one(tmp_path: Path) -> None:
-    train = [*SMALL, *MODELS["vae"], *shlex.split("--epochs 5 --batch-size 64 --precision 64 --compile")]
+@pytest.mark.parametrize(("model", "estimator"), [("vae", "exact"), ("conv-vae", "perturbed")])
+def test_compiled_processes_train_like_one(tmp_path: Path, model: str, estimator: str) -> None:
+    train = [*SMALL, *MODELS[model], "--estimator", estimator]
+    train += shlex.split("--epochs 5 --batch-size 64 --precision 64 --compile")
     run(DOUBLEBACK, *train, "--output", tmp_path / "one")
     two = run(TORCHRUN, *train, "--output", tmp_path / "two")
     assert furthest(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-8

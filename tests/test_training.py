@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from doubleback.checkpoints import load_tensors
 from doubleback.data import ImageData, Split
 from doubleback.errors import DivergedError, InputError
-from doubleback.models import MLP, VAE, CvNet
+from doubleback.models import MLP, VAE, ConvVAE, CvNet
 from doubleback.objective import Classification, Objective
-from doubleback.training import STATE, History, fit
+from doubleback.training import STATE, History, fit, loop
 
 
 def fresh(penalty: str = "reconstruction", **settings: object) -> Objective:
@@ -108,6 +108,40 @@ def test_a_run_that_died_goes_on_bit_for_bit(tiny: ImageData, tmp_path: Path, st
     assert [row["step"] for row in history.rows] == [5, 10, 15, 20]
     logs = [(tmp_path / name / "log.csv").read_text().splitlines()[-1].split(",") for name in ("whole", "broken")]
     assert logs[0][5:] == logs[1][5:]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's own, about its internals
+@pytest.mark.usefixtures("unchecked")  # run-time checks cannot be traced
+def test_a_compiled_convolutional_run_goes_on_where_it_died(
+    tiny: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And trains as the eager one does, though its weights lie channels-last."""
+
+    def built() -> Objective:
+        torch.manual_seed(0)
+        model = ConvVAE((1, 8, 8), filters=(4, 8), hidden=16, latent=4)
+        return Objective(model, penalty="reconstruction", estimator="perturbed")
+
+    whole, eager = built(), built()
+    train(eager, tiny)
+    train(whole, tiny, compile=True)
+    assert whole.model.encoder[0].weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[attr-defined]
+    step = loop._Run.step
+
+    def dying(self: loop._Run, interrupted: bool) -> bool:
+        if self.history.step == 12:
+            raise Stop
+        return step(self, interrupted)
+
+    with monkeypatch.context() as patched, pytest.raises(Stop):
+        patched.setattr(loop._Run, "step", dying)
+        train(built(), tiny, compile=True, folder=tmp_path)
+    resumed = built()
+    train(resumed, tiny, compile=True, folder=tmp_path, resume=True)
+    for name, value in weights(whole).items():
+        assert torch.allclose(weights(resumed)[name], value, rtol=1e-4, atol=1e-5)
+        assert torch.allclose(weights(eager)[name], value, rtol=1e-2, atol=1e-3)
 
 
 def test_a_finished_run_resumes_to_itself(tiny: ImageData, tmp_path: Path) -> None:
