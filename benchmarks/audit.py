@@ -2,14 +2,15 @@
 
 Both attack the same pairs of the same VAE with the same coefficients, latent (KL) and output, and are scored by the
 same code. The baseline (m = 25, factr = 10, as Gondim-Ribeiro et al. 2018 run it) starts from the source plus 1e-8
-noise and gets the thread count that serves it best; its encoding of the latent target is counted, as ours is. Then
-audits of more and more pairs, and the latent attack's share of the machine's rate of matrix products. The last line is
-JSON, which benchmarks/results/audit.json holds too.
+noise and gets the device and the thread count that serve it best; its encoding of the latent target is counted, as
+ours is. Then audits of more and more pairs, and the latent attack's share of the machine's rate of matrix products.
+The last line is JSON, which benchmarks/results/audit.json holds too.
 """
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -21,9 +22,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
+from benchmarks.rates import DEVICE, MatmulCounter, finish, matmul_rate
 from benchmarks.recording import mnist_or_digits, record
 from doubleback.attacks import coefficient_sweep, latent_attack
 from doubleback.auditing import Audit, audit, draw_pairs
@@ -38,6 +38,7 @@ from doubleback.training import fit
 
 ATTACKS = ("latent", "output")
 MEMORY, FACTR = 25, 10.0
+SHARE_PAIRS = {"cpu": 20, "cuda": 500}  # of which the share of the matrix rate is taken: one chunk
 
 
 def load(given: argparse.Namespace) -> tuple[VAE, ImageData, str]:
@@ -63,12 +64,12 @@ def lbfgs(model: VAE, attack: str, source: Tensor, target: Tensor, C: float, max
         aim = model.encode(x).kl(code) if attack == "latent" else (model(x).likelihood.mean - target).square().sum()
         value = (aim + C * (x - source).square().sum()).sum()
         (gradient,) = torch.autograd.grad(value, x)
-        return value.item(), gradient.flatten().double().numpy()
+        return value.item(), gradient.flatten().double().cpu().numpy()
 
     noise = 1e-8 * np.random.default_rng(seed).random(source.numel())
     found = minimize(
         value_and_gradient,
-        (source.flatten().double().numpy() + noise).clip(0, 1),
+        (source.flatten().double().cpu().numpy() + noise).clip(0, 1),
         jac=True,
         method="L-BFGS-B",
         bounds=[(0, 1)] * source.numel(),
@@ -77,19 +78,31 @@ def lbfgs(model: VAE, attack: str, source: Tensor, target: Tensor, C: float, max
     return torch.from_numpy(found.x).to(source).view_as(source)
 
 
-def best_thread_count(model: VAE, source: Tensor, target: Tensor, maxiter: int) -> int:
-    """The number of threads with which the baseline solves a few problems soonest."""
+def best_place(model: VAE, source: Tensor, target: Tensor, maxiter: int) -> tuple[str, int]:
+    """The device and the number of threads with which the baseline solves a few problems soonest."""
     available = torch.get_num_threads()
     seconds = {}
-    for threads in sorted({1, available}):
-        torch.set_num_threads(threads)
-        started = time.perf_counter()
-        for attack in ATTACKS:
-            for C in (0.0, 0.01, 1.0):
-                lbfgs(model, attack, source[:1], target[:1], C, maxiter, 0)
-        seconds[threads] = time.perf_counter() - started
+    for place in sorted({("cpu", 1), ("cpu", available), (DEVICE.type, available)}):
+        with placed_at(place, model):
+            x, goal = source[:1].to(place[0]), target[:1].to(place[0])
+            started = time.perf_counter()
+            for attack in ATTACKS:
+                for C in (0.0, 0.01, 1.0):
+                    lbfgs(model, attack, x, goal, C, maxiter, 0)
+            seconds[place] = time.perf_counter() - started
+    return min(seconds, key=lambda place: seconds[place])
+
+
+@contextmanager
+def placed_at(place: tuple[str, int], model: VAE) -> Iterator[None]:
+    """The model on a device, PyTorch with so many threads, for a while."""
+    device, threads = place
+    available = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    model.to(device)
+    yield
+    model.to(DEVICE)
     torch.set_num_threads(available)
-    return min(seconds, key=lambda threads: seconds[threads])
 
 
 def baseline(model: VAE, source: Tensor, target: Tensor, C: Tensor, maxiter: int) -> tuple[dict[str, Tensor], float]:
@@ -110,36 +123,11 @@ def baseline(model: VAE, source: Tensor, target: Tensor, C: Tensor, maxiter: int
 
 def scored(pairs: Pairs, x_adv: Tensor, attack: str, convention: str) -> float:
     """Mean AUDDC over the pairs that are not flagged."""
-    u, v = pairs.distortion(x_adv).double().numpy(), pairs.adversarial_distance(x_adv, attack).double().numpy()
-    kept = ~pairs.flagged.numpy()
+    u, v = (
+        found.double().cpu().numpy() for found in (pairs.distortion(x_adv), pairs.adversarial_distance(x_adv, attack))
+    )
+    kept = ~pairs.flagged.cpu().numpy()
     return float(np.mean([auddc(*pair, convention) for pair in zip(u[kept], v[kept], strict=True)]))
-
-
-def matmul_rate() -> float:
-    """The machine's best rate of float32 matrix products of the attack's size, in FLOP/s."""
-    a, b = torch.randn(1024, 512), torch.randn(512, 784)
-    best = 0.0
-    for _ in range(10):
-        started = time.perf_counter()
-        for _ in range(20):
-            a @ b
-        best = max(best, 20 * 2 * 1024 * 512 * 784 / (time.perf_counter() - started))
-    return best
-
-
-class MatmulCounter(TorchDispatchMode):
-    """Counts the floating-point operations of matrix products."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation, add what it costs."""
-        out = func(*args, **(kwargs or {}))
-        if func._overloadpacket in flop_registry:
-            self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 def matmul_share(model: VAE, source: Tensor, target: Tensor, C: Tensor, steps: int, rounds: int) -> dict[str, float]:
@@ -151,9 +139,10 @@ def matmul_share(model: VAE, source: Tensor, target: Tensor, C: Tensor, steps: i
         latent_attack(model, source, target, coefficients=C, steps=steps)
     shares, rates = [], []
     for _ in range(rounds):
-        rates.append(matmul_rate())
+        rates.append(matmul_rate(1024, 512, 784))
         started = time.perf_counter()
         latent_attack(model, source, target, coefficients=C, steps=steps)
+        finish()
         shares.append(counter.flops / (time.perf_counter() - started) / rates[-1])
     return {"matmul_share": median(shares), "matmul_gflops": median(rates) / 1e9}
 
@@ -163,10 +152,11 @@ def growth(
 ) -> dict[str, dict[str, float]]:
     """Seconds and peak memory of whole audits of more and more pairs: linear and flat, if all is well.
 
-    Each in a process of its own, that has audited once: memory is counted from a process's start.
+    Each in a process of its own, that has audited once: memory is counted from a process's start. On a GPU the memory
+    is the GPU's.
     """
     found: dict[str, dict[str, float]] = {"growth": {}, "peak_memory_mb": {}}
-    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool, placed_at(("cpu", torch.get_num_threads()), model):
         for pairs in sizes:
             seconds, memory = pool.apply(_audited, (model, images, pairs, settings))
             found["growth"][str(pairs)], found["peak_memory_mb"][str(pairs)] = seconds, memory
@@ -175,9 +165,11 @@ def growth(
 
 
 def _audited(model: VAE, images: ImageData, pairs: int, settings: dict[str, Any]) -> tuple[float, float]:
+    model.to(DEVICE)
     audit(model, images, attacks=ATTACKS, **{**settings, "pairs": 1}, progress=False)
     results = audit(model, images, attacks=ATTACKS, **{**settings, "pairs": pairs}).results()
-    return results["seconds"], results["peak_memory_mb"]
+    memory = torch.cuda.max_memory_allocated() / 2**20 if DEVICE.type == "cuda" else results["peak_memory_mb"]
+    return results["seconds"], memory
 
 
 def ladder(model: VAE, images: ImageData, settings: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -224,7 +216,7 @@ def main() -> None:
 
     audit(model, images, attacks=ATTACKS, **{**settings, "pairs": 1, "steps": 5}, progress=False)  # warm up
     grown = growth(model, images, (5, 10, 20) if given.quick else (10, 100, 1000), settings)
-    places = draw_pairs(len(test), test.labels, 20, 0)
+    places = draw_pairs(len(test), test.labels, SHARE_PAIRS[DEVICE.type], 0)
     source, target = (placed(model, test.images[index]) for index in places)
     share = matmul_share(model, source, target, C, given.steps, 5)
     settings["pairs"] = count
@@ -233,11 +225,10 @@ def main() -> None:
     )[1]
     climbed = ladder(model, images, settings) | {"coefficients follow their neighbours": rung(ours)}
     source, target = source[:count], target[:count]
-    threads = best_thread_count(model, source, target, given.maxiter)
-    available = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    theirs, seconds = baseline(model, source, target, C, given.maxiter)
-    torch.set_num_threads(available)
+    place = device, threads = best_place(model, source, target, given.maxiter)
+    with placed_at(place, model):
+        theirs, seconds = baseline(model, source.to(device), target.to(device), C, given.maxiter)
+    theirs = {attack: x_adv.to(DEVICE) for attack, x_adv in theirs.items()}
 
     pairs = Pairs(model, source, target, [None])
     figures = ours.results()["attacks"]
@@ -252,7 +243,7 @@ def main() -> None:
         "ladder": climbed,
         "seconds_ours": ours.seconds,
         "seconds_baseline": seconds,
-        "baseline": {"maxiter": given.maxiter, "m": MEMORY, "factr": FACTR, "threads": threads},
+        "baseline": {"maxiter": given.maxiter, "m": MEMORY, "factr": FACTR, "device": device, "threads": threads},
         "data": name,
         **settings,
     }

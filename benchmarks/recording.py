@@ -1,4 +1,7 @@
-"""What every benchmark reads and leaves: images, and benchmarks/results/<name>.json with machine, versions, commit."""
+"""What every benchmark reads and leaves: images, and benchmarks/results/<name>.json with machine, versions, commit.
+
+What was measured on a GPU is left in <name>-gpu.json, what in a quick run in <name>-quick.json.
+"""
 
 import json
 import subprocess
@@ -25,7 +28,8 @@ def record(name: str, figures: dict[str, Any], *, quick: bool) -> None:
         "changed": bool(_git("status", "--porcelain", "--", "../src", "./*.py")),
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}{'-quick' if quick else ''}.json"
+    on = "-gpu" if torch.cuda.is_available() else ""
+    path = RESULTS / f"{name}{on}{'-quick' if quick else ''}.json"
     path.write_text(json.dumps({"machine": made_on, **figures}, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures))
 

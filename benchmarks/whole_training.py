@@ -1,9 +1,10 @@
 """What a whole hardened training costs, in whole plain ones: data, logging and validation included.
 
 Plain is eager float32, what people run today. Hardened runs fast: compiled, in bf16 where the machine has it, else
-with the perturbed penalty at some of the steps. Exact is the eager float32 hardened training, the penalty at every step
-of the second half: is the fast one as good? Every seed trains them all, one after the other, every second seed in the
-reverse order; ratios are taken seed by seed. Compile time is counted apart, from an empty cache.
+with the perturbed penalty at some of the steps; on a GPU as a CUDA graph, too. Exact is the eager float32 hardened
+training, the penalty at every step of the second half: is the fast one as good? Every seed trains them all, one after
+the other, every second seed in the reverse order; ratios are taken seed by seed. Compile time is counted apart, from
+an empty cache.
 """
 
 import time
@@ -35,28 +36,31 @@ class Mode:
 
     precision: Precision = "32"
     compiled: bool = False
+    graphed: bool = False
     estimator: Estimator = "exact"
     every: int = 1
     start: float = 0.5
 
     def __str__(self) -> str:
-        return f"{self.precision} {'compiled' if self.compiled else 'eager'}"
+        return f"{self.precision} {'compiled' if self.compiled else 'eager'}{' graph' if self.graphed else ''}"
 
 
 TODAY = Mode()
 BF16 = Mode("bf16-mixed", compiled=True)
+GPU = replace(BF16, graphed=True)
 SPARSE = Mode(compiled=True, estimator="perturbed", every=2)
 
 
 @dataclass(frozen=True)
 class Training:
-    """A model and how it is trained; `fast`: where there is no bf16."""
+    """A model and how it is trained; `fast`: where there is no bf16; `gpu`: on a GPU."""
 
     build: Callable[[Shape], AutoencoderModel]
     batch: int
     weight: float
     epochs: int
     fast: Mode = SPARSE
+    gpu: Mode = GPU
     limit: int | None = None
 
 
@@ -64,7 +68,13 @@ FULL = {
     "vae": Training(VAE, 256, 0.03, 10, replace(SPARSE, start=0.7)),
     "conv_vae": Training(ConvVAE, 128, 0.03, 2),
     "draw": Training(
-        lambda shape: DRAW(shape, steps=8, hidden=256), 128, 0.03, 3, replace(SPARSE, every=1, start=0.6), limit=19200
+        lambda shape: DRAW(shape, steps=8, hidden=256),
+        128,
+        0.03,
+        3,
+        replace(SPARSE, every=1, start=0.6),
+        replace(GPU, compiled=False),
+        limit=19200,
     ),
 }
 QUICK = {
@@ -93,7 +103,8 @@ def whole_training(name: str, training: Training, images: ImageData, *, seeds: i
         images = ImageData(
             images.name, images.train.at(slice(training.limit)), images.validation.at(slice(1000)), images.test
         )
-    fast = replace(BF16 if has_bf16() else training.fast, compiled=not quick)
+    fast = training.gpu if torch.cuda.is_available() else BF16 if has_bf16() else training.fast
+    fast = replace(fast, compiled=fast.compiled and not quick)
     first = images.train.at(slice(2 * training.batch))
     _trained(replace(training, epochs=1), replace(images, train=first), TODAY, seed=0, hardened=True)  # warm up
     kinds = {"plain": (TODAY, False), "hardened": (fast, True), "exact": (TODAY, True), "same_mode": (fast, False)}
@@ -109,7 +120,7 @@ def whole_training(name: str, training: Training, images: ImageData, *, seeds: i
                     quality[kind].append(_quality(one.model, images.test, pairs=5 if quick else 20))
                     shown = {figure: quality[kind][-1][figure] for figure in FIGURES}
                     said += "".join(f"  {figure} {value:.3f}" for figure, value in shown.items() if value is not None)
-                print(f"{name:9} seed {seed} {kind:10} {mode!s:20} {said}", flush=True)
+                print(f"{name:9} seed {seed} {kind:10} {mode!s:24} {said}", flush=True)
 
     def quotients(over: str, under: str) -> list[float]:
         return [one.seconds / other.seconds for one, other in zip(trained[over], trained[under], strict=True)]
@@ -162,6 +173,7 @@ def _trained(training: Training, images: ImageData, mode: Mode, *, seed: int, ha
         seed=seed,
         precision=mode.precision,
         compile=mode.compiled,
+        cuda_graph=mode.graphed,
     )
     seconds = time.perf_counter() - started - history.compile_seconds
     return Trained(model.eval(), seconds, history.compile_seconds)

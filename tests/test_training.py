@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from doubleback.checkpoints import load_tensors
 from doubleback.data import ImageData, Split
 from doubleback.errors import DivergedError, InputError
-from doubleback.models import MLP, VAE, ConvVAE, CvNet
+from doubleback.models import DRAW, MLP, VAE, ConvVAE, CvNet
 from doubleback.objective import Classification, Objective
 from doubleback.training import STATE, History, fit, loop
 
@@ -158,11 +158,8 @@ def test_a_checkpoint_of_another_run_is_refused(tiny: ImageData, tmp_path: Path)
         train(fresh(), tiny, folder=tmp_path, identity="other", resume=True)
 
 
-def test_ctrl_c_keeps_the_step(tiny: ImageData, tmp_path: Path) -> None:
-    """The signal arrives in the middle of a step: that step is finished and saved, and the run goes on from there."""
-    whole = fresh()
-    train(whole, tiny)
-    interrupted = fresh()
+def interrupting(objective: Objective, images: ImageData, **settings: object) -> None:
+    """Train until somebody presses Ctrl-C, in the middle of the eighth step."""
     calls = 0
 
     def press(*_: object) -> None:
@@ -171,17 +168,88 @@ def test_ctrl_c_keeps_the_step(tiny: ImageData, tmp_path: Path) -> None:
         if calls == 8:
             signal.raise_signal(signal.SIGINT)
 
-    hook = interrupted.model.register_forward_pre_hook(press)  # type: ignore[attr-defined]
+    objective.model.register_forward_pre_hook(press)  # type: ignore[attr-defined]
+    train(objective, images, **settings)
+
+
+def test_ctrl_c_keeps_the_step(tiny: ImageData, tmp_path: Path) -> None:
+    """The signal arrives in the middle of a step: that step is finished and saved, and the run goes on from there."""
+    whole = fresh()
+    train(whole, tiny)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(interrupted, tiny, folder=tmp_path)
-    hook.remove()
+        interrupting(fresh(), tiny, folder=tmp_path)
     assert signal.getsignal(signal.SIGINT) is before
     _, state = load_tensors(tmp_path / STATE, "")
     assert 0 < state["history"]["step"] < 20
     resumed = fresh()
     train(resumed, tiny, folder=tmp_path, resume=True)
     assert same(weights(resumed), weights(whole))
+
+
+@pytest.mark.parametrize("unread", [3, 20])
+def test_losses_that_are_read_late_are_the_same(
+    tiny: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: int
+) -> None:
+    """As on a GPU, which is not asked at every step; an epoch here has five."""
+    at_once, late = train(fresh(), tiny), fresh()
+    monkeypatch.setitem(loop.UNREAD, "cpu", unread)
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in train(late, tiny).rows]
+    assert rows == [{k: v for k, v in row.items() if k != "seconds"} for row in at_once.rows]
+    test_ctrl_c_keeps_the_step(tiny, tmp_path)
+
+
+@pytest.mark.parametrize("unread", [2, 20])
+def test_a_divergence_that_is_read_late_is_told_of_its_own_step(
+    exploding: Objective, tiny: ImageData, monkeypatch: pytest.MonkeyPatch, unread: int
+) -> None:
+    monkeypatch.setitem(loop.UNREAD, "cpu", unread)
+    with pytest.raises(DivergedError, match=r"the loss became nan at step 13 of 20; lower"):
+        train(exploding, tiny)
+    assert all(value.isfinite().all() for value in weights(exploding).values())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.usefixtures("unchecked")  # run-time checks cannot be traced
+def test_a_graph_takes_the_same_steps(tiny: ImageData, precision: str, compile: bool) -> None:
+    """Plain and penalised steps take turns: each is a graph of its own."""
+    settings = {"epochs": 8, "precision": precision, "compile": compile}
+    plain, graphed = (fresh(penalty_every=2) for _ in range(2))
+    rows = train(plain, tiny, **settings).rows
+    found = train(graphed, tiny, cuda_graph=True, **settings).rows
+    assert found[-1]["loss"] == pytest.approx(rows[-1]["loss"], rel=1e-5)
+    assert found[-1]["penalty"] == pytest.approx(rows[-1]["penalty"], rel=1e-4)
+    for name, value in weights(graphed).items():
+        torch.testing.assert_close(value, weights(plain)[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_graph_of_draw_with_attention_and_a_resumed_one(tiny: ImageData, tmp_path: Path) -> None:
+    def draw() -> Objective:
+        torch.manual_seed(0)
+        model = DRAW((1, 8, 8), steps=3, hidden=16, latent=4, read_size=3, write_size=3)
+        return Objective(model, penalty="reconstruction", penalty_start=0.3)
+
+    plain, graphed, resumed = draw(), draw(), draw()
+    train(plain, tiny)
+    train(graphed, tiny, cuda_graph=True)
+    with pytest.raises(KeyboardInterrupt):
+        interrupting(resumed, tiny, folder=tmp_path, cuda_graph=True)
+    train(resumed, tiny, folder=tmp_path, resume=True, cuda_graph=True)
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(weights(graphed)[name], value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weights(resumed)[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("gpu", "devices", "said"), [(False, 1, "there is no GPU"), (True, 2, "of one process")])
+def test_where_there_is_no_graph(
+    tiny: ImageData, monkeypatch: pytest.MonkeyPatch, gpu: bool, devices: int, said: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    with pytest.raises(InputError, match=said):
+        train(fresh(), tiny, cuda_graph=True, devices=devices)
 
 
 @pytest.fixture

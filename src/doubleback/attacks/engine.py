@@ -29,7 +29,8 @@ Method = Literal["spectral", "adam"]
 _MEMORY = 10  # the line search accepts what is no worse than the worst of so many last values
 _SUFFICIENT = 1e-4  # ... less this share of the predicted decrease
 _FIRST_CHANGE = 0.01  # largest change in the first step: across the box, what is clipped would have to be unlearned
-MAX_ROWS = 2048  # in a chunk
+MAX_ROWS = 2048  # in a chunk, on a processor
+VALUES_A_GIB = 2**18  # in a chunk on a GPU, for each GiB that it has: it takes many rows to keep one busy
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,14 @@ class Optimum:
         )
 
 
+def rows_together(x: Float[Tensor, "N ..."]) -> int:
+    """How many rows like those of x go through in one chunk: what bounds the memory."""
+    if x.device.type != "cuda":
+        return MAX_ROWS
+    gib = torch.cuda.get_device_properties(x.device).total_memory / 2**30
+    return max(MAX_ROWS, int(gib * VALUES_A_GIB) // x[0].numel())
+
+
 def minimize(
     objective: RowObjective,
     start: Float[Tensor, "N ..."],
@@ -68,7 +77,7 @@ def minimize(
     floor: Float[Tensor, "N"] | None = None,
     score: RowObjective | None = None,
     patience: int = 10,
-    max_rows: int = MAX_ROWS,
+    max_rows: int | None = None,
     advance: Advance | None = None,
 ) -> Optimum:
     """Minimise `objective` row by row inside the box.
@@ -84,7 +93,7 @@ def minimize(
         floor: ... or by less than this, in units of the objective; None: 0.
         score: what decides the best iterate where the objective is noisy: looked at every `patience` steps, and last.
         patience: steps between two looks at who has converged.
-        max_rows: rows in a chunk: what bounds the memory.
+        max_rows: rows in a chunk: what bounds the memory; None: `rows_together`.
         advance: told of the progress, for a bar.
 
     Returns:
@@ -94,6 +103,7 @@ def minimize(
         InputError: a count is under 1, the box is empty, the method unknown, or the objective is not finite at
             the start.
     """
+    max_rows = rows_together(start) if max_rows is None else max_rows
     for name, count in (("steps", steps), ("patience", patience), ("max_rows", max_rows)):
         if count < 1:
             raise InputError(f"{name} is {count}; give a whole number of at least 1")

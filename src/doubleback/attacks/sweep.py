@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from doubleback.attacks.engine import MAX_ROWS, minimize_from
+from doubleback.attacks.engine import minimize_from, rows_together
 from doubleback.attacks.rows import Advance, RowObjective
 from doubleback.data import as_unit
 from doubleback.errors import InputError
@@ -256,7 +256,8 @@ class _Ends:
         """Keep each row's end if it beats what the row had."""
         problem, k = self.problem, len(places)
         pair = problem.pair.repeat_interleave(k)
-        together = zip(torch.split(x, MAX_ROWS), torch.split(pair, MAX_ROWS), strict=True)
+        at_once = rows_together(x)
+        together = zip(torch.split(x, at_once), torch.split(pair, at_once), strict=True)
         with torch.no_grad():
             loss = torch.cat([problem.worth(*rows) for rows in together]).view(-1, k)
         cost = problem.cost(x, pair).view(-1, k)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from doubleback.attacks import Attack, coefficient_sweep, latent_attack, output_attack, untargeted_attack
+from doubleback.attacks.engine import rows_together
 from doubleback.auditing.pairs import Pairs, draw_pairs
 from doubleback.auditing.record import BLEND, Array, Audit, Points
 from doubleback.auditing.trust import audit_checks
@@ -36,7 +37,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "output": output_attack,
     "untargeted": untargeted_attack,
 }
-CHUNK = 20  # pairs attacked together: what bounds the memory
+CHUNK = 20  # pairs attacked together on a processor: what bounds the memory
 BLEND_POINTS = 101
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 SHOWN = 8  # pairs in the gallery
@@ -108,9 +109,10 @@ def audit(
             return Pairs(model, source, target, draws)
 
         record = _Record(pairs, len(C), names, images.shape[1:])
-        for chunk in _chunks(np.arange(pairs)):
+        together = _pairs_together(placed(model, images[:1]), len(C))
+        for chunk in _chunks(np.arange(pairs), together):
             record.put_reconstructions(chunk, pairs_of(chunk))
-        chunks = _chunks(np.flatnonzero(~record.flagged))
+        chunks = _chunks(np.flatnonzero(~record.flagged), together)
         tasks = list(product((BLEND, *names), enumerate(chunks)))
         rank, processes = _place_among_processes()
         mine = tasks[rank::processes]
@@ -306,8 +308,13 @@ class _Record:
         self.gallery[name][rows[shown]] = as_pixels(images[shown])
 
 
-def _chunks(rows: Rows) -> list[Rows]:
-    return [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
+def _pairs_together(x: Tensor, coefficients: int) -> int:
+    """How many pairs of images like x are attacked in one chunk: as many as the engine takes at once, on a GPU."""
+    return CHUNK if x.device.type != "cuda" else max(CHUNK, rows_together(x) // coefficients)
+
+
+def _chunks(rows: Rows, size: int) -> list[Rows]:
+    return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
 def _place_among_processes() -> tuple[int, int]:

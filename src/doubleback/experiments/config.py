@@ -130,6 +130,8 @@ class Train:
     """Of the arithmetic; fast is bf16-mixed where the machine computes that several times faster, else 32."""
     compile: bool = False
     """Compile the loss, double backward included: worth its half minute on long runs."""
+    cuda_graph: bool = False
+    """Record a step on the GPU and replay it: without Python's share, the numbers the same."""
     devices: int = 1
     """Processes on this machine; under torchrun (one machine or many) its own count instead."""
     init: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="(default: new weights)")] = None

@@ -27,7 +27,7 @@ State = Literal["free", "unfinished", "finished"]
 AutoencoderModel = VAE | ConvVAE | DRAW
 ClassifierModel = MLP | LeNet | CvNet
 Model = AutoencoderModel | ClassifierModel
-_NOT_OF_THE_RUN = ("output", "resume", "tensorboard")  # settings that the weights do not depend on
+_NOT_OF_THE_RUN = ("output", "resume", "tensorboard", "cuda_graph")  # settings that the weights do not depend on
 
 
 @dataclass(frozen=True, eq=False)

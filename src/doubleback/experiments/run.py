@@ -41,6 +41,7 @@ _OF_THE_LOOP = (
     "max_grad_norm",
     "seed",
     "precision",
+    "cuda_graph",
     "devices",
     "tensorboard",
 )

@@ -52,6 +52,7 @@ def check_settings(
     learning_rate: float,
     max_grad_norm: float,
     precision: str,
+    cuda_graph: bool,
     devices: int,
     tensorboard: bool,
     seed: int,
@@ -60,7 +61,8 @@ def check_settings(
 
     Raises:
         InputError: a count under 1, a rate that is not positive, an unknown precision, a seed out of range, batches
-            that do not divide over the processes, or TensorBoard is not installed.
+            that do not divide over the processes, a CUDA graph without a GPU or of several processes, or TensorBoard is
+            not installed.
     """
     check_seed(seed)
     for name, count in (("epochs", epochs), ("batch size", batch_size), ("devices", devices)):
@@ -75,6 +77,10 @@ def check_settings(
         raise InputError(
             f"batch size {batch_size} does not divide over {processes(devices)} processes; give a multiple"
         )
+    if cuda_graph and not torch.cuda.is_available():
+        raise InputError("a CUDA graph is asked for, but there is no GPU; leave it out")
+    if cuda_graph and processes(devices) > 1:
+        raise InputError(f"a CUDA graph is of one process, not of {processes(devices)}; leave one of the two out")
     if tensorboard and not find_spec("tensorboard"):
         raise InputError("tensorboard is not installed; pip install 'doubleback[tensorboard]'")
 

@@ -8,9 +8,10 @@ same global batch and noise and keeps its own slice of them.
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from doubleback.models import Autoencoder, Classifier, is_variational
 from doubleback.objective import Classification, Objective
 from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, generator
+from doubleback.training.graph import GraphedGradients
 from doubleback.training.launching import (
     Precision,
     check_settings,
@@ -39,6 +41,7 @@ from doubleback.training.launching import (
 
 STATE = Path("checkpoint/state.safetensors")
 LOG = Path("log.csv")
+UNREAD = {"cuda": 20}  # steps before the loss is read, else 1: a GPU that is asked at every step waits for Python
 _FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
 
 
@@ -72,6 +75,7 @@ def fit(
     seed: int = 0,
     precision: Precision = "32",
     compile: bool = False,
+    cuda_graph: bool = False,
     devices: int = 1,
     folder: Path | None = None,
     resume: bool = False,
@@ -93,6 +97,8 @@ def fit(
         precision: "32", "64" or "bf16-mixed" (autocast).
         compile: compile the objective, double backward included, and leave the weights of convolutions channels-last
             in memory; the time that compiling takes is told apart.
+        cuda_graph: on a GPU, record each kind of step and replay it, Python's share of it gone. The numbers stay the
+            same; the model must not look at them (`.item()`, `if tensor:`).
         devices: processes on this machine; under `torchrun` its own processes count instead.
         folder: where the log and the checkpoint go; None leaves nothing on disk.
         resume: go on from the folder's checkpoint, if there is one.
@@ -115,6 +121,7 @@ def fit(
         learning_rate=learning_rate,
         max_grad_norm=max_grad_norm,
         precision=precision,
+        cuda_graph=cuda_graph,
         devices=devices,
         tensorboard=tensorboard,
         seed=seed,
@@ -137,6 +144,7 @@ def fit(
         max_grad_norm=max_grad_norm,
         seed=seed,
         compiled=compile,
+        graphed=cuda_graph,
         folder=folder,
         identity=identity,
     )
@@ -190,6 +198,7 @@ class _Run:
         max_grad_norm: float,
         seed: int,
         compiled: bool,
+        graphed: bool,
         folder: Path | None,
         identity: str,
     ) -> None:
@@ -200,7 +209,7 @@ class _Run:
         self.fabric, self.objective, self.model, self.images = fabric, objective, objective.model, images
         self.train = _held(images.train, fabric.device)
         self.batch_size, self.max_grad_norm, self.seed = batch_size, max_grad_norm, seed
-        self.compiled, self.folder, self.identity = compiled, folder, identity
+        self.compiled, self.graphed, self.folder, self.identity = compiled, graphed, folder, identity
         self.steps_per_epoch = len(images.train) // batch_size
         self.steps = epochs * self.steps_per_epoch
         if fabric.strategy.precision.precision == "64-true":
@@ -215,7 +224,9 @@ class _Run:
         # the compiled objective goes inside DDP: what splits a graph around DDP cannot take a derivative inside it
         self.module, self.wrapped_optimizer = fabric.setup(module, self.optimizer, _reapply_compile=False)
         self.history = History()
-        self._compiled_variants: set[bool] = set()
+        self._kinds: dict[bool, Callable[..., Tensor]] = {}
+        self._names: tuple[str, ...] = ()
+        self._unread: list[tuple[Tensor, float]] = []
         self._order: tuple[int, Tensor] | None = None
 
     def step(self, interrupted: bool) -> bool:
@@ -223,59 +234,86 @@ class _Run:
         started = time.perf_counter()
         history, step = self.history, self.history.step
         weight = self.objective.penalty_weight(step, self.steps)
-        terms = self._terms(step, penalised=weight > 0)
+        first = (weight > 0) not in self._kinds
+        self._unread.append((self._gradients_of(weight)(*self._share(step)), weight))
+        self.wrapped_optimizer.step()
+        self.scheduler.step()
+        self.wrapped_optimizer.zero_grad()
+        history.step += 1
+        closing = history.step % self.steps_per_epoch == 0
+        due = closing or len(self._unread) >= UNREAD.get(self.fabric.device.type, 1)
+        stop = due and self._read(interrupted)
+        self._time(time.perf_counter() - started, "penalised" if weight > 0 else "plain", first)
+        if closing:
+            self._close_epoch(weight)
+        return stop
+
+    def _gradients_of(self, weight: float) -> Callable[..., Tensor]:
+        """`_learn` with this weight, as a graph if so asked: one for plain steps, one for penalised."""
+        kind = weight > 0
+        if kind not in self._kinds:
+            learn = partial(self._learn, weight)
+            self._kinds[kind] = GraphedGradients(learn, self.objective.parameters()) if self.graphed else learn
+        return self._kinds[kind]
+
+    def _learn(self, weight: float, *share: Tensor | None) -> Tensor:
+        """Leave the clipped gradient in the parameters; return the loss and each term's mean."""
+        terms = self.module(*share, weight > 0)
         loss = self.objective.total(terms, weight)
         self.fabric.backward(loss)
         self.fabric.clip_gradients(
             self.module, self.wrapped_optimizer, max_norm=self.max_grad_norm, error_if_nonfinite=False
         )
-        self.wrapped_optimizer.step()
-        self.scheduler.step()
-        self.wrapped_optimizer.zero_grad()
-        history.step += 1
-        stop = self._account(loss, terms, weight, started, interrupted)
-        if history.step % self.steps_per_epoch == 0:
-            self._close_epoch(weight)
-        return stop
+        self._names = ("loss", *terms._fields)
+        return torch.stack([loss.detach(), *(term.detach().mean() for term in terms)])
 
-    def _terms(self, step: int, *, penalised: bool) -> Any:
-        batch = self.train.at(self._batch(step).to(self.train.images.device))
+    def _share(self, step: int) -> list[Tensor | None]:
+        """What this process takes of the batch, on its device."""
+        batch = self.train.at(self._batch(step))
         x = as_unit(batch.images).to(next(self.objective.parameters()).dtype)
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         share = self.objective.share(x, batch.labels, generator(self.seed, Stream.NOISE, step), mine)
-        return self.module(*self.fabric.to_device(share), penalised)
+        return [None if part is None else self._sent(part) for part in share]
+
+    def _sent(self, part: Tensor) -> Tensor:
+        """On the device of this process; a GPU fetches it while Python goes on."""
+        if self.fabric.device.type == "cuda" and part.device.type == "cpu":
+            part = part.pin_memory()
+        return self.fabric.to_device(part)
 
     def _batch(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
             order = torch.randperm(len(self.images.train), generator=generator(self.seed, Stream.ORDER, epoch))
-            self._order = (epoch, order)
+            self._order = (epoch, order.to(self.train.images.device))
         return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
 
-    def _account(self, loss: Tensor, terms: Any, weight: float, started: float, interrupted: bool) -> bool:
-        flag = loss.new_tensor(float(interrupted))
-        values = torch.stack([loss.detach(), *(term.detach().mean() for term in terms), flag])
-        reduced = self.fabric.all_reduce(values)
+    def _read(self, interrupted: bool) -> bool:
+        """Add up the steps not read yet, over all processes. Returns whether any of these was interrupted."""
+        rows = torch.stack([values for values, _ in self._unread])
+        flags = rows.new_full((len(rows), 1), float(interrupted))
+        reduced = self.fabric.all_reduce(torch.cat([rows, flags], dim=1))
         assert isinstance(reduced, Tensor)
-        value = reduced.tolist()
-        if not all(map(math.isfinite, value)):
-            self._diverge(f"the loss became {value[0]}")
-        added = dict(zip(("loss", *terms._fields), value[:-1], strict=True))
-        for name, new in (added | {"steps": 1.0, "penalised": float(weight > 0)}).items():
-            self.history.sums[name] = self.history.sums.get(name, 0.0) + new
-        elapsed = time.perf_counter() - started
-        if self.compiled and (weight > 0) not in self._compiled_variants:
-            self._compiled_variants.add(weight > 0)
-            self.history.compile_seconds += elapsed
-            if self.fabric.is_global_zero:
-                kind = "penalised" if weight > 0 else "plain"
-                print(f"doubleback: compiled the {kind} step in {elapsed:.1f} s", file=sys.stderr)
-        else:
-            self.history.seconds += elapsed
-        return bool(value[-1] > 0)
+        first = self.history.step - len(rows) + 1
+        for step, ((_, weight), (*values, _)) in enumerate(zip(self._unread, reduced.tolist(), strict=True), first):
+            if not all(map(math.isfinite, values)):
+                self._diverge(f"the loss became {values[0]}", step)
+            added = dict(zip(self._names, values, strict=True)) | {"steps": 1.0, "penalised": float(weight > 0)}
+            for name, new in added.items():
+                self.history.sums[name] = self.history.sums.get(name, 0.0) + new
+        self._unread = []
+        return bool(reduced[-1, -1] > 0)
 
-    def _diverge(self, what: str) -> None:
-        step = self.history.step
+    def _time(self, seconds: float, kind: str, first: bool) -> None:
+        """Count a step's seconds; with `compile`, those of the first of a kind are the compiler's."""
+        if not (self.compiled and first):
+            self.history.seconds += seconds
+            return
+        self.history.compile_seconds += seconds
+        if self.fabric.is_global_zero:
+            print(f"doubleback: compiled the {kind} step in {seconds:.1f} s", file=sys.stderr)
+
+    def _diverge(self, what: str, step: int) -> None:
         self._unpack(*self._good)
         raise DivergedError(
             f"{what} at step {step} of {self.steps}; lower the learning rate or the penalty weight "
@@ -331,7 +369,7 @@ class _Run:
     def save(self) -> None:
         """Keep the state, in memory and (rank 0) on disk; the log beside it."""
         if not all(parameter.isfinite().all() for parameter in self.objective.parameters()):
-            self._diverge("a weight is no longer finite")
+            self._diverge("a weight is no longer finite", self.history.step)
         self._good = self._pack()
         if self.folder is not None and self.fabric.is_global_zero:
             save_tensors(self.folder / STATE, self._good[0], self.identity, self._good[1])
