@@ -104,21 +104,22 @@ def measure(name: str, case: Case, modes: list[str], given: argparse.Namespace) 
     batch = given.batch or case.batch
     modes = [mode for mode in modes if not (mode == "compiled graph" and case.unrolled)]
     variants = list(product(modes, given.precisions, given.kinds))
-    steps, compile_seconds = {}, {}
+    steps, calls, compile_seconds = {}, {}, {}
     with progress_bar(f"{name}: first steps", len(variants)) as advance:
         for mode, precision, kind in variants:
             step = make_step(case, mode, precision, kind, batch)
             first = timed(step, 1) / 1000
             if "compiled" in mode:
                 compile_seconds[f"{precision} {kind}"] = round(first, 1)
-            timed(step, WARM_UP if "graph" in mode else 2)
+            timed(step, WARM_UP if "graph" in mode else 1)
+            calls[mode, precision, kind] = max(3, min(50, int(50 / timed(step, 1))))
             steps[mode, precision, kind] = step
             advance(1)
     taken: dict[tuple[str, ...], list[float]] = {variant: [] for variant in variants}
     with progress_bar(f"{name}: steps", given.rounds) as advance:
         for _ in range(given.rounds):
             for variant in variants:
-                taken[variant].append(timed(steps[variant], 3))
+                taken[variant].append(timed(steps[variant], calls[variant]))
             advance(1)
     milliseconds = {variant: median(times) for variant, times in taken.items()}
 
