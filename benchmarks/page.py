@@ -16,20 +16,26 @@ MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
 
 def tables() -> dict[str, str]:
     """Each table in Markdown, by the name that the pages call it."""
-    audit, train, classifier = (
+    audit, train, bf16, gpu, classifier = (
         json.loads((HOME / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("audit", "train", "classifier")
+        for name in ("audit", "train", "train-bf16", "train-gpu", "classifier")
     )
     return {
-        "summary": _summary(audit, train, classifier),
+        "summary": _summary(audit, train, bf16, gpu, classifier),
         "audit": _audit(audit),
         "growth": _growth(audit),
         "share": _share(audit),
         "training": _training(train),
         "quality": _quality(train),
         "steps": _steps(train),
+        "training_bf16": _training(bf16),
+        "quality_bf16": _quality(bf16),
+        "steps_bf16": _steps(bf16),
+        "training_gpu": _training(gpu),
+        "quality_gpu": _quality(gpu),
+        "steps_gpu": _steps_of_a_gpu(gpu),
         "mixtures": _mixtures(classifier),
-        "machine": _machine(audit, train, classifier),
+        "machine": _machine(audit, train, bf16, gpu, classifier),
     }
 
 
@@ -47,14 +53,26 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _summary(audit: dict[str, Any], train: dict[str, Any], classifier: dict[str, Any]) -> str:
+def _summary(
+    audit: dict[str, Any], train: dict[str, Any], bf16: dict[str, Any], gpu: dict[str, Any], classifier: dict[str, Any]
+) -> str:
     areas = ", ".join(
         f"{attack} {audit['auddc_ours'][attack]:.4f} against {audit['auddc_baseline'][attack]:.4f}"
         for attack in ("latent", "output")
     )
-    whole = train["whole_training"]
-    ratios = ", ".join(f"{MODELS[name]} {one['ratio']:.2f}" for name, one in whole.items())
-    exact = ", ".join(f"{one['float32_eager_ratio']:.2f}" for one in whole.values())
+    machines = (("two cores without bf16", train), ("two cores with bf16", bf16), (gpu["machine"]["gpu"], gpu))
+    trainings = []
+    for where, record in machines:
+        whole = record["whole_training"]
+        ratios = ", ".join(f"{MODELS[name]} {one['ratio']:.2f}" for name, one in whole.items())
+        exact = ", ".join(f"{one['float32_eager_ratio']:.2f}" for one in whole.values())
+        trainings.append(
+            (
+                f"a whole hardened training, in plain eager float32 ones: {where}",
+                f"{ratios}; as people train today (eager, the penalty at every step of the second half) {exact}",
+                "`python -m benchmarks.train`",
+            )
+        )
     taken = f"({audit['seconds_ours']:.1f} s against {audit['seconds_baseline']:.0f} s)"
     rates = "; ".join(
         f"eps {eps}: {one['throughput_kept']:.2f}, {one['throughput_leaving']:.2f}"
@@ -70,11 +88,7 @@ def _summary(audit: dict[str, Any], train: dict[str, Any], classifier: dict[str,
                 "(lower is the stronger attack)",
                 "`python -m benchmarks.audit`",
             ),
-            (
-                "a whole hardened training, in plain eager float32 ones",
-                f"{ratios}; as people train today (eager, the penalty at every step of the second half) {exact}",
-                "`python -m benchmarks.train`",
-            ),
+            *trainings,
             (
                 "PGD-40 on the hardened mixture, foolbox's `LinfPGD` = 1: every row kept, fooled rows leaving",
                 rates,
@@ -129,6 +143,7 @@ def _share(audit: dict[str, Any]) -> str:
 
 
 def _training(train: dict[str, Any]) -> str:
+    digits = 1 if train["machine"]["gpu"] else 0
     head = (
         "",
         "fast is",
@@ -144,9 +159,9 @@ def _training(train: dict[str, Any]) -> str:
         (
             (
                 f"{MODELS[name]}, {one['epochs']} epochs of {one['images']:,} images, batch {one['batch']}",
-                f"{one['mode']['precision']}, {one['mode']['estimator']}, {_steps_of(one['mode'])}",
-                f"{one['plain_seconds']:.0f} s",
-                f"{one['hardened_seconds']:.0f} s",
+                f"{_way_of(one['mode'])}, {one['mode']['estimator']}, {_steps_of(one['mode'])}",
+                f"{one['plain_seconds']:.{digits}f} s",
+                f"{one['hardened_seconds']:.{digits}f} s",
                 f"**{one['ratio']:.2f}** ({', '.join(f'{ratio:.2f}' for ratio in one['ratios'])})",
                 f"{one['same_mode_ratio']:.2f}",
                 f"{one['float32_eager_ratio']:.2f}",
@@ -155,6 +170,11 @@ def _training(train: dict[str, Any]) -> str:
             for name, one in train["whole_training"].items()
         ),
     )
+
+
+def _way_of(mode: dict[str, Any]) -> str:
+    ways = [mode["precision"], *(["compiled"] * mode["compiled"]), *(["CUDA graph"] * mode.get("graphed", False))]
+    return ", ".join(ways)
 
 
 def _steps_of(mode: dict[str, Any]) -> str:
@@ -195,6 +215,29 @@ def _steps(train: dict[str, Any]) -> str:
                 (f"{name}, batch {one['batch']}", mode, *times, f"{ratio:.2f}, {one['perturbed_ratio'][mode]:.2f}")
             )
     return _table(("", "", "plain, ms", "penalised, ms", "perturbed, ms", "ratios"), rows)
+
+
+def _steps_of_a_gpu(train: dict[str, Any]) -> str:
+    kinds = ("plain", "penalised")
+
+    def both(values: dict[str, float], mode: str, form: str) -> str:
+        return ", ".join(f"{values[f'{mode} {kind}']:{form}}" for kind in kinds)
+
+    return _table(
+        ("", "", "plain, penalised, ms", "ratio", "Python's share", "share of peak"),
+        (
+            (
+                f"{name}, batch {one['batch']}",
+                mode,
+                both(one["milliseconds"], mode, ".2f"),
+                f"{ratio:.2f}",
+                both(one["python_share"], mode, ".1%"),
+                both(one["share_of_peak"], mode, ".1%"),
+            )
+            for name, one in train["models"].items()
+            for mode, ratio in one["ratio"].items()
+        ),
+    )
 
 
 def _mixtures(classifier: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What every benchmark reads and leaves: images, and benchmarks/results/<name>.json with machine, versions, commit.
 
-What was measured on a GPU is left in <name>-gpu.json, what in a quick run in <name>-quick.json.
+What was measured on a GPU is left in <name>-gpu.json, on a processor with bf16 units in <name>-bf16.json, in a quick
+run in <name>-quick.json.
 """
 
 import json
@@ -14,7 +15,7 @@ import torch
 
 from doubleback.data import ImageData, load_images
 from doubleback.errors import InputError
-from doubleback.machine import machine
+from doubleback.machine import has_bf16, machine
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -28,7 +29,7 @@ def record(name: str, figures: dict[str, Any], *, quick: bool) -> None:
         "changed": bool(_git("status", "--porcelain", "--", "../src", "./*.py")),
     }
     RESULTS.mkdir(exist_ok=True)
-    on = "-gpu" if torch.cuda.is_available() else ""
+    on = "-gpu" if torch.cuda.is_available() else "-bf16" if has_bf16() else ""
     path = RESULTS / f"{name}{on}{'-quick' if quick else ''}.json"
     path.write_text(json.dumps({"machine": made_on, **figures}, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures))
