@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from benchmarks.rates import DEVICE, MatmulCounter, finish, matmul_rate
-from benchmarks.recording import mnist_or_digits, record
+from benchmarks.recording import mnist_or_digits, record, told
 from doubleback.attacks import coefficient_sweep, latent_attack
 from doubleback.auditing import Audit, audit, draw_pairs
 from doubleback.auditing.pairs import Pairs
@@ -255,4 +255,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

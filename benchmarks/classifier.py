@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.recording import mnist_or_digits, record
+from benchmarks.recording import mnist_or_digits, record, told
 from doubleback.attacks.classifier import pgd
 from doubleback.data import ImageData, Split, as_classes, as_unit
 from doubleback.experiments.folders import load_run
@@ -134,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

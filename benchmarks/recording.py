@@ -7,6 +7,7 @@ run in <name>-quick.json.
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ def record(name: str, figures: dict[str, Any], *, quick: bool) -> None:
     path = RESULTS / f"{name}{on}{'-quick' if quick else ''}.json"
     path.write_text(json.dumps({"machine": made_on, **figures}, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures))
+
+
+def told(main: Callable[[], None]) -> None:
+    """Run a benchmark; what it cannot do it says in a line, with exit status 2."""
+    try:
+        main()
+    except InputError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def mnist_or_digits() -> ImageData:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.rates import DEVICE, MatmulCounter, device_milliseconds, matmul_rate, timed
-from benchmarks.recording import mnist_or_digits, record
+from benchmarks.recording import mnist_or_digits, record, told
 from benchmarks.whole_training import FULL, QUICK, whole_training
 from doubleback.data import load_images
 from doubleback.machine import has_bf16
@@ -227,4 +227,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

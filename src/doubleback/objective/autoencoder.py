@@ -197,12 +197,11 @@ class Objective(nn.Module):
         return self._perturbed(x, noise)
 
     def _perturbed(self, x: Tensor, noise: Tensor | None) -> Terms:
-        through = self.through_target
         here, penalty, moved = perturbed_gradient_penalty(
-            self.model, x, noise, self._weight_when_on, through_target=through
+            self.model, x, noise, self._weight_when_on, through_target=self.through_target
         )
         there = self.model(moved, noise)
-        target = moved if target_moves(there, through) else x
+        target = moved if target_moves(there, self.through_target) else x
         reconstruction, kl = (
             value.detach() + (learned - learned.detach())
             for value, learned in zip(self._elbo(here, x), self._elbo(there, target), strict=True)

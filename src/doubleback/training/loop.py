@@ -21,7 +21,7 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, nn
 
 from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
-from doubleback.data import ImageData, Split, as_unit
+from doubleback.data import ImageData
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import classification_quality, evaluating, reconstruction_quality
 from doubleback.files import write_rows
@@ -29,7 +29,7 @@ from doubleback.machine import has_bf16
 from doubleback.models import Autoencoder, Classifier, is_variational
 from doubleback.objective import Classification, Objective
 from doubleback.progress import progress_bar
-from doubleback.randomness import Stream, generator
+from doubleback.training.batches import Batches
 from doubleback.training.graph import GraphedGradients
 from doubleback.training.launching import (
     Precision,
@@ -173,16 +173,6 @@ def _as_objective(given: Objective | Classification | Autoencoder | Classifier) 
     return Objective(given) if isinstance(given, Autoencoder) else Classification(given)
 
 
-def _held(split: Split, device: torch.device) -> Split:
-    """Keep the images in the GPU's own memory, where they take at most a quarter of what is free there.
-
-    Batches then cross no bus. Elsewhere they stay where they are, memory-mapped, and each batch is brought over.
-    """
-    if device.type != "cuda" or split.images.nbytes > torch.cuda.mem_get_info(device)[0] / 4:
-        return split
-    return Split(split.images.to(device), None if split.labels is None else split.labels.to(device))
-
-
 class _Run:
     """A training in progress: everything that a checkpoint must bring back is in here."""
 
@@ -207,11 +197,10 @@ class _Run:
         if not isinstance(objective.model, nn.Module):
             raise InputError(f"the model is a {type(objective.model).__name__}; give a torch.nn.Module to train")
         self.fabric, self.objective, self.model, self.images = fabric, objective, objective.model, images
-        self.train = _held(images.train, fabric.device)
-        self.batch_size, self.max_grad_norm, self.seed = batch_size, max_grad_norm, seed
+        self.batches = Batches(fabric, images.train, batch_size, seed)
+        self.max_grad_norm = max_grad_norm
         self.compiled, self.graphed, self.folder, self.identity = compiled, graphed, folder, identity
-        self.steps_per_epoch = len(images.train) // batch_size
-        self.steps = epochs * self.steps_per_epoch
+        self.steps = epochs * self.batches.in_epoch
         if fabric.strategy.precision.precision == "64-true":
             objective.double()
         if compiled:
@@ -227,7 +216,6 @@ class _Run:
         self._kinds: dict[bool, Callable[..., Tensor]] = {}
         self._names: tuple[str, ...] = ()
         self._unread: list[tuple[Tensor, float]] = []
-        self._order: tuple[int, Tensor] | None = None
 
     def step(self, interrupted: bool) -> bool:
         """Take one optimiser step; close the epoch after its last. Returns whether any process was interrupted."""
@@ -235,12 +223,12 @@ class _Run:
         history, step = self.history, self.history.step
         weight = self.objective.penalty_weight(step, self.steps)
         first = (weight > 0) not in self._kinds
-        self._unread.append((self._gradients_of(weight)(*self._share(step)), weight))
+        self._unread.append((self._gradients_of(weight)(*self.batches.share(self.objective, step)), weight))
         self.wrapped_optimizer.step()
         self.scheduler.step()
         self.wrapped_optimizer.zero_grad()
         history.step += 1
-        closing = history.step % self.steps_per_epoch == 0
+        closing = history.step % self.batches.in_epoch == 0
         due = closing or len(self._unread) >= UNREAD.get(self.fabric.device.type, 1)
         stop = due and self._read(interrupted)
         self._time(time.perf_counter() - started, "penalised" if weight > 0 else "plain", first)
@@ -266,27 +254,6 @@ class _Run:
         )
         self._names = ("loss", *terms._fields)
         return torch.stack([loss.detach(), *(term.detach().mean() for term in terms)])
-
-    def _share(self, step: int) -> list[Tensor | None]:
-        """What this process takes of the batch, on its device."""
-        batch = self.train.at(self._batch(step))
-        x = as_unit(batch.images).to(next(self.objective.parameters()).dtype)
-        mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
-        share = self.objective.share(x, batch.labels, generator(self.seed, Stream.NOISE, step), mine)
-        return [None if part is None else self._sent(part) for part in share]
-
-    def _sent(self, part: Tensor) -> Tensor:
-        """On the device of this process; a GPU fetches it while Python goes on."""
-        if self.fabric.device.type == "cuda" and part.device.type == "cpu":
-            part = part.pin_memory()
-        return self.fabric.to_device(part)
-
-    def _batch(self, step: int) -> Tensor:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            order = torch.randperm(len(self.images.train), generator=generator(self.seed, Stream.ORDER, epoch))
-            self._order = (epoch, order.to(self.train.images.device))
-        return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
 
     def _read(self, interrupted: bool) -> bool:
         """Add up the steps not read yet, over all processes. Returns whether any of these was interrupted."""
@@ -327,7 +294,7 @@ class _Run:
         means: dict[str, float | None] = {name: total / steps for name, total in sums.items()}
         del means["steps"], means["penalised"]
         row: dict[str, float | None] = {
-            "epoch": history.step // self.steps_per_epoch,
+            "epoch": history.step // self.batches.in_epoch,
             "step": history.step,
             "seconds": round(history.seconds, 3),
             "learning_rate": self.optimizer.param_groups[0]["lr"],

@@ -1,0 +1,58 @@
+"""Which images a step of a training sees, and how they come to its device."""
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from doubleback.data import Split, as_unit
+from doubleback.objective import Classification, Objective
+from doubleback.randomness import Stream, generator
+
+
+class Batches:
+    """The batches of a training, each process's share of them.
+
+    Args:
+        fabric: the processes, and the device of this one.
+        train: what is learned from.
+        size: images in a batch of all processes together.
+        seed: of the order of each epoch, and of each step's noise.
+    """
+
+    def __init__(self, fabric: Fabric, train: Split, size: int, seed: int) -> None:
+        self.fabric, self.size, self.seed = fabric, size, seed
+        self.in_epoch = len(train) // size
+        self._train = _held(train, fabric.device)
+        self._order: tuple[int, Tensor] | None = None
+
+    def share(self, objective: Objective | Classification, step: int) -> list[Tensor | None]:
+        """What the objective takes of a step's batch in this process, on its device."""
+        batch = self._train.at(self._places(step))
+        x = as_unit(batch.images).to(next(objective.parameters()).dtype)
+        mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
+        share = objective.share(x, batch.labels, generator(self.seed, Stream.NOISE, step), mine)
+        return [None if part is None else self._sent(part) for part in share]
+
+    def _places(self, step: int) -> Tensor:
+        epoch, place = divmod(step, self.in_epoch)
+        if self._order is None or self._order[0] != epoch:
+            order = torch.randperm(len(self._train), generator=generator(self.seed, Stream.ORDER, epoch))
+            self._order = (epoch, order.to(self._train.images.device))
+        return self._order[1][place * self.size : (place + 1) * self.size]
+
+    def _sent(self, part: Tensor) -> Tensor:
+        """On the device of this process; a GPU fetches it while Python goes on."""
+        if self.fabric.device.type == "cuda" and part.device.type == "cpu":
+            part = part.pin_memory()
+        sent: Tensor = self.fabric.to_device(part)
+        return sent
+
+
+def _held(split: Split, device: torch.device) -> Split:
+    """Keep the images in the GPU's own memory, where they take at most a quarter of what is free there.
+
+    Batches then cross no bus. Elsewhere they stay where they are, memory-mapped, and each batch is brought over.
+    """
+    if device.type != "cuda" or split.images.nbytes > torch.cuda.mem_get_info(device)[0] / 4:
+        return split
+    return Split(split.images.to(device), None if split.labels is None else split.labels.to(device))
