@@ -72,7 +72,7 @@ FULL = {
         128,
         0.03,
         3,
-        replace(SPARSE, every=1, start=0.6),
+        replace(SPARSE, every=1, start=0.7),
         replace(GPU, compiled=False),
         limit=19200,
     ),
