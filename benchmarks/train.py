@@ -198,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", choices=list(cases), default=None, metavar="NAME", help="whose steps")
     parser.add_argument("--modes", nargs="+", choices=MODES[: 4 if on_gpu else 2], default=None)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of steps; plain among them")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of steps, beside plain")
     parser.add_argument("--precisions", nargs="+", choices=list(DTYPES), help="float32, and bf16 where it is fast")
     parser.add_argument("--batch", type=int, help="1024 for vae, else 128")
     parser.add_argument("--rounds", type=int, help="how often every kind of step has its turn; 5, 3 with --quick")
@@ -208,6 +208,7 @@ def main() -> None:
     given = parser.parse_args()
     names = given.models if given.models is not None else ["vae"] if given.quick else list(cases)
     given.precisions = given.precisions or ["float32", *(["bf16"] if has_bf16() and not given.quick else [])]
+    given.kinds = [kind for kind in KINDS if kind == "plain" or kind in given.kinds]
     modes = given.modes or (["eager"] if given.quick else ["eager", *MODES[2:]] if on_gpu else list(MODES[:2]))
     given.rounds = given.rounds or (3 if given.quick else 5)
     torch.backends.cudnn.allow_tf32 = False  # as `fit` has it
