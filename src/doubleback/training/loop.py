@@ -113,7 +113,7 @@ def fit(
         InputError: a setting is out of range, or the checkpoint belongs to something else.
         DivergedError: the loss stopped being finite; the last good weights are in the model and the checkpoint.
         LostProcessError: another process of the run has died.
-        KeyboardInterrupt: passed on after the running step, its state saved.
+        KeyboardInterrupt: passed on after the running step (on a GPU after at most `UNREAD` more), its state saved.
     """
     check_settings(
         epochs=epochs,
