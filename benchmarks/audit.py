@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from benchmarks.rates import DEVICE, MatmulCounter, finish, matmul_rate
+from benchmarks.rates import DEVICE, MatmulCounter, matmul_rate, timed
 from benchmarks.recording import mnist_or_digits, record, told
 from doubleback.attacks import coefficient_sweep, latent_attack
 from doubleback.auditing import Audit, audit, draw_pairs
@@ -100,9 +100,11 @@ def placed_at(place: tuple[str, int], model: VAE) -> Iterator[None]:
     available = torch.get_num_threads()
     torch.set_num_threads(threads)
     model.to(device)
-    yield
-    model.to(DEVICE)
-    torch.set_num_threads(available)
+    try:
+        yield
+    finally:
+        model.to(DEVICE)
+        torch.set_num_threads(available)
 
 
 def baseline(model: VAE, source: Tensor, target: Tensor, C: Tensor, maxiter: int) -> tuple[dict[str, Tensor], float]:
@@ -140,10 +142,8 @@ def matmul_share(model: VAE, source: Tensor, target: Tensor, C: Tensor, steps: i
     shares, rates = [], []
     for _ in range(rounds):
         rates.append(matmul_rate(1024, 512, 784))
-        started = time.perf_counter()
-        latent_attack(model, source, target, coefficients=C, steps=steps)
-        finish()
-        shares.append(counter.flops / (time.perf_counter() - started) / rates[-1])
+        milliseconds = timed(lambda: latent_attack(model, source, target, coefficients=C, steps=steps), 1)
+        shares.append(counter.flops / (milliseconds / 1000) / rates[-1])
     return {"matmul_share": median(shares), "matmul_gflops": median(rates) / 1e9}
 
 

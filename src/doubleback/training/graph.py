@@ -24,7 +24,7 @@ class GraphedGradients:
         self._function = function
         self._parameters = list(parameters)
         self._calls = 0
-        self._aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no hint
         self._graph = torch.cuda.CUDAGraph()
         self._inputs: list[Tensor | None] = []
         self._gradients: list[Tensor | None] = []
