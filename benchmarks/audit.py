@@ -29,11 +29,11 @@ from doubleback.attacks import coefficient_sweep, latent_attack
 from doubleback.auditing import Audit, audit, draw_pairs
 from doubleback.auditing.pairs import Pairs
 from doubleback.data import ImageData, load_images
-from doubleback.evaluation import placed
 from doubleback.experiments.folders import load_run
 from doubleback.metrics.curve import auddc
 from doubleback.models import VAE
 from doubleback.progress import progress_bar
+from doubleback.tensors import placed
 from doubleback.training import fit
 
 ATTACKS = ("latent", "output")

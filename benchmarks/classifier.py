@@ -18,12 +18,13 @@ from torch import Tensor
 
 from benchmarks.recording import mnist_or_digits, record, told
 from doubleback.attacks.classifier import pgd
-from doubleback.data import ImageData, Split, as_classes, as_unit
+from doubleback.data import ImageData, Split, as_classes
 from doubleback.experiments.folders import load_run
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import VAE
 from doubleback.objective import Objective
 from doubleback.progress import progress_bar
+from doubleback.tensors import as_unit
 from doubleback.training import fit
 
 EPS, STEPS, STEP_SIZE = (0.1, 0.2), 40, 1 / 30  # step size in units of eps: foolbox's default

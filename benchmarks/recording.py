@@ -16,7 +16,7 @@ import torch
 
 from doubleback.data import ImageData, load_images
 from doubleback.errors import InputError
-from doubleback.machine import has_bf16, machine
+from doubleback.processes import has_bf16, machine
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -23,10 +23,10 @@ from benchmarks.rates import DEVICE, MatmulCounter, device_milliseconds, matmul_
 from benchmarks.recording import mnist_or_digits, record, told
 from benchmarks.whole_training import FULL, QUICK, whole_training
 from doubleback.data import load_images
-from doubleback.machine import has_bf16
 from doubleback.models import DRAW, VAE, ConvVAE
 from doubleback.objective import Objective
 from doubleback.objective.autoencoder import Estimator
+from doubleback.processes import has_bf16
 from doubleback.progress import progress_bar
 from doubleback.training.graph import WARM_UP, GraphedGradients
 from doubleback.training.loop import lay_channels_last

@@ -20,10 +20,10 @@ from doubleback.auditing import audit
 from doubleback.data import ImageData, Split
 from doubleback.evaluation import evaluating, reconstruction_quality
 from doubleback.experiments.folders import AutoencoderModel
-from doubleback.machine import has_bf16
 from doubleback.models import DRAW, VAE, ConvVAE
 from doubleback.objective import Objective
 from doubleback.objective.autoencoder import Estimator
+from doubleback.processes import has_bf16
 from doubleback.training import fit
 from doubleback.training.launching import Precision
 

@@ -16,8 +16,9 @@ from doubleback.attacks import latent_attack
 from doubleback.auditing import draw_pairs
 from doubleback.data import Split
 from doubleback.distributions import DiagonalGaussian
-from doubleback.evaluation import placed, reconstruct
+from doubleback.evaluation import reconstruct
 from doubleback.metrics.curve import adversarial_distance, distortion
+from doubleback.tensors import placed
 
 
 class Recoded(nn.Module):

@@ -8,15 +8,9 @@ from torch import Tensor
 
 from doubleback.data import Split
 from doubleback.errors import InputError
-from doubleback.evaluation import (
-    as_pixels,
-    classification_quality,
-    evaluate,
-    placed,
-    reconstruct,
-    reconstruction_quality,
-)
+from doubleback.evaluation import classification_quality, evaluate, reconstruct, reconstruction_quality
 from doubleback.models import MLP, VAE
+from doubleback.tensors import as_pixels, placed
 from tests.problems import LinearAutoencoder
 
 

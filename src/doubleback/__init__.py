@@ -11,95 +11,67 @@ Public names are imported when first used, so `import doubleback` takes no time.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from doubleback._version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from doubleback.attacks import apgd, fgsm, latent_attack, output_attack, pgd, square, untargeted_attack
-    from doubleback.auditing import audit
-    from doubleback.data import load_images
-    from doubleback.experiments.classifiers import load_classifier
-    from doubleback.experiments.folders import load_run
-    from doubleback.metrics.curve import auddc
-    from doubleback.mixture import LatentMixtureClassifier
-    from doubleback.models import (
-        DRAW,
-        MLP,
-        VAE,
-        Autoencoder,
-        AutoencoderAdapter,
-        Classifier,
-        ConvVAE,
-        CvNet,
-        LeNet,
-        Reconstruction,
-    )
-    from doubleback.objective import Objective
-    from doubleback.report import write_report
-    from doubleback.robustness import robust_accuracy
-    from doubleback.training import fit
-    from doubleback.transition import image_transition
+if TYPE_CHECKING:  # for editors and type checkers: the same names as below
+    from doubleback.attacks import Attack as Attack
+    from doubleback.attacks import Damage as Damage
+    from doubleback.attacks import Goal as Goal
+    from doubleback.attacks import Latent as Latent
+    from doubleback.attacks import Output as Output
+    from doubleback.attacks import apgd as apgd
+    from doubleback.attacks import fgsm as fgsm
+    from doubleback.attacks import latent_attack as latent_attack
+    from doubleback.attacks import output_attack as output_attack
+    from doubleback.attacks import pgd as pgd
+    from doubleback.attacks import square as square
+    from doubleback.attacks import untargeted_attack as untargeted_attack
+    from doubleback.auditing import audit as audit
+    from doubleback.data import ImageData as ImageData
+    from doubleback.data import load_images as load_images
+    from doubleback.experiments.classifiers import load_classifier as load_classifier
+    from doubleback.experiments.runs import load_run as load_run
+    from doubleback.metrics.curve import auddc as auddc
+    from doubleback.mixture import LatentMixtureClassifier as LatentMixtureClassifier
+    from doubleback.models import DRAW as DRAW
+    from doubleback.models import MLP as MLP
+    from doubleback.models import VAE as VAE
+    from doubleback.models import Autoencoder as Autoencoder
+    from doubleback.models import AutoencoderAdapter as AutoencoderAdapter
+    from doubleback.models import Classifier as Classifier
+    from doubleback.models import ConvVAE as ConvVAE
+    from doubleback.models import CvNet as CvNet
+    from doubleback.models import LeNet as LeNet
+    from doubleback.models import Reconstruction as Reconstruction
+    from doubleback.objective import Objective as Objective
+    from doubleback.objective import TrainingObjective as TrainingObjective
+    from doubleback.report import write_report as write_report
+    from doubleback.robustness import robust_accuracy as robust_accuracy
+    from doubleback.settings import Loop as Loop
+    from doubleback.settings import Penalty as Penalty
+    from doubleback.settings import Price as Price
+    from doubleback.settings import Search as Search
+    from doubleback.training import fit as fit
+    from doubleback.transition import image_transition as image_transition
 
-__all__ = [
-    "DRAW",
-    "MLP",
-    "VAE",
-    "Autoencoder",
-    "AutoencoderAdapter",
-    "Classifier",
-    "ConvVAE",
-    "CvNet",
-    "LatentMixtureClassifier",
-    "LeNet",
-    "Objective",
-    "Reconstruction",
-    "apgd",
-    "auddc",
-    "audit",
-    "fgsm",
-    "fit",
-    "image_transition",
-    "latent_attack",
-    "load_classifier",
-    "load_images",
-    "load_run",
-    "output_attack",
-    "pgd",
-    "robust_accuracy",
-    "square",
-    "untargeted_attack",
-    "write_report",
-]
-
-_HOMES = {
-    "DRAW": "models",
-    "MLP": "models",
-    "VAE": "models",
-    "Autoencoder": "models",
-    "AutoencoderAdapter": "models",
-    "Classifier": "models",
-    "ConvVAE": "models",
-    "CvNet": "models",
-    "LatentMixtureClassifier": "mixture",
-    "LeNet": "models",
-    "Objective": "objective",
-    "Reconstruction": "models",
-    "apgd": "attacks",
-    "auddc": "metrics.curve",
-    "audit": "auditing",
-    "fgsm": "attacks",
-    "fit": "training",
-    "image_transition": "transition",
-    "latent_attack": "attacks",
-    "load_classifier": "experiments.classifiers",
-    "load_images": "data",
-    "load_run": "experiments.folders",
-    "output_attack": "attacks",
-    "pgd": "attacks",
-    "robust_accuracy": "robustness",
-    "square": "attacks",
-    "untargeted_attack": "attacks",
-    "write_report": "report",
+_ROOMS = {
+    "attacks": "Attack Damage Goal Latent Output apgd fgsm latent_attack output_attack pgd square untargeted_attack",
+    "auditing": "audit",
+    "data": "ImageData load_images",
+    "experiments.classifiers": "load_classifier",
+    "experiments.runs": "load_run",
+    "metrics.curve": "auddc",
+    "mixture": "LatentMixtureClassifier",
+    "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet Reconstruction",
+    "objective": "Objective TrainingObjective",
+    "report": "write_report",
+    "robustness": "robust_accuracy",
+    "settings": "Loop Penalty Price Search",
+    "training": "fit",
+    "transition": "image_transition",
 }
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

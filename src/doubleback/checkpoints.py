@@ -4,6 +4,7 @@ One file holds all of a state, so that replacing it is atomic. The header names 
 configuration) that the tensors belong to, so that an edited configuration or a stray file is noticed.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str
             f"{path} does not belong to config.json beside it (edited, or from another run); restore config.json"
         )
     return tensors, json.loads(header["state"])
+
+
+def weights_digest(module: nn.Module) -> str:
+    """A digest of a module's weights, buffers among them: names, types, shapes and every bit."""
+    found = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(module.state_dict().items()):
+        flat = tensor.detach().cpu().contiguous().flatten()
+        found.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        found.update(flat.view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

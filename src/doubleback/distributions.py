@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -51,6 +51,10 @@ class DiagonalGaussian:
 
     mean: Float[Tensor, "B D"]
     log_var: Float[Tensor, "B D"]
+
+    def at(self, rows: Int[Tensor, "n"]) -> "DiagonalGaussian":
+        """The distributions of these rows."""
+        return DiagonalGaussian(self.mean.index_select(0, rows), self.log_var.index_select(0, rows))
 
     def sample(self, noise: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         """z = mean + sigma * noise (the reparameterisation), for noise drawn from N(0, I) by the caller."""

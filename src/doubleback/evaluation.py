@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Shaped, UInt8
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from doubleback.data import Split, as_unit, rows_at_once
+from doubleback.data import Split
 from doubleback.errors import InputError
 from doubleback.metrics.images import l2, psnr
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
 from doubleback.models import Autoencoder, Classifier, is_variational
-from doubleback.objective import classification_loss, reconstruction_loss
 from doubleback.progress import progress_bar
+from doubleback.tensors import placed, rows_at_once
 
 JACOBIAN_PASSES = 2_500  # about as long as so many images' gradients take: for the bar
 JACOBIAN_IMAGES = 64  # the norms of a Jacobian take some hundred passes, so they are means over the first images
@@ -36,7 +36,7 @@ def reconstruction_quality(model: Autoencoder, images: UInt8[Tensor, "N C H W"])
     def of_batch(x: Tensor) -> Tensor:
         r = model(x)
         x_hat = r.likelihood.mean
-        return torch.stack([l2(x_hat, x), reconstruction_loss(r, x), psnr(x_hat, x), r.posterior.kl_to_standard()])
+        return torch.stack([l2(x_hat, x), -r.likelihood.log_prob(x), psnr(x_hat, x), r.posterior.kl_to_standard()])
 
     with torch.no_grad():
         rows = torch.cat([of_batch(x) for x in _batches(model, images)], dim=1)
@@ -59,7 +59,7 @@ def classification_quality(model: Classifier, split: Split) -> dict[str, float |
             _batches(model, split.images), torch.split(split.labels, rows_at_once(split.images)), strict=True
         ):
             scores, y = model(x), y.to(x.device)
-            rows.append(torch.stack([classification_loss(scores, y), (scores.argmax(1) == y).to(scores)]))
+            rows.append(torch.stack([F.cross_entropy(scores, y, reduction="none"), (scores.argmax(1) == y).to(scores)]))
     cross_entropy, accuracy = torch.cat(rows, dim=1).cpu().double().mean(1).tolist()
     return {"cross_entropy": cross_entropy, "accuracy": accuracy}
 
@@ -84,7 +84,7 @@ def evaluate(
 
         def gradient_norm(x: Tensor) -> Tensor:
             advance(len(x))
-            return input_gradient_norm(lambda moving: reconstruction_loss(model(moving), x), x)
+            return input_gradient_norm(lambda moving: -model(moving).likelihood.log_prob(x), x)
 
         def jacobian_norms(f: Callable[[Tensor], Tensor]) -> dict[str, float]:
             x = placed(model, images[:JACOBIAN_IMAGES])
@@ -113,18 +113,6 @@ def reconstruct(
         return model(x, None if noise is None else noise.expand(len(x), *noise.shape)).likelihood.mean
 
     return torch.cat([of_batch(batch) for batch in torch.split(x, rows_at_once(x))])
-
-
-def placed(model: Autoencoder | Classifier, images: Shaped[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-    """Images, uint8 or in [0, 1], as floats in [0, 1], on the device and in the dtype of the model's parameters."""
-    parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
-    x = as_unit(images)
-    return x if parameter is None else x.to(parameter.device, parameter.dtype)
-
-
-def as_pixels(x: Float[Tensor, "*N C H W"]) -> UInt8[np.ndarray, "*N C H W"]:
-    """Images in [0, 1] as uint8, to be written down."""
-    return (x.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 @contextmanager

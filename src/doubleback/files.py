@@ -3,6 +3,9 @@
 import csv
 import json
 import os
+import platform
+import re
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from doubleback.errors import InputError
@@ -21,13 +25,16 @@ from doubleback.errors import InputError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` on success, remove it on any failure.
 
+    What a process that was killed has left of the same file is removed first.
+
     Raises:
         InputError: the folder cannot be written or the disk is full (the old file, if any, is untouched).
     """
     scratch = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        sweep(path.parent, path.name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary(path.name), suffix=path.suffix)
         os.close(handle)
         scratch = Path(name)
         yield scratch
@@ -44,18 +51,26 @@ def replacing(path: Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse a folder that could not be written to, before the work whose results it is to hold.
+def temporary(name: str) -> str:
+    """How a temporary file or folder of this process begins: it says of what, and whose it is."""
+    return f".doubleback-{name}-{_host()}-{os.getpid()}-"
 
-    Raises:
-        InputError: it cannot be made, or nothing can be written in it.
-    """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    with replacing(folder / ".probe"):
-        pass
-    (folder / ".probe").unlink()
-    for place in made:
-        place.rmdir()
+
+def sweep(folder: Path, name: str) -> None:
+    """Remove what processes that are no more have left of `name`'s temporary files and folders."""
+    mark = re.compile(re.escape(f".doubleback-{name}-{_host()}-") + r"(\d+)-")
+    for left in folder.iterdir():
+        owner = mark.match(left.name)
+        if owner and int(owner[1]) != os.getpid() and not psutil.pid_exists(int(owner[1])):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    """This machine's name as a file name may hold it: another machine's processes are not ours to judge."""
+    return re.sub(r"\W", "_", platform.node())
 
 
 def _umask() -> int:

@@ -15,7 +15,8 @@ centre of all means, where what it cancels is not missed.
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +24,12 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from doubleback.data import as_unit, rows_at_once
 from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder
 from doubleback.models.classifiers import checked_classes
-from doubleback.randomness import check_seed
+from doubleback.settings.mixture import Covariance, Mixture
+from doubleback.tensors import placed, rows_at_once
 
-Covariance = Literal["full", "diag", "tied"]
 AGREEMENT = 1e-4  # nats, between these densities and scikit-learn's
 _COMPARED = 100  # codes of each class by which that is seen to
 _PRODUCTS = 1 << 23  # of elements of z at a time: what bounds the memory
@@ -168,12 +168,10 @@ class LatentMixtureClassifier(nn.Module):
         autoencoder: Autoencoder,
         images: Tensor,
         labels: Int[Tensor, "N"] | Sequence[str | int],
+        mixture: Mixture | None = None,
         *,
-        components: int = 10,
-        covariance: Covariance = "full",
-        regularization: float = 1e-3,
-        seed: int = 0,
         advance: Callable[[int], None] | None = None,
+        **changes: Any,
     ) -> "LatentMixtureClassifier":
         """Encode the images and fit a mixture to the codes of each class.
 
@@ -181,32 +179,26 @@ class LatentMixtureClassifier(nn.Module):
             autoencoder: a trained one.
             images: (N, C, H, W), uint8 or in [0, 1].
             labels: one an image; any integers or names. The classes are sorted.
-            components: Gaussians a class.
-            covariance: of each Gaussian: "full", "diag", or "tied", one for all Gaussians of a class.
-            regularization: added to the diagonal of every covariance.
-            seed: of EM's start.
+            mixture: of each class; None: the defaults of `Mixture`.
             advance: told of each class that is done.
+            changes: fields of the mixture to change.
 
         Raises:
-            InputError: a class has fewer images than `components`, there is but one class, a setting is out of range,
-                or a code is not finite.
+            InputError: a class has fewer images than there are components, there is but one class, a setting is out of
+                range, or a code is not finite.
         """
+        mixture = replace(mixture or Mixture(), **changes)
         names = labels.tolist() if isinstance(labels, Tensor) else list(labels)
         if len(names) != len(images):
             raise InputError(f"there are {len(names)} labels for {len(images)} images; give one an image")
         classes = sorted(set(names), key=lambda name: (isinstance(name, str), name))
         places = {name: place for place, name in enumerate(classes)}
         y = np.array([places[name] for name in names])
-        settings: dict[str, Any] = {
-            "components": components,
-            "covariance": covariance,
-            "regularization": regularization,
-        }
-        _check_settings(y, classes, seed=seed, **settings)
+        _check_classes(y, classes, mixture.components)
         if isinstance(autoencoder, nn.Module):
             autoencoder.eval()
         codes = encoded(autoencoder, images)
-        mixtures, converged = fitted(codes.double().cpu().numpy(), y, classes, seed=seed, advance=advance, **settings)
+        mixtures, converged = fitted(codes.double().cpu().numpy(), y, classes, mixture, advance)
         found = cls(autoencoder, mixtures.to(codes.device), classes)
         found.converged = converged
         return found
@@ -214,22 +206,16 @@ class LatentMixtureClassifier(nn.Module):
 
 def encoded(autoencoder: Autoencoder, images: Tensor) -> Float[Tensor, "N D"]:
     """The mean codes of uint8 images, or of images in [0, 1], a batch at a time."""
-    parameter = next(iter(autoencoder.parameters()), None) if isinstance(autoencoder, nn.Module) else None
     with torch.no_grad():
-        batches = (as_unit(batch) for batch in torch.split(images, rows_at_once(images)))
-        placed = (x if parameter is None else x.to(parameter.device, parameter.dtype) for x in batches)
-        return torch.cat([autoencoder.encode(x).mean for x in placed])
+        batches = torch.split(images, rows_at_once(images))
+        return torch.cat([autoencoder.encode(placed(autoencoder, batch)).mean for batch in batches])
 
 
 def fitted(
     codes: NDArray[np.float64],
     y: NDArray[np.int64],
     classes: Sequence[str | int],
-    *,
-    components: int,
-    covariance: Covariance,
-    regularization: float,
-    seed: int,
+    mixture: Mixture,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[LatentMixtures, tuple[bool, ...]]:
     """A mixture for each class, side by side on the processor's cores, and whether EM converged for each.
@@ -237,72 +223,71 @@ def fitted(
     Args:
         codes: (N, D).
         y: (N,), places in `classes`.
-        classes, components, covariance, regularization, seed, advance: as in `LatentMixtureClassifier.fit`.
+        classes: names or numbers, K of them.
+        mixture: of each class.
+        advance: told of each class that is done.
 
     Raises:
-        InputError: as there.
+        InputError: as in `LatentMixtureClassifier.fit`.
     """
-    from joblib import Parallel, delayed
-    from sklearn.mixture import GaussianMixture
-
-    settings = {"components": components, "covariance": covariance, "regularization": regularization, "seed": seed}
-    _check_settings(y, classes, **settings)  # type: ignore[arg-type]
+    _check_classes(y, classes, mixture.components)
     if not np.isfinite(codes).all():
         raise InputError("a code is not finite; check the autoencoder and the images for NaN")
-
-    def of_class(place: int) -> GaussianMixture:
-        mixture = GaussianMixture(
-            components, covariance_type=covariance, reg_covar=regularization, max_iter=300, random_state=seed
-        )
-        return mixture.fit(codes[y == place])
-
-    # threads: EM spends its time in BLAS, which lets others run; nothing is copied or pickled
-    with warnings.catch_warnings():  # of the whole process: not inside its threads
-        warnings.simplefilter("ignore")  # `converged_` says it
-        try:
-            each = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-                delayed(of_class)(place) for place in range(len(classes))
-            )
-            found = []
-            for mixture in each:
-                found.append(mixture)
-                if advance:
-                    advance(1)
-        except ValueError as error:
-            raise InputError(f"a covariance is singular; raise the regularization ({regularization})") from error
+    by_class = [codes[y == place] for place in range(len(classes))]
+    narrow = f"raise the regularization ({mixture.regularization})"
+    try:
+        found = _by_em(by_class, mixture, advance)
+    except ValueError as error:
+        raise InputError(f"a covariance is singular; {narrow}") from error
     log_weights, means, whitening = (
         torch.from_numpy(np.stack(parts))
-        for parts in zip(*((np.log(m.weights_), m.means_, _full(m, covariance)) for m in found), strict=True)
+        for parts in zip(*((np.log(m.weights_), m.means_, _full(m, mixture.covariance)) for m in found), strict=True)
     )
     mixtures = LatentMixtures(log_weights, means, whitening)
-    for place, mixture in enumerate(found):
-        few = codes[y == place][:_COMPARED]
-        off = np.abs(mixtures(torch.from_numpy(few))[:, place].numpy() - mixture.score_samples(few)).max()
+    for place, one in enumerate(found):
+        few = by_class[place][:_COMPARED]
+        off = np.abs(mixtures(torch.from_numpy(few))[:, place].numpy() - one.score_samples(few)).max()
         if not off <= AGREEMENT:
             raise InputError(
                 f"the covariances of class {classes[place]} are so narrow that densities are off by {off:.2g} nats; "
-                f"raise the regularization ({regularization})"
+                f"{narrow}"
             )
     return mixtures, tuple(bool(m.converged_) for m in found)
 
 
-def _check_settings(
-    y: NDArray[np.int64],
-    classes: Sequence[str | int],
-    *,
-    components: int,
-    covariance: str,
-    regularization: float,
-    seed: int,
-) -> None:
+def _by_em(
+    by_class: Sequence[NDArray[np.float64]], mixture: Mixture, advance: Callable[[int], None] | None
+) -> list[Any]:
+    """scikit-learn's mixture of the codes of each class. Raises its ValueError where a covariance is singular."""
+    from joblib import Parallel, delayed
+    from sklearn.mixture import GaussianMixture
+
+    def of_class(codes: NDArray[np.float64]) -> GaussianMixture:
+        return GaussianMixture(
+            mixture.components,
+            covariance_type=mixture.covariance,
+            reg_covar=mixture.regularization,
+            max_iter=300,
+            random_state=mixture.seed,
+        ).fit(codes)
+
+    # threads: EM spends its time in BLAS, which lets others run; nothing is copied or pickled
+    found = []
+    with warnings.catch_warnings():  # of the whole process: not inside its threads
+        warnings.simplefilter("ignore")  # `converged_` says it
+        for one in Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
+            delayed(of_class)(codes) for codes in by_class
+        ):
+            found.append(one)
+            if advance:
+                advance(1)
+    return found
+
+
+def _check_classes(y: NDArray[np.int64], classes: Sequence[str | int], components: int) -> None:
     """Refuse what cannot be fitted, before anything is encoded. Args and Raises as `fitted`."""
-    counts = np.bincount(y, minlength=len(classes))
-    check_seed(seed)
     checked_classes(classes)
-    if components < 1 or not 0 <= regularization < math.inf:
-        raise InputError(f"components is {components}, regularization {regularization}; give at least 1, at least 0")
-    if covariance not in ("full", "diag", "tied"):
-        raise InputError(f"covariance is {covariance!r}; choose 'full', 'diag' or 'tied'")
+    counts = np.bincount(y, minlength=len(classes))
     if counts.min() < max(components, 2):
         least = int(counts.argmin())
         raise InputError(

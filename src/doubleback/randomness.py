@@ -5,8 +5,6 @@ from enum import IntEnum
 import numpy as np
 import torch
 
-from doubleback.errors import InputError
-
 
 class Stream(IntEnum):
     """What the numbers are for: no two streams share a draw."""
@@ -23,13 +21,3 @@ def generator(seed: int, stream: Stream, place: int = 0) -> torch.Generator:
     """The generator of one stream at one place (an epoch, a step), on the CPU."""
     key = np.random.SeedSequence((seed, int(stream), place))
     return torch.Generator().manual_seed(int(key.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed that not every library takes.
-
-    Raises:
-        InputError: it is negative, or 2^32 or more.
-    """
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed is {seed}; give a whole number from 0 to {2**32 - 1}")

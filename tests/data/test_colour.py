@@ -42,7 +42,8 @@ def test_celeba_from_a_local_folder_is_64x64(tmp_path: Path, monkeypatch: pytest
 READ_AND_WEIGH = """
 import sys
 import torch
-from doubleback.data import as_unit, load_images
+from doubleback.data import load_images
+from doubleback.tensors import as_unit
 images = load_images(sys.argv[1], validation=100).train.images  # what is held out changes places in memory
 for rows in torch.randperm(len(images)).split(128):
     as_unit(images[rows]).mean()

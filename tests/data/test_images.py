@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from doubleback.data import as_unit
 from doubleback.errors import InputError
+from doubleback.tensors import as_unit
 
 
 @settings(deadline=None, max_examples=40)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from doubleback.data import as_unit
 from doubleback.errors import InputError
 from doubleback.experiments.classifiers import classify, load_classifier
 from doubleback.experiments.config import Audit, Classify, Robustness, Sizes, Train, Transition
@@ -18,6 +17,7 @@ from doubleback.experiments.studies import robustness, transition
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.robustness import Withstood
 from doubleback.robustness.measuring import _Attacked
+from doubleback.tensors import as_unit
 from tests.experiments.conftest import settings
 
 WORDS = ["doubleback"]

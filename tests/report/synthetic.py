@@ -1,7 +1,9 @@
 """Run folders made up of numbers, in the layout of docs/run-directory.md."""
 
 import csv
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,31 @@ import numpy as np
 
 GRID = np.linspace(0, 1, 101)
 BUDGETS = np.array([0.05, 0.1, 0.2, 0.3, 0.5])
-ATTACKS = {"latent": 1.0, "output": 0.9}
+ATTACKS = {"latent": 1.0, "output": 0.9}  # how far each gets, as a factor of the strength
+ABOUT = {"latent": "moves the code to the target's", "output": "moves the reconstruction to the target"}
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def change(path: Path, **changes: Any) -> None:
+    """Other values in a JSON file; None takes a key away."""
+    record = read_json(path) | changes
+    write_json(path, {key: value for key, value in record.items() if value is not None})
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def digits(count: int, channels: int = 1, size: int = 28) -> np.ndarray:
@@ -30,7 +51,7 @@ def blend(one: np.ndarray, other: np.ndarray, weight: Any) -> np.ndarray:
 
 
 def make_run(folder: Path, *, penalty: str = "none", images: np.ndarray | None = None, **settings: Any) -> Path:
-    """What `train` leaves, weights apart."""
+    """What `train` leaves, weights apart; their digest follows from the settings."""
     images = digits(12) if images is None else images
     plain = penalty == "none"
     train = {"data": "digits", "model": "vae", "penalty": penalty, "epochs": 12, "seed": 0, **settings}
@@ -48,7 +69,8 @@ def make_run(folder: Path, *, penalty: str = "none", images: np.ndarray | None =
     }
     seconds = 14.2 if plain else 21.7
     trained = {"seconds": seconds, "compile_seconds": 0.0, "epochs": 12, "steps": 60, "images": 1149}
-    write_json(folder / "results.json", {"schema": 1, "train": trained, "test": test})
+    weights = hashlib.sha256(json.dumps(train).encode()).hexdigest()
+    write_json(folder / "results.json", {"schema": 1, "train": trained, "test": test, "weights": weights})
     np.savez_compressed(folder / "images.npz", test=images[:8], test_reconstruction=blend(images[:8], 60, 0.2))
     write_log(folder / "log.csv", plain)
     return folder
@@ -64,10 +86,13 @@ def write_log(path: Path, plain: bool) -> None:
         row |= {"penalty": 400 / epoch if on else "", "validation_reconstruction": fit + 2}
         row |= {"validation_kl": 24 - 19 / epoch, "validation_l2": fit / 32}
         rows.append(row)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(path, rows)
+
+
+def made_of(run: Path) -> dict[str, Any]:
+    """What an audit or a classifier notes of its run."""
+    train, weights = read_json(run / "config.json")["train"], read_json(run / "results.json").get("weights")
+    return {"run": str(run), "train": train} | ({"weights": weights} if weights else {})
 
 
 def make_audit(
@@ -79,9 +104,15 @@ def make_audit(
     flagged: int = 0,
     images: np.ndarray | None = None,
     spread: float = 0.15,
+    attacks: Mapping[str, float] = ATTACKS,
+    anywhere: Mapping[str, str] | None = None,
 ) -> Path:
-    """What `audit` leaves: envelopes that fall within `strength` (its logarithm spread by `spread`)."""
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    """What `audit` leaves: envelopes that fall within `strength` (its logarithm spread by `spread`).
+
+    `anywhere`: attacks without a target, and what they are after.
+    """
+    anywhere = anywhere or {}
+    attacks = {**attacks, **dict.fromkeys(anywhere, 1.5)}
     rng = np.random.default_rng(1)
     scale = strength * np.exp(spread * rng.standard_normal((pairs, 1)))
     flags = np.arange(pairs) < flagged
@@ -89,9 +120,10 @@ def make_audit(
     curves |= {"source_index": np.arange(pairs), "target_index": np.arange(pairs)[::-1].copy()}
     ceiling = np.clip(1 - GRID - 0.03 * np.sin(np.pi * GRID), 0, 1)[None] * np.ones((pairs, 1))
     envelopes = {"blend": ceiling}
-    for attack, factor in ATTACKS.items():
+    for attack, factor in attacks.items():
         envelopes[attack] = np.minimum(np.exp(-((GRID / (scale * factor)) ** 1.3)), ceiling)
-    envelopes["worst_case"] = np.minimum(np.minimum(envelopes["latent"], envelopes["output"]), ceiling)
+    targeted = [envelopes[attack] for attack in attacks if attack not in anywhere]
+    envelopes["worst_case"] = np.min([*targeted, ceiling], axis=0)
     for name, envelope in envelopes.items():
         envelope[flags] = np.nan
         curves[f"{name}/envelope"] = envelope
@@ -100,14 +132,18 @@ def make_audit(
     np.savez_compressed(folder / "curves.npz", **curves)
     make_gallery(folder, envelopes, digits(12) if images is None else images)
     command = ["doubleback", "audit", str(run)]
-    audit = {"attack": list(ATTACKS), "pairs": pairs, "coefficients": 4, "steps": 300, "seed": 0}
+    audit = {"attack": list(attacks), "pairs": pairs, "coefficients": 4, "steps": 300, "seed": 0}
     head = {"schema": 1, "version": "0.1.0", "command": command, "audit": audit}
-    write_json(folder / "config.json", head | {"run": str(run), "train": config["train"]})
-    write_json(folder / "results.json", audit_results(curves, pairs, flagged))
+    write_json(folder / "config.json", head | made_of(run))
+    results = audit_results(curves, list(attacks), pairs, flagged)
+    for attack in attacks:
+        about = anywhere.get(attack, ABOUT.get(attack, ""))
+        results["attacks"][attack] |= {"targeted": attack not in anywhere, "about": about}
+    write_json(folder / "results.json", results)
     return folder
 
 
-def audit_results(curves: dict[str, np.ndarray], pairs: int, flagged: int) -> dict[str, Any]:
+def audit_results(curves: dict[str, np.ndarray], names: list[str], pairs: int, flagged: int) -> dict[str, Any]:
     def summary(name: str) -> dict[str, Any]:
         values = curves[f"{name}/auddc"][flagged:]
         half = 1.96 * values.std() / np.sqrt(len(values))
@@ -117,7 +153,7 @@ def audit_results(curves: dict[str, np.ndarray], pairs: int, flagged: int) -> di
         }
 
     attacks: dict[str, Any] = {}
-    for name in [*ATTACKS, "worst_case"]:
+    for name in [*names, "worst_case"]:
         envelope = summary(name)
         share = envelope["mean"] / summary("ceiling")["mean"]
         attacks[name] = {"auddc": {"envelope": envelope}, "share_of_ceiling": share}
@@ -137,7 +173,7 @@ def make_gallery(folder: Path, envelopes: dict[str, np.ndarray], images: np.ndar
     source, target = images[places % len(images)], images[(places + 5) % len(images)]
     arrays = {"source": source, "target": target, "budgets": BUDGETS}
     arrays |= {"source_reconstruction": source, "target_reconstruction": target}
-    for attack in ATTACKS:
+    for attack in (name for name in envelopes if name not in ("blend", "worst_case")):
         v = np.stack([envelopes[attack][:shown, np.searchsorted(GRID, u)] for u in BUDGETS], axis=1)
         weight = np.nan_to_num(1 - v, nan=0.5)[..., None, None, None]
         noise = np.random.default_rng(2).uniform(0, 255, (shown, len(BUDGETS), *source.shape[1:]))

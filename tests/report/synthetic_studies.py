@@ -1,7 +1,5 @@
 """Classifiers, robustness and transition folders made up of numbers, in the layout of docs/run-directory.md."""
 
-import csv
-import json
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.report.synthetic import blend, digits, write_json
+from tests.report.synthetic import blend, digits, made_of, write_json, write_table
 
 EPS = ("0.05", "0.1", "0.2")
 STRENGTH = {"plain/classifier": 0.035, "hardened/classifier": 0.11, "lenet": 0.09}  # eps at which half is kept
@@ -31,19 +29,15 @@ def make_classifier_run(folder: Path, model: str = "lenet", **settings: Any) -> 
         | {"validation_cross_entropy": 2.1 / epoch, "validation_accuracy": 1 - 0.5 / epoch}
         for epoch in range(1, 6)
     ]
-    with (folder / "log.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(folder / "log.csv", rows)
     return folder
 
 
 def make_classify(folder: Path, run: Path, *, converged: Sequence[bool] = (True,) * 10) -> Path:
     """What `classify` leaves, weights apart."""
-    train = json.loads((run / "config.json").read_text(encoding="utf-8"))["train"]
     head = {"schema": 1, "version": "0.1.0", "command": ["doubleback", "classify", str(run)]}
-    config = head | {"classify": {"components": 10}, "run": str(run), "train": train, "classes": list("0123456789")}
-    write_json(folder / "config.json", config | {"image_shape": [1, 28, 28]})
+    config = head | {"classify": {"components": 10}, "classes": list("0123456789"), "image_shape": [1, 28, 28]}
+    write_json(folder / "config.json", config | made_of(run))
     test = {"images": 360, "accuracy": 0.9512, "cross_entropy": 0.3127}
     mixtures = {"seconds": 3.2, "converged": list(converged), "codes": 1149}
     write_json(folder / "results.json", {"schema": 1, "test": test, "mixtures": mixtures})

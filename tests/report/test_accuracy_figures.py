@@ -27,7 +27,7 @@ def test_curves(tmp_path: Path) -> None:
     assert (worst.low <= worst.values).all()
     assert (worst.values <= worst.high).all()
     by_name = {curve.label: curve.values.tolist() for curve in attack_curves(found, PLAIN)}
-    assert list(by_name) == ["fgsm", "pgd", "apgd", "square", "noise", "transfer"]
+    assert list(by_name) == ["FGSM", "PGD", "APGD", "square", "noise", "transfer"]
     assert by_name["square"] == [0.97, *(record["robust_accuracy"]["square"][eps] for eps in EPS)]
     assert by_name["transfer"][1:] == [min(kept[eps] for kept in record["transfer"].values()) for eps in EPS]
 

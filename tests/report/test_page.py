@@ -12,7 +12,11 @@ import pytest
 
 from doubleback.errors import InputError
 from doubleback.report import write_report
-from tests.report.synthetic import digits, make_audit, make_demo, make_run, write_json
+from doubleback.report.figures import curves_panels
+from doubleback.report.folders import read_folders
+from doubleback.report.headline import headline
+from doubleback.report.pictures import galleries
+from tests.report.synthetic import change, digits, make_audit, make_demo, make_run, read_json, write_json, write_table
 
 SECTIONS = ["figures", "curves", "gallery", "reconstructions", "training", "repeat", "glossary"]
 
@@ -66,7 +70,7 @@ def test_table_holds_the_numbers_of_results_json(page: Path, demo: Path) -> None
         audited = json.loads((demo / run / "audit" / "results.json").read_text())
         test = {key: value for key, value in trained["test"].items() if key != "images"}
         attacks = {
-            name: {key: value for key, value in attack.items() if key not in ("seconds", "converged")}
+            name: {key: value for key, value in attack.items() if key not in ("seconds", "converged", "targeted")}
             for name, attack in audited["attacks"].items()
         }
         expected = [*numbers(test), *numbers(attacks), trained["train"]["seconds"], audited["seconds"]]
@@ -125,6 +129,8 @@ def test_names_and_settings_are_escaped(tmp_path: Path) -> None:
 
 def test_default_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = make_run(tmp_path / "one"), make_run(tmp_path / "other")
+    for run in (one, other):
+        (run / "log.csv").unlink()  # there is less to draw
     monkeypatch.chdir(tmp_path)
     assert write_report([one]) == one / "report.html"
     assert write_report([one, other]) == Path("report.html")
@@ -140,9 +146,8 @@ def test_training_only(tmp_path: Path) -> None:
     assert parsed.count("svg") == 3, "a plain run has no penalty to draw"
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_three_runs_of_any_channels(tmp_path: Path, channels: int) -> None:
-    images, folders = digits(12, channels, 16), []
+def test_three_runs_of_two_channels(tmp_path: Path) -> None:
+    images, folders = digits(12, 2, 16), []
     for name, penalty, strength in (("b", "latent", 0.35), ("a", "none", 0.2), ("c", "output", 0.4)):
         folders.append(make_run(tmp_path / name, penalty=penalty, images=images))
         make_audit(folders[-1] / "audit", folders[-1], strength=strength, images=images)
@@ -179,16 +184,16 @@ def test_flagged_pairs_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_all_pairs_flagged_in_the_gallery(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     make_audit(run / "audit", run, flagged=6)
-    assert "No attacked images" in Page(write_report([run])).text
+    assert galleries(read_folders([run]).runs) == []
 
 
 def test_one_pair_has_no_interval(tmp_path: Path) -> None:
     make_demo(tmp_path / "demo")
     for name in ("plain", "hardened"):
         make_audit(tmp_path / "demo" / name / "audit", tmp_path / "demo" / name, pairs=1)
-    path = write_report([tmp_path / "demo"])
-    assert "cannot be told apart" in heading(path)
-    assert "a single pair" in Page(path).text
+    found = headline(read_folders([tmp_path / "demo"]))
+    assert "cannot be told apart" in found.sentence
+    assert any("a single pair" in note for note in found.notes)
 
 
 def test_missing_arrays_are_missing_sections(tmp_path: Path) -> None:
@@ -199,6 +204,71 @@ def test_missing_arrays_are_missing_sections(tmp_path: Path) -> None:
     parsed = Page(write_report([run]))
     assert parsed.count("svg") == parsed.count("img") == 0
     assert "withstands" in parsed.text
+
+
+ODD = 'wide "L2" & <b> 0.5'
+
+
+def test_attacks_of_any_name_and_goal(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    anywhere = {ODD: "moves the code <i>anywhere</i>"}
+    make_audit(run / "audit", run, attacks={"rate_KL": 0.8}, anywhere=anywhere)
+    change(run / "audit" / "results.json", attacks=_idle(run, ODD, "rate_KL"))
+    path = write_report([run])
+    parsed, ids = Page(path), Page(path).attributes("id")
+    assert parsed.count("svg") == 3 + 3, "each attack, the worst case"
+    for said in ("Rate KL attack", 'Wide "L2" & <b> 0.5 attack', "moves the code <i>anywhere</i>"):
+        assert said in parsed.text
+    assert "the rate KL attack does no better than blending" in parsed.text
+    assert f"the {ODD} attack does no better" not in parsed.text, "it does not try to"
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[\w.-]+", one) for one in ids)
+    assert parsed.count("b") == path.read_text(encoding="utf-8").count("</b>")
+
+
+def _idle(run: Path, *names: str) -> dict[str, Any]:
+    """The audit's attacks, these as weak as blending."""
+    attacks: dict[str, Any] = read_json(run / "audit" / "results.json")["attacks"]
+    return attacks | {name: attacks[name] | {"share_of_ceiling": 1.0} for name in names}
+
+
+def test_attacks_of_which_the_folder_says_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    make_audit(run / "audit", run)
+    bare = ("auddc", "share_of_ceiling", "seconds", "converged")
+    attacks = {name: {key: found[key] for key in bare if key in found} for name, found in _idle(run, "latent").items()}
+    change(run / "audit" / "results.json", attacks=attacks)
+    found = read_folders([run])
+    worst = "pair by pair, the lowest of these and blending"
+    panels = [(panel.title, panel.note) for panel in curves_panels(found.runs)]
+    assert panels == [("Latent", ""), ("Output", ""), ("Worst case", worst)]
+    notes = headline(found).notes
+    assert any("the latent attack does no better than blending" in note for note in notes), "it has a target"
+
+
+def test_training_terms_of_any_name(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    rows: list[dict[str, Any]] = [
+        {"epoch": epoch, "step": epoch, "seconds": 1, "learning_rate": 0.1, "penalty_weight": 0, "loss": 9}
+        | {"adversarial_KL": 2 / epoch, "validation_adversarial_KL": 3 / epoch, "reconstruction": 5 / epoch}
+        | {"validation_rate": 1, "empty": "", 'odd "<name>': epoch}
+        for epoch in (1, 2, 3)
+    ]
+    write_table(run / "log.csv", rows)
+    path = write_report([run])
+    html = path.read_text(encoding="utf-8")
+    panels = re.findall(r"<figcaption><b>(.*?)</b> <span>(.*?)</span>", html)
+    assert panels == [
+        ("Reconstruction loss", "nats; dashed: validation"),
+        ("Adversarial KL", "dashed: validation"),
+        ("Validation rate", ""),
+        ("Odd &#34;&lt;name&gt;", ""),
+    ]
+    drawing = html[html.index("adversarial KL over the epochs: run") :].split("</svg>")[0]
+    assert drawing.count("stroke: var(--run-0)") == 2, "the training's and the validation's"
+    assert drawing.count("stroke-dasharray") == 1
+    ids = Page(path).attributes("id")
+    assert len(ids) == len(set(ids))
 
 
 def test_no_torch(demo: Path, tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from doubleback.report import write_report
+from doubleback.report.accuracy_figures import attack_curves
 from doubleback.report.folders import read_folders
 from doubleback.report.robustness import robustness_view, white_box
 from doubleback.report.studies import Study
-from tests.report.synthetic import write_json
+from tests.report.synthetic import change, write_json
 from tests.report.synthetic_studies import EPS, make_robustness
 from tests.report.test_page import Page, numbers
 
@@ -80,8 +81,27 @@ def test_a_flag_without_its_check_and_a_model_without_checks(tmp_path: Path) -> 
     assert "no check was made" in text
 
 
+def test_attacks_of_any_name(tmp_path: Path) -> None:
+    folder = make_robustness(tmp_path / "r", strength={"a": 0.1})
+    accuracy = {name: {"0.1": kept} for name, kept in (("zoo", 0.1), ("GRILL", 0.4), ("rays", 0.2), ("new_one", 0.5))}
+    changed(folder, "a", robust_accuracy=accuracy, transfer={})
+    said = {"zoo": {"title": "ZOO", "sees": "scores", "about": "estimates the gradient"}, "rays": {"sees": "nothing"}}
+    change(folder / "results.json", attacks=said)
+    assert white_box(study(folder), "a", "0.1") == ("GRILL", 0.4), "of those that follow the gradient"
+    view = robustness_view(study(folder), "r")
+    assert [(one.title, one.note) for one in view.matrix.columns] == [
+        ("a", ""),
+        ("ZOO", "estimates the gradient"),
+        ("rays", "sees nothing"),
+    ]
+    assert [row.label for row in view.attacks[0].rows] == ["ZOO", "GRILL", "rays", "new one"]
+    assert view.dashed == "scores only (ZOO), nothing (rays) or another model (transfer)"
+    dashed = {curve.label: curve.dashed for curve in attack_curves(study(folder), "a")}
+    assert dashed == {"ZOO": True, "GRILL": False, "rays": True, "new one": False}
+
+
 def test_film_follows_the_epsilons_by_size(tmp_path: Path) -> None:
-    folder = make_robustness(tmp_path / "r", eps=("0.2", "0.05"))
+    folder = make_robustness(tmp_path / "r", strength={PLAIN: 0.05}, eps=("0.2", "0.05"))
     view = robustness_view(study(folder), "r")
     assert view.eps == ["0.05", "0.2"]
     with np.load(folder / "images.npz") as archive:
@@ -98,7 +118,7 @@ def test_film_follows_the_epsilons_by_size(tmp_path: Path) -> None:
     "missing", ["robust_accuracy", "transfer", "worst_case", "ci95", "gradients", "clean_accuracy"]
 )
 def test_a_missing_piece(tmp_path: Path, missing: str) -> None:
-    folder = make_robustness(tmp_path / "r")
+    folder = make_robustness(tmp_path / "r", strength={PLAIN: 0.05, "b": 0.1})
     for model in study(folder).models:
         changed(folder, model, **{missing: None})
     text = Page(write_report([folder])).text

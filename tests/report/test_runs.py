@@ -11,8 +11,9 @@ import pytest
 from doubleback.errors import InputError
 from doubleback.report import write_report
 from doubleback.report.folders import read_folders
-from doubleback.report.runs import Run
-from tests.report.synthetic import make_audit, make_demo, make_run, write_json
+from doubleback.report.runs import RunFolder
+from tests.report.synthetic import change, make_audit, make_demo, make_run, read_json, write_json
+from tests.report.synthetic_studies import make_classify
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def read_runs(folders: list[Path]) -> list[Run]:
+def read_runs(folders: list[Path]) -> list[RunFolder]:
     return read_folders(folders).runs
 
 
@@ -52,6 +53,40 @@ def test_audit_output_is_joined_to_its_run(tmp_path: Path) -> None:
     assert [bool(run.results) for run in alone] == [False, False], "gone, and trained anew with another seed"
     assert alone[0].reconstruction_l2 == 2.9
     write_report([tmp_path / "audits"])
+
+
+def test_what_was_made_of_other_weights_stands_apart(run: Path) -> None:
+    """The settings are the same, but not the weights: trained on another machine, or other images."""
+    make_classify(run / "classifier", run)
+    shutil.copytree(run / "audit", run.parent / "elsewhere")
+    (joined,) = read_runs([run])
+    assert joined.audit is not None
+    assert joined.classifier is not None
+    change(run / "results.json", weights="0" * 64)
+    found = read_runs([run, run.parent / "elsewhere"])
+    assert [(one.name, bool(one.results), bool(one.audit), bool(one.classifier)) for one in found] == [
+        ("run", True, False, False),
+        ("run/audit", False, True, False),
+        ("run/classifier", False, False, True),
+        ("elsewhere", False, True, False),
+    ]
+    assert [one.reconstruction_l2 for one in found] == [2.8854, 2.9, None, 2.9], "each beside its own error"
+
+
+def test_the_same_weights_are_the_same_run(run: Path) -> None:
+    """However the settings have come to be written."""
+    settings = read_json(run / "config.json")["train"] | {"new_in_this_version": 1}
+    change(run / "config.json", train=settings)
+    assert [bool(one.audit) for one in read_runs([run])] == [True]
+    assert [bool(one.results) for one in read_runs([run / "audit"])] == [True]
+
+
+@pytest.mark.parametrize("lacks", ["results.json", "audit/config.json"])
+def test_without_a_digest_the_settings_decide(run: Path, lacks: str) -> None:
+    change(run / lacks, weights=None)
+    assert [bool(one.audit) for one in read_runs([run])] == [True]
+    change(run / "config.json", train=read_json(run / "config.json")["train"] | {"seed": 7})
+    assert [(one.name, bool(one.audit)) for one in read_runs([run])] == [("run", False), ("run/audit", True)]
 
 
 def test_audit_folder_itself_takes_its_runs_name(run: Path) -> None:

@@ -74,13 +74,13 @@ def test_a_model_without_reconstructions(tmp_path: Path) -> None:
     with np.load(folder / "images.npz") as archive:
         arrays = {name: array for name, array in archive.items() if name != f"{PLAIN}/reconstructions"}
     np.savez(folder / "images.npz", **arrays)
-    moves = transition_view(study(folder), "t").moves
-    assert moves[0].tracks[0].reconstructions == []
-    write_report([folder])
+    assert transition_view(study(folder), "t").moves[0].tracks[0].reconstructions == []
+    rows = re.findall(r"<small>(image|reconstruction)</small>", write_report([folder]).read_text(encoding="utf-8"))
+    assert rows == ["image", "image", "reconstruction"] * MOVES
 
 
 def test_probabilities_that_are_not_numbers(tmp_path: Path) -> None:
-    folder = make_transition(tmp_path / "t")
+    folder = make_transition(tmp_path / "t", models=[HARDENED])
     with np.load(folder / "images.npz") as archive:
         arrays = dict(archive)
     arrays[f"{HARDENED}/probabilities"][:, 66:] = np.nan

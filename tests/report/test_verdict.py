@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from doubleback.report.folders import read_folders
-from doubleback.report.runs import Run
+from doubleback.report.runs import RunFolder
 from doubleback.report.verdict import Verdict, baseline, verdict
 from tests.report.synthetic import make_audit, make_run, write_json
 
 
-def read_runs(folders: list[Path]) -> list[Run]:
+def read_runs(folders: list[Path]) -> list[RunFolder]:
     return read_folders(folders).runs
 
 
@@ -62,6 +62,13 @@ def test_doubts_are_named(tmp_path: Path) -> None:
     notes = verdict(read_runs([run])).notes
     assert any("50% of the latent attack's rows converged" in note for note in notes)
     assert any("latent attack does no better than blending" in note for note in notes)
+
+
+def test_the_worst_case_names_the_attacks_that_it_is_over(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name) for name in "ab"]
+    for run, strength in zip(runs, (0.2, 0.4), strict=True):
+        make_audit(run / "audit", run, strength=strength, anywhere={"drift": "moves the code, anywhere"})
+    assert verdict(read_runs(runs)).notes[0].startswith("Worst-case AUDDC (latent, output, blending): ")
 
 
 def test_a_dear_gain_is_called_so(tmp_path: Path) -> None:

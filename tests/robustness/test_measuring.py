@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from doubleback.data import ImageData, Split, as_unit
+from doubleback.data import ImageData, Split
 from doubleback.errors import InputError
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import MLP, LeNet
 from doubleback.robustness import Settings, robust_accuracy
 from doubleback.robustness.measuring import gradient_norms, kind
+from doubleback.tensors import as_unit
 from doubleback.training import fit
 from tests.problems import LinearAutoencoder
 

@@ -1,20 +1,26 @@
 """Attacks: an engine that minimises row by row, and what to minimise.
 
-On autoencoders: `engine` (in a box, with a price on the distortion), `sweep`, `autoencoder`. On classifiers: `goal`
-(losses, margin), `ball`, `projected` (in a ball of radius eps), `classifier` (FGSM, PGD, APGD), `square` (scores only).
-All share `rows`.
+On autoencoders: `goals` (what is to be reached), `sweep` (with a price on the distortion), `attack` (both as a value).
+On classifiers: `classifiers/`. `engine` minimises in the box, `projected` in a `ball` of radius eps; `rows` is what all
+share.
 """
 
-from doubleback.attacks.autoencoder import latent_attack, output_attack, untargeted_attack
-from doubleback.attacks.classifier import Adversarial, apgd, fgsm, pgd, random_noise
+from doubleback.attacks.attack import Attack, attacks_of, latent_attack, output_attack, untargeted_attack
+from doubleback.attacks.classifiers import Adversarial, apgd, fgsm, pgd, random_noise, square
 from doubleback.attacks.engine import minimize
-from doubleback.attacks.square import square
-from doubleback.attacks.sweep import Attack, coefficient_sweep
+from doubleback.attacks.goals import Damage, Goal, Latent, Output
+from doubleback.attacks.sweep import Examples, coefficient_sweep
 
 __all__ = [
     "Adversarial",
     "Attack",
+    "Damage",
+    "Examples",
+    "Goal",
+    "Latent",
+    "Output",
     "apgd",
+    "attacks_of",
     "coefficient_sweep",
     "fgsm",
     "latent_attack",

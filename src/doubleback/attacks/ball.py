@@ -9,16 +9,16 @@ The step that lowers an objective of gradient g soonest, and the way back into t
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from doubleback.attacks.rows import column, tiny
 from doubleback.errors import InputError
+from doubleback.settings.ball import Norm
+from doubleback.tensors import column, norm, tiny
 
-Norm = Literal["Linf", "L2"]
 LOW, HIGH = 0.0, 1.0  # the box: images in [0, 1]
 
 
@@ -84,17 +84,17 @@ class L2Ball:
 
     def project(self, x: Tensor) -> Tensor:
         d = x - self.centre
-        shrunk = (self.eps / _norm(d).clamp_min(tiny(d))).clamp_max(1)
+        shrunk = (self.eps / norm(d).clamp_min(tiny(d))).clamp_max(1)
         return torch.addcmul(self.centre, d, column(shrunk, d)).clamp_(LOW, HIGH)
 
     def descent(self, g: Tensor) -> Tensor:
         g = g / column(g.abs().flatten(1).amax(1).clamp_min(torch.finfo(g.dtype).tiny), g)
-        return -g / column(_norm(g).clamp_min(tiny(g)), g)
+        return -g / column(norm(g).clamp_min(tiny(g)), g)
 
     def random(self, generator: torch.Generator) -> Tensor:
         normal = torch.randn(self.centre.shape, generator=generator)
         radius = torch.rand(len(normal), generator=generator) ** (1 / math.prod(normal.shape[1:]))
-        direction = (normal / column(_norm(normal), normal)).to(self.centre)
+        direction = (normal / column(norm(normal), normal)).to(self.centre)
         return self.project(self.centre + column(self.eps * radius.to(self.eps), direction) * direction)
 
 
@@ -112,9 +112,3 @@ def ball_about(centre: Float[Tensor, "N ..."], eps: float, norm: Norm) -> Ball:
     if norm == "L2":
         return L2Ball(centre, radius)
     raise InputError(f"norm is {norm!r}; choose 'Linf' or 'L2'")
-
-
-def _norm(x: Tensor) -> Tensor:
-    """The 2-norm of each row, (N,)."""
-    norm: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return norm

@@ -1,6 +1,6 @@
-"""One attack engine: minimise one number per row inside a box, all rows in one batch.
+"""One attack engine: minimise one number per row inside the box [0, 1], all rows in one batch.
 
-    x* = argmin_{low <= x <= high} objective(x),  for each row by itself
+    x* = argmin_{0 <= x <= 1} objective(x),  for each row by itself
 
 Rows never interact, so pairs x coefficients x restarts go through together, a chunk at a time, and a row that has
 converged leaves the batch. Each row keeps its best iterate by the objective, never its last.
@@ -12,7 +12,6 @@ the noise.
 """
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal
@@ -21,11 +20,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from doubleback.attacks.rows import Advance, Best, RowObjective, column, tiny, value_and_gradient
+from doubleback.attacks.rows import Advance, Best, RowObjective, value_and_gradient
 from doubleback.errors import InputError
+from doubleback.tensors import column, tiny
 
 Method = Literal["spectral", "adam"]
 
+LOW, HIGH = 0.0, 1.0  # the box: images in [0, 1]
 _MEMORY = 10  # the line search accepts what is no worse than the worst of so many last values
 _SUFFICIENT = 1e-4  # ... less this share of the predicted decrease
 _FIRST_CHANGE = 0.01  # largest change in the first step: across the box, what is clipped would have to be unlearned
@@ -69,7 +70,6 @@ def minimize(
     objective: RowObjective,
     start: Float[Tensor, "N ..."],
     *,
-    box: tuple[float, float] = (0.0, 1.0),
     steps: int = 300,
     method: Method = "spectral",
     step_size: float = 0.05,
@@ -85,7 +85,6 @@ def minimize(
     Args:
         objective: differentiable; may draw fresh noise only with `method="adam"`.
         start: (N, ...), projected on the box first.
-        box: (low, high), the same for every element.
         steps: evaluations of the objective after the first.
         method: "spectral" or "adam".
         step_size: of Adam, in units of x, falling to zero on a cosine.
@@ -100,90 +99,98 @@ def minimize(
         The best iterates. No value is above the one at the start.
 
     Raises:
-        InputError: a count is under 1, the box is empty, the method unknown, or the objective is not finite at
+        InputError: a count is under 1, the method unknown, or the objective is not finite at
             the start.
     """
     max_rows = rows_together(start) if max_rows is None else max_rows
     for name, count in (("steps", steps), ("patience", patience), ("max_rows", max_rows)):
         if count < 1:
             raise InputError(f"{name} is {count}; give a whole number of at least 1")
-    if not box[0] < box[1]:
-        raise InputError(f"box is {box}; give (low, high) with low < high")
     if method not in ("spectral", "adam"):
         raise InputError(f"method is {method!r}; choose 'spectral' or 'adam'")
-    start = start.detach().clamp(*box)
+    start = start.detach().clamp(LOW, HIGH)
     best = Best(start)
-    advance = advance or (lambda _: None)
-    floor = torch.zeros_like(best.value) if floor is None else floor
+    task = _Task(
+        objective,
+        best,
+        converged=torch.zeros(len(start), dtype=torch.bool, device=start.device),
+        steps=steps,
+        step_size=step_size,
+        tolerance=tolerance,
+        floor=torch.zeros_like(best.value) if floor is None else floor,
+        score=score,
+        patience=patience,
+        advance=advance or (lambda _: None),
+    )
     for rows in torch.split(torch.arange(len(start), device=start.device), max_rows):
-        if method == "spectral":
-            _spectral(objective, rows, best, box, steps, tolerance, floor, patience, advance)
-        else:
-            _adam(objective, rows, best, box, steps, step_size, score, patience, advance)
-    return Optimum(best.x, best.value, best.converged)
+        (_spectral if method == "spectral" else _adam)(task, rows)
+    return Optimum(best.x, best.value, task.converged)
 
 
 def minimize_from(
     objective: RowObjective,
-    starts: Iterable[Float[Tensor, "S N ..."]],
+    starts: Float[Tensor, "S N ..."],
     *,
     floor: Float[Tensor, "N"] | None = None,
     score: RowObjective | None = None,
     **settings: Any,
 ) -> Optimum:
-    """The best of `minimize` over several starts, row by row: more starts never make it worse.
+    """The best of `minimize` over several starts, row by row, in one batch: more starts never make it worse.
 
     Args:
         objective: as in `minimize`, of rows numbered from 0 to N - 1.
-        starts: groups of S starts for each of the N rows; a group goes through in one batch.
+        starts: S starts for each of the N rows.
         floor: as in `minimize`.
         score: as in `minimize`.
         settings: the others of `minimize`.
     """
+    S, N = starts.shape[:2]
 
-    def of_group(group: Tensor) -> Iterator[Optimum]:
-        S, N = group.shape[:2]
+    def each(function: RowObjective) -> RowObjective:
+        return lambda x, rows: function(x, rows % N)
 
-        def each(function: RowObjective) -> RowObjective:
-            return lambda x, rows: function(x, rows % N)
-
-        found = minimize(
-            each(objective),
-            group.flatten(0, 1),
-            floor=None if floor is None else floor.repeat(S),
-            score=None if score is None else each(score),
-            **settings,
-        )
-        parts = (field.view(S, N, *field.shape[1:]) for field in (found.x, found.value, found.converged))
-        return (Optimum(*part) for part in zip(*parts, strict=True))
-
-    return reduce(Optimum.better, (optimum for group in starts for optimum in of_group(group)))
+    found = minimize(
+        each(objective),
+        starts.flatten(0, 1),
+        floor=None if floor is None else floor.repeat(S),
+        score=None if score is None else each(score),
+        **settings,
+    )
+    parts = (part.view(S, N, *part.shape[1:]) for part in (found.x, found.value, found.converged))
+    return reduce(Optimum.better, (Optimum(*one) for one in zip(*parts, strict=True)))
 
 
-def _spectral(
-    objective: RowObjective,
-    rows: Tensor,
-    best: Best,
-    box: tuple[float, float],
-    steps: int,
-    tolerance: float,
-    floor: Tensor,
-    patience: int,
-    advance: Advance,
-) -> None:
+@dataclass(frozen=True)
+class _Task:
+    """What is minimised, what is known of it, and when a row has had enough: as in `minimize`."""
+
+    objective: RowObjective
+    best: Best
+    converged: Bool[Tensor, "N"]
+    steps: int
+    step_size: float
+    tolerance: float
+    floor: Float[Tensor, "N"]
+    score: RowObjective | None
+    patience: int
+    advance: Advance
+
+
+def _spectral(task: _Task, rows: Tensor) -> None:
     """x <- x + lam d with d = P(x - a g) - x, a = s's / s'y, lam by backtracking against the last values' worst."""
+    objective, best, steps, advance = task.objective, task.best, task.steps, task.advance
     x = best.x.index_select(0, rows)
     f, g = value_and_gradient(objective, x, rows)
     _check_start(f)
     best.offer(rows, x, f)
     f_before = f
-    first = _direction(x, g, torch.ones_like(f), box)
+    first = _direction(x, g, torch.ones_like(f))
     a = _FIRST_CHANGE / first.flatten(1).abs().amax(1).clamp_min(tiny(f))
-    d = _direction(x, g, a, box)
+    d = _direction(x, g, a)
     slope, lam = _dot(g, d), torch.ones_like(f)
     recent = f.expand(_MEMORY, -1).clone()
     for step in range(1, steps + 1):
-        x_new = torch.addcmul(x, column(lam, x), d).clamp_(*box)
+        x_new = torch.addcmul(x, column(lam, x), d).clamp_(LOW, HIGH)
         f_new, g_new = value_and_gradient(objective, x_new, rows)
         f_new = f_new.nan_to_num(nan=math.inf)
         best.offer(rows, x_new, f_new)
@@ -199,13 +206,13 @@ def _spectral(
                 new.index_copy_(0, refused, old.index_select(0, refused))
         x, g, f, a, lam = x_new, g_new, f_new, a_new, lam_new
         recent[step % _MEMORY] = recent_new
-        d = _direction(x, g, a, box)
+        d = _direction(x, g, a)
         slope = _dot(g, d)
         advance(len(rows))
-        if step % patience == 0:
+        if step % task.patience == 0:
             f_now = best.value[rows]
-            done = f_before - f_now <= torch.maximum(tolerance * f_now.abs(), floor[rows])
-            best.converged[rows[done]] = True
+            done = f_before - f_now <= torch.maximum(task.tolerance * f_now.abs(), task.floor[rows])
+            task.converged[rows[done]] = True
             left = torch.nonzero(~done).squeeze(1)
             advance((len(rows) - len(left)) * (steps - step))
             if not len(left):
@@ -220,9 +227,9 @@ def _check_start(f: Tensor) -> None:
         raise InputError("the objective is not finite at the start; check the model and the images for NaN")
 
 
-def _direction(x: Tensor, g: Tensor, a: Tensor, box: tuple[float, float]) -> Tensor:
+def _direction(x: Tensor, g: Tensor, a: Tensor) -> Tensor:
     """d = P(x - a g) - x."""
-    return torch.addcmul(x, column(a, x), g, value=-1).clamp_(*box).sub_(x)
+    return torch.addcmul(x, column(a, x), g, value=-1).clamp_(LOW, HIGH).sub_(x)
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
@@ -237,18 +244,9 @@ def _backtracked(lam: Tensor, f: Tensor, f_new: Tensor, slope: Tensor) -> Tensor
     return torch.minimum(torch.maximum(parabola.nan_to_num(nan=0.0), 0.1 * lam), 0.5 * lam)
 
 
-def _adam(
-    objective: RowObjective,
-    rows: Tensor,
-    best: Best,
-    box: tuple[float, float],
-    steps: int,
-    step_size: float,
-    score: RowObjective | None,
-    patience: int,
-    advance: Advance,
-) -> None:
+def _adam(task: _Task, rows: Tensor) -> None:
     """Adam (Kingma & Ba 2015) projected on the box, its step falling to zero on a cosine."""
+    objective, best, score, steps = task.objective, task.best, task.score, task.steps
     x = best.x.index_select(0, rows)
     first, second = torch.zeros_like(x), torch.zeros_like(x)
     for step in range(steps + 1):
@@ -257,16 +255,12 @@ def _adam(
             _check_start(f)
         if score is None:
             best.offer(rows, x, f)
-        elif step % patience == 0 or step == steps:
+        elif step % task.patience == 0 or step == steps:
             with torch.no_grad():
                 best.offer(rows, x, score(x, rows))
         first.lerp_(g, 0.1)
         second.lerp_(g.square(), 0.001)
         mean, scale = first / (1 - 0.9 ** (step + 1)), (second / (1 - 0.999 ** (step + 1))).sqrt()
-        rate = step_size * 0.5 * (1 + math.cos(math.pi * step / steps))
-        x = _project(x - rate * mean / (scale + tiny(f)), box)
-        advance(len(rows) if step else 0)
-
-
-def _project(x: Tensor, box: tuple[float, float]) -> Tensor:
-    return x.clamp(*box)
+        rate = task.step_size * 0.5 * (1 + math.cos(math.pi * step / steps))
+        x = (x - rate * mean / (scale + tiny(f))).clamp(LOW, HIGH)
+        task.advance(len(rows) if step else 0)

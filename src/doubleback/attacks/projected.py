@@ -12,16 +12,17 @@ A row leaves once what counts is no longer positive; each row keeps the iterate 
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from doubleback.attacks.ball import Ball
-from doubleback.attacks.engine import Optimum
-from doubleback.attacks.rows import Advance, Best, column, gradient_of
-from doubleback.data import rows_at_once
+from doubleback.attacks.rows import Advance, Best, gradient_of
+from doubleback.settings.ball import BallSearch
+from doubleback.tensors import column, rows_at_once
 
 ScoredObjective = Callable[[Float[Tensor, "n ..."], Int[Tensor, "n"]], tuple[Float[Tensor, "n"], Float[Tensor, "n"]]]
 """Maps iterates (n, ...) and their row numbers (n,) to what is minimised and to what counts, (n,) each."""
@@ -37,74 +38,59 @@ def minimize_in_ball(
     objective: ScoredObjective,
     ball: Ball,
     start: Float[Tensor, "N ..."],
+    search: BallSearch | None = None,
     *,
     method: Descent = "pgd",
-    steps: int = 40,
-    step_size: float = 0.1,
-    keep: bool = False,
     max_rows: int | None = None,
     advance: Advance | None = None,
-) -> Optimum:
+    **changes: Any,
+) -> Best:
     """Minimise in each row's ball.
 
     Args:
         objective: what is minimised, and what counts.
         ball: of N rows.
         start: (N, ...), inside the ball.
+        search: its `steps`, of each row (so many gradients and one evaluation more), the `step_size` of "pgd", and
+            whether to `keep` rows that have reached what counts.
         method: "pgd" or "apgd".
-        steps: of each row; so many gradients and one evaluation more.
-        step_size: of "pgd", in units of eps.
-        keep: let rows stay although they have reached what counts.
         max_rows: rows in a chunk, what bounds the memory; None: by the size of the images.
         advance: told of the progress, for a bar.
+        changes: fields of the search to change.
 
     Returns:
         The iterates at which what counts was lowest, and its value there.
     """
-    best = Best(start)
+    search, best = replace(search or BallSearch(), **changes), Best(start)
     tell = advance or (lambda _: None)
+    descend = _pgd if method == "pgd" else _apgd
     for rows in torch.split(torch.arange(len(start), device=start.device), max_rows or rows_at_once(start)):
-        if method == "pgd":
-            _pgd(objective, rows, best, ball.at(rows), steps, step_size, keep, tell)
-        else:
-            _apgd(objective, rows, best, ball.at(rows), steps, keep, tell)
-    return Optimum(best.x, best.value, best.converged)
+        descend(objective, rows, best, ball.at(rows), search, tell)
+    return best
 
 
 def _pgd(
-    objective: ScoredObjective,
-    rows: Tensor,
-    best: Best,
-    ball: Ball,
-    steps: int,
-    step_size: float,
-    keep: bool,
-    advance: Advance,
+    objective: ScoredObjective, rows: Tensor, best: Best, ball: Ball, search: BallSearch, advance: Advance
 ) -> None:
-    x = best.x[rows]
-    for step in range(steps):
+    x, keep = best.x[rows], search.keep
+    for step in range(search.steps):
         _, counts, g = _evaluated(objective, x, rows)
         _offer(best, rows, x, counts, keep)
         advance(len(rows))
         if not keep and (left := leaving(best, rows)) is not None:
-            advance(int((~left).sum()) * (steps - step - 1))
+            advance(int((~left).sum()) * (search.steps - step - 1))
             rows, x, g, ball = rows[left], x[left], g[left], ball.at(left)
             if not len(rows):
                 return
-        x = ball.project(torch.addcmul(x, column(ball.eps, x), ball.descent(g), value=step_size))
+        x = ball.project(torch.addcmul(x, column(ball.eps, x), ball.descent(g), value=search.step))
     with torch.no_grad():
         _offer(best, rows, x, objective(x, rows)[1], keep)
 
 
 def _apgd(
-    objective: ScoredObjective,
-    rows: Tensor,
-    best: Best,
-    ball: Ball,
-    steps: int,
-    keep: bool,
-    advance: Advance,
+    objective: ScoredObjective, rows: Tensor, best: Best, ball: Ball, search: BallSearch, advance: Advance
 ) -> None:
+    steps, keep = search.steps, search.keep
     x = best.x[rows]
     f, counts, g = _evaluated(objective, x, rows)
     _offer(best, rows, x, counts, keep)

@@ -23,7 +23,6 @@ class Best:
     def __init__(self, start: Tensor) -> None:
         self.x = start.clone()
         self.value = start.new_full((len(start),), math.inf)
-        self.converged = torch.zeros(len(start), dtype=torch.bool, device=start.device)
 
     def offer(self, rows: Tensor, x: Tensor, value: Tensor) -> None:
         """Keep x (n, ...) where its value (n,) is lower than the best of its row; a NaN never is."""
@@ -46,13 +45,3 @@ def gradient_of(value: Tensor, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
     (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True, materialize_grads=True)
     return gradient.contiguous()  # autograd may expand a constant
-
-
-def column(values: Tensor, like: Tensor) -> Tensor:
-    """(n,) -> (n, 1, ...), to go with (n, ...)."""
-    return values.view(-1, *[1] * (like.dim() - 1))
-
-
-def tiny(values: Tensor) -> float:
-    """What to divide by instead of zero."""
-    return float(torch.finfo(values.dtype).tiny ** 0.5)

@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from doubleback.attacks.engine import minimize_from, rows_together
+from doubleback.attacks.goals import RowLoss
 from doubleback.attacks.rows import Advance, RowObjective
-from doubleback.data import as_unit
 from doubleback.errors import InputError
 from doubleback.randomness import Stream, generator
-
-Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""(iterates (n, C, H, W), pair of each (n,), noise (n, ...) or None) -> what is to fall, (n,), without C ||d||^2."""
+from doubleback.settings.search import Price, Search
+from doubleback.tensors import squared_distance
 
 STRIDE = 8  # of the coefficients that are solved from scratch, by size; the others begin where these have ended
 PATIENCE, PATIENCE_BETWEEN = 10, 5  # steps between two looks at who has converged: from scratch, from a neighbour's end
@@ -31,7 +29,30 @@ NEGLIGIBLE = 3e-4  # of the loss at the source: a gain in ten steps that is not 
 
 
 @dataclass(frozen=True)
-class Attack:
+class Problem:
+    """What is minimised for P pairs.
+
+    Attributes:
+        loss: falls as the attack succeeds, the price of the distortion left out.
+        source, target: images in [0, 1].
+        noise_shape: of the model's noise.
+        targeted: whether the loss knows the target; if not, its gradient vanishes at the source.
+    """
+
+    loss: RowLoss
+    source: Float[Tensor, "P C H W"]
+    target: Float[Tensor, "P C H W"]
+    noise_shape: tuple[int, ...]
+    targeted: bool = True
+
+    @property
+    def start_noise(self) -> float:
+        """The range of the uniform noise on the source: enough to leave a point without a gradient."""
+        return 1e-8 if self.targeted else 1e-2
+
+
+@dataclass(frozen=True)
+class Examples:
     """Adversarial inputs for P pairs and K coefficients.
 
     Attributes:
@@ -61,32 +82,18 @@ def coefficient_sweep(count: int = 50, low: float = 2.0**-20, high: float = 2.0*
     return torch.cat([torch.zeros(1), torch.logspace(0, 1, count, base=high / low) * low])
 
 
-def matching(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Source and target in [0, 1], one target a source.
-
-    Raises:
-        InputError: their shapes differ, or they are no images (`as_unit`).
-    """
-    source, target = as_unit(source), as_unit(target)
-    if source.shape != target.shape:
-        raise InputError(f"source is {tuple(source.shape)}, target {tuple(target.shape)}; give one target a source")
-    return source, target
+def coefficients_of(price: Price) -> Float[Tensor, "K"]:
+    """The C of a price, (K,)."""
+    given = price.coefficients
+    return coefficient_sweep(given) if isinstance(given, int) else torch.tensor(given, dtype=torch.float64)
 
 
-def sweep(
-    loss: Loss,
-    source: Float[Tensor, "P C H W"],
-    target: Float[Tensor, "P C H W"],
-    noise_shape: tuple[int, ...],
-    *,
-    coefficients: Float[Tensor, "K"] | None,
-    steps: int,
-    restarts: int,
-    samples: int,
-    seed: int,
-    advance: Advance | None,
-    start_noise: float = 1e-8,
-) -> Attack:
+def thinned(price: Price, every: int) -> Price:
+    """The price with every k-th of its coefficients."""
+    return Price(tuple(coefficients_of(price)[::every].tolist()))
+
+
+def sweep(price: Price, problem: Problem, search: Search, advance: Advance) -> Examples:
     """Minimise the loss for every pair and coefficient, each row from where its neighbours have ended.
 
     Every `STRIDE`-th coefficient is solved from the source and from the best blend with the target; those between,
@@ -96,44 +103,41 @@ def sweep(
     Without samples the loss is deterministic: `minimize(method="spectral")`. With them every step averages fresh
     noise, Adam minimises, every row from source and blend, and ends are compared on noise that no step has seen.
 
-    Args and Raises: as in `latent_attack`; `start_noise` is the range of the uniform noise on the source.
+    Args:
+        price: the coefficients.
+        problem: the loss and the pairs.
+        search: its steps, restarts, samples and seed.
+        advance: told of the progress, for a bar.
     """
-    for name, count in (("restarts", restarts), ("samples", samples)):
-        if count < 0:
-            raise InputError(f"{name} is {count}; give a whole number of at least 0")
-    C = (coefficient_sweep() if coefficients is None else coefficients).to(source)
-    if C.ndim != 1 or not len(C) or not bool(((C >= 0) & C.isfinite()).all()):
-        raise InputError("coefficients must be a row of finite numbers of at least 0; see `coefficient_sweep`")
-    problem = _Sweep(loss, source, target, noise_shape, samples, seed)
+    samples = search.samples
+    C = coefficients_of(price).to(problem.source)
+    task = _Sweep(problem, samples, search.seed)
     every = torch.arange(len(C), device=C.device)
-    ends = _Ends(problem, len(C))
-    ends.offer(every, C, problem.best_blends(C))
+    ends = _Ends(task, len(C))
+    ends.offer(every, C, task.best_blends(C))
     first, *between = _levels(C, 1 if samples else STRIDE)
-    advance = advance or (lambda _: None)
 
     def solve(places: Tensor, starts: Tensor, patience: int, advance: Advance) -> None:
         found = minimize_from(
-            problem.attempted(C[places]),
-            [starts],
-            steps=steps,
+            task.attempted(C[places]),
+            starts,
+            steps=search.steps,
             method="adam" if samples else "spectral",
-            score=problem.scored(C[places]) if samples else None,
-            floor=problem.floor(len(places)),
+            score=task.scored(C[places]) if samples else None,
+            floor=task.floor(len(places)),
             patience=patience,
             advance=advance,
         )
         ends.offer(places, C[places], found.x, found.converged)
 
-    solve(
-        first, torch.stack([problem.source_start(len(first), start_noise), ends.best(C[first])[0]]), PATIENCE, advance
-    )
+    solve(first, torch.stack([task.source_start(len(first)), ends.best(C[first])[0]]), PATIENCE, advance)
     for places in between:
         solve(places, ends.best(C[places])[0][None], PATIENCE_BETWEEN, lambda done: advance(2 * done))
-    for start in problem.restarts(len(C), restarts):
+    for start in task.restarts(len(C), search.restarts):
         solve(every, start[None], PATIENCE, advance)
     x, value = ends.best(C)
-    P, K = len(source), len(C)
-    return Attack(x.view(P, K, *source.shape[1:]), C, value.view(P, K), ends.converged)
+    P, K = len(problem.source), len(C)
+    return Examples(x.view(P, K, *problem.source.shape[1:]), C, value.view(P, K), ends.converged)
 
 
 def _levels(C: Float[Tensor, "K"], stride: int) -> list[Int[Tensor, "k"]]:
@@ -156,21 +160,13 @@ def _levels(C: Float[Tensor, "K"], stride: int) -> list[Int[Tensor, "k"]]:
 class _Sweep:
     """The rows of all pairs and some coefficients: what they minimise and where they start."""
 
-    def __init__(
-        self,
-        loss: Loss,
-        source: Tensor,
-        target: Tensor,
-        noise_shape: tuple[int, ...],
-        samples: int,
-        seed: int,
-    ) -> None:
-        self.loss, self.source, self.target = loss, source, target
-        self.noise_shape, self.samples = noise_shape, samples
-        self.pair = torch.arange(len(source), device=source.device)
+    def __init__(self, problem: Problem, samples: int, seed: int) -> None:
+        self.loss, self.source, self.target = problem.loss, problem.source, problem.target
+        self.noise_shape, self.samples, self.start_noise = problem.noise_shape, samples, problem.start_noise
+        self.pair = torch.arange(len(self.source), device=self.source.device)
         self.fresh = generator(seed, Stream.ATTEMPT)
         self.random = generator(seed, Stream.START)
-        self.held = self._normal(generator(seed, Stream.SELECT), samples, 1, *noise_shape)
+        self.held = self._normal(generator(seed, Stream.SELECT), samples, 1, *self.noise_shape)
 
     def attempted(self, C: Float[Tensor, "k"]) -> RowObjective:
         """The objective on the mean path, or averaged over fresh noise."""
@@ -193,10 +189,10 @@ class _Sweep:
 
         return objective
 
-    def source_start(self, coefficients: int, start_noise: float) -> Float[Tensor, "N ..."]:
+    def source_start(self, coefficients: int) -> Float[Tensor, "N ..."]:
         """The source, with a trace of uniform noise, for each coefficient."""
         noise = torch.rand(self.source.shape, generator=self.random).to(self.source)
-        return (self.source + start_noise * noise).repeat_interleave(coefficients, 0)
+        return (self.source + self.start_noise * noise).repeat_interleave(coefficients, 0)
 
     def restarts(self, coefficients: int, count: int) -> Iterator[Float[Tensor, "N ..."]]:
         """Random points about the source; nested in their number."""
@@ -273,8 +269,3 @@ class _Ends:
         """For each pair and each of these coefficients the end that serves it best, and its objective."""
         value, place = (self.loss[:, None, :] + C[:, None] * self.cost[:, None, :]).min(2)  # (P, k)
         return self.x[self.problem.pair[:, None], place].flatten(0, 1), value.flatten()
-
-
-def squared_distance(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> Float[Tensor, "n"]:
-    """||x - y||^2 over everything but the first dimension."""
-    return F.mse_loss(x, y, reduction="none").flatten(1).sum(1)  # half the time of (x - y).square(), gradient included

@@ -11,6 +11,7 @@ from doubleback.errors import InputError
 from doubleback.evaluation import reconstruct
 from doubleback.metrics.curve import adversarial_distance, distortion, flag
 from doubleback.models import Autoencoder
+from doubleback.settings.checks import at_least
 
 
 def draw_pairs(
@@ -35,8 +36,7 @@ def draw_pairs(
     Raises:
         InputError: fewer than one pair, more pairs than images, images of a single label, or none of a label given.
     """
-    if pairs < 1:
-        raise InputError(f"pairs is {pairs}; give a whole number of at least 1")
+    at_least(1, pairs=pairs)
     if pairs > count or count < 2:
         raise InputError(f"pairs is {pairs}, but there are {count} test images; ask for fewer pairs")
     if labels is not None and len(labels) != count:
@@ -63,6 +63,23 @@ def draw_pairs(
     return torch.from_numpy(source), torch.tensor(target)
 
 
+def label_of(named: str | int | None, names: Sequence[str | int] | None) -> int | None:
+    """The label that a class's name, or the label itself, stands for.
+
+    Raises:
+        InputError: it is none of the classes.
+
+    >>> label_of("dog", ("cat", "dog")), label_of("3", None), label_of(2, ("a", "b", "c"))
+    (1, 3, 2)
+    """
+    if not isinstance(named, str):
+        return named
+    known = [str(name) for name in names or ()]
+    if named not in known and (known or not named.isdecimal()):
+        raise InputError(f"class {named!r} is unknown; choose one of {', '.join(known) or 'the labels, whole numbers'}")
+    return known.index(named) if known else int(named)
+
+
 class Pairs:
     """Some pairs, how the model reconstructs them, and what an adversarial input has reached."""
 
@@ -85,14 +102,13 @@ class Pairs:
         """u."""
         return distortion(x_adv, self.source, self.target)
 
-    def adversarial_distance(self, x_adv: Float[Tensor, "P K C H W"], attack: str) -> Float[Tensor, "P K"]:
-        """v, a mean over the draws; of the untargeted attack the change that is left, max(0, 1 - change / way)."""
+    def adversarial_distance(self, x_adv: Float[Tensor, "P K C H W"], *, targeted: bool = True) -> Float[Tensor, "P K"]:
+        """v, a mean over the draws; without a target the change that is left, max(0, 1 - change / way)."""
         each = []
         for draw, rec_source, rec_target in zip(self.draws, self.rec_source, self.rec_target, strict=True):
             rec_adv = reconstruct(self.model, x_adv.flatten(0, 1), draw).view_as(x_adv)
-            if attack == "untargeted":
-                v = (1 - distortion(rec_adv, rec_source, rec_target)).clamp_min(0)
+            if targeted:
+                each.append(adversarial_distance(rec_adv, rec_source, rec_target, self.target))
             else:
-                v = adversarial_distance(rec_adv, rec_source, rec_target, self.target)
-            each.append(v)
+                each.append((1 - distortion(rec_adv, rec_source, rec_target)).clamp_min(0))
         return torch.stack(each).mean(0)

@@ -6,7 +6,6 @@ blending alone would leave. Flagged pairs have no meaningful curve and are left 
 """
 
 import math
-import sys
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -15,8 +14,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
-from doubleback.checks import Check, recorded
-from doubleback.metrics.curve import DistortionCurve, auddc, bootstrap_interval
+from doubleback.attacks import Attack
+from doubleback.attacks.sweep import coefficients_of
+from doubleback.metrics.curve import DistortionCurve, auddc
+from doubleback.metrics.intervals import bootstrap_interval
+from doubleback.processes import peak_memory_mb
+from doubleback.trust import Check, recorded
 
 Array = NDArray[Any]
 BLEND, WORST_CASE, CEILING = "blend", "worst_case", "ceiling"
@@ -48,13 +51,19 @@ class Points:
         """Those of these pairs."""
         return Points(self.distortion[rows], self.adversarial_distance[rows], self.converged[rows], self.seconds)
 
+    def curves(self) -> "list[DistortionCurve]":
+        """The envelope of each pair; none of them may be flagged."""
+        return [
+            DistortionCurve.envelope(*pair) for pair in zip(self.distortion, self.adversarial_distance, strict=True)
+        ]
+
 
 @dataclass(frozen=True, eq=False)
-class Audit:
+class Audited:
     """What attacks did to an autoencoder on P pairs.
 
     Attributes:
-        coefficients: C, (K,).
+        attacks: those that were run.
         source_index, target_index: places in the test split, (P,).
         flagged: (P,), the pairs without a meaningful curve: left out everywhere.
         source_l2: (P,), the reconstruction error of each source.
@@ -64,7 +73,7 @@ class Audit:
         seconds: wall time of it all.
     """
 
-    coefficients: Float[np.ndarray, "K"]
+    attacks: list[Attack]
     source_index: Int[np.ndarray, "P"]
     target_index: Int[np.ndarray, "P"]
     flagged: Bool[np.ndarray, "P"]
@@ -74,16 +83,11 @@ class Audit:
     checks: list[Check]
     seconds: float
 
-    @property
-    def attacks(self) -> list[str]:
-        """The attacks that were run."""
-        return [name for name in self.points if name != BLEND]
-
     def curves(self, name: str) -> list[DistortionCurve | None]:
         """The envelope of each pair: of an attack, of "blend", or the "worst_case"; None for flagged pairs."""
         if name == WORST_CASE:
-            targeted = [attack for attack in self.attacks if attack != "untargeted"]
-            every = zip(*(self.curves(attack) for attack in [*targeted, BLEND]), strict=True)
+            targeted = [attack.name for attack in self.attacks if attack.goal.targeted]
+            every = zip(*(self.curves(name) for name in [*targeted, BLEND]), strict=True)
             return [None if None in pair else reduce(DistortionCurve.minimum, pair) for pair in every]
         points = self.points[name]
         return [
@@ -108,17 +112,16 @@ class Audit:
         """The figures of `audit/results.json` (docs/run-directory.md)."""
         ceiling = self._summary(self.auddc(CEILING))
         attacks: dict[str, Any] = {}
-        for name in [*self.attacks, WORST_CASE]:
-            conventions = ("envelope",) if name == WORST_CASE else ("envelope", "reference")
-            area = {convention: self._summary(self.auddc(name, convention)) for convention in conventions}
-            share = area["envelope"]["mean"] / ceiling["mean"] if ceiling["mean"] else None
-            attacks[name] = {"auddc": area, "share_of_ceiling": share}
-            if name in self.points:
-                converged = self.points[name].converged
-                attacks[name] |= {
-                    "seconds": self.points[name].seconds,
-                    "converged": _mean(converged[np.isfinite(converged)]),
-                }
+        for attack in self.attacks:
+            points = self.points[attack.name]
+            attacks[attack.name] = {
+                **self._areas(attack.name, ceiling["mean"], "envelope", "reference"),
+                "seconds": points.seconds,
+                "converged": _mean(points.converged[np.isfinite(points.converged)]),
+                "targeted": attack.goal.targeted,
+                "about": attack.about,
+            }
+        attacks[WORST_CASE] = self._areas(WORST_CASE, ceiling["mean"], "envelope")
         flagged = int(self.flagged.sum())
         return {
             "attacks": attacks,
@@ -127,12 +130,12 @@ class Audit:
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
             "reconstruction_l2": _mean(self.source_l2[~self.flagged]),
             "seconds": self.seconds,
-            "peak_memory_mb": _peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(),
         }
 
     def arrays(self) -> dict[str, Array]:
         """The arrays of `audit/curves.npz` (docs/run-directory.md)."""
-        arrays: dict[str, Array] = {"coefficients": self.coefficients, "flagged": self.flagged, "grid": GRID}
+        arrays: dict[str, Array] = {"flagged": self.flagged, "grid": GRID, **self._coefficients()}
         arrays |= {"source_index": self.source_index, "target_index": self.target_index}
         for name, points in self.points.items():
             arrays[f"{name}/distortion"] = points.distortion
@@ -145,6 +148,20 @@ class Audit:
             )
         return arrays
 
+    def _coefficients(self) -> dict[str, Array]:
+        """The C of every column: once where all attacks have the same, else attack by attack."""
+        each = {attack.name: coefficients_of(attack.capability).numpy() for attack in self.attacks}
+        first, *others = each.values()
+        if all(np.array_equal(first, other) for other in others):
+            return {"coefficients": first}
+        return {f"{name}/coefficients": values for name, values in each.items()}
+
+    def _areas(self, name: str, ceiling: float | None, *conventions: str) -> dict[str, Any]:
+        """The mean AUDDC in each convention, and its share of the ceiling."""
+        area = {convention: self._summary(self.auddc(name, convention)) for convention in conventions}
+        mean = area["envelope"]["mean"]
+        return {"auddc": area, "share_of_ceiling": mean / ceiling if mean is not None and ceiling else None}
+
     def _summary(self, areas: Float[np.ndarray, "P"]) -> dict[str, Any]:
         used = areas[~self.flagged]
         return {"mean": _mean(used), "ci95": bootstrap_interval(used)}
@@ -153,13 +170,3 @@ class Audit:
 def _mean(values: Float[np.ndarray, "P"]) -> float | None:
     """None where there is nothing to average."""
     return float(values.mean()) if len(values) else None
-
-
-def _peak_memory_mb() -> float | None:
-    """The process's peak resident memory; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,4 +1,4 @@
-"""Images by name, folder or hub id, as uint8 tensors: `load_images`, and `as_unit` for images in [0, 1].
+"""Images by name, folder or hub id, as uint8 tensors: `load_images`.
 
 Everything but the bundled digits goes through Hugging Face `datasets` and one decoder, and is kept decoded on
 disk, under $DOUBLEBACK_CACHE, $XDG_CACHE_HOME/doubleback or ~/.cache/doubleback (safe to delete at any time).
@@ -6,8 +6,8 @@ A later call maps those files into memory, copy on write: only what is touched t
 change the files. $DOUBLEBACK_DATA/<name>, where it exists, comes before the hub and before a folder of that name here.
 """
 
-from doubleback.data.images import ImageData, Split, as_classes, as_unit, rows_at_once
+from doubleback.data.images import ImageData, Split, as_classes, fingerprint
 from doubleback.data.loading import load_images
 from doubleback.data.sources import settled, stored
 
-__all__ = ["ImageData", "Split", "as_classes", "as_unit", "load_images", "rows_at_once", "settled", "stored"]
+__all__ = ["ImageData", "Split", "as_classes", "fingerprint", "load_images", "settled", "stored"]

@@ -18,6 +18,7 @@ from doubleback.data.decoding import decode
 from doubleback.data.images import Decoded, Split
 from doubleback.data.sources import Source, open_splits
 from doubleback.errors import InputError
+from doubleback.files import sweep, temporary
 
 FORMAT = 1  # raise it whenever the same source would decode to other arrays
 
@@ -66,7 +67,8 @@ def _stamp(folder: Path) -> list[list[Any]]:
 
 def _decode_under(home: Path, kept: Path | None, source: Source, splits: Mapping[str, Any] | None) -> Decoded:
     """Decode into a scratch folder under `home`, map the result and move it, whole, to `kept`."""
-    with tempfile.TemporaryDirectory(prefix=".decoding-", dir=home, ignore_cleanup_errors=True) as scratch:
+    sweep(home, "decoding")
+    with tempfile.TemporaryDirectory(prefix=temporary("decoding"), dir=home, ignore_cleanup_errors=True) as scratch:
         fresh = Path(scratch, "decoded")
         fresh.mkdir()
         decode(source, splits or open_splits(source.place, Path(scratch, "arrow")), fresh)

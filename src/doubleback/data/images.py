@@ -1,14 +1,14 @@
-"""Records of images, held as uint8, and the one way from them to floats: x / 255, in [0, 1]."""
+"""Records of images, held as uint8, in their splits."""
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from doubleback.errors import InputError
-
-BATCH_VALUES = 1 << 20  # pixels' values in a batch of images
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,18 @@ class Split:
         return Split(self.images[rows], None if self.labels is None else self.labels[rows])
 
 
+def fingerprint(*splits: Split) -> str:
+    """A digest of the images and labels of these splits, in their order."""
+    found = hashlib.blake2b(digest_size=16)
+    for split in splits:
+        found.update(repr((tuple(split.images.shape), split.labels is None)).encode())
+        for batch in torch.split(split.images, 4096):
+            found.update(batch.contiguous().numpy().data)
+        if split.labels is not None:
+            found.update(split.labels.contiguous().numpy().data)
+    return found.hexdigest()
+
+
 @dataclass(frozen=True)
 class Decoded:
     """What a source holds: its parts train, test and (not always) validation."""
@@ -41,14 +53,18 @@ class Decoded:
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set in three parts; `box` is the range of its pixels once `as_unit` has scaled them."""
+    """A data set in three parts."""
 
     name: str
     train: Split
     validation: Split
     test: Split
-    box: tuple[float, float] = (0.0, 1.0)
     label_names: tuple[str, ...] | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of every image and label: the same content has the same, wherever it lies."""
+        return fingerprint(self.train, self.validation, self.test)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -85,35 +101,3 @@ def as_classes(images: ImageData) -> tuple[ImageData, tuple[str | int, ...]]:
     names = images.label_names
     placed = replace(images, train=train, validation=validation, test=test)
     return placed, tuple(names[label] if names else label for label in known.tolist())
-
-
-def rows_at_once(images: Tensor) -> int:
-    """How many images (N, C, H, W) go through a model together: what bounds the memory, whatever their size."""
-    return max(1, BATCH_VALUES // images[0].numel())
-
-
-def as_unit(images: Tensor) -> Float[Tensor, "N C H W"]:
-    """Return images as floats in [0, 1]: uint8 is divided by 255, floats are checked and returned as is.
-
-    Raises:
-        InputError: not (N, C, H, W) with N >= 1, neither uint8 nor float, not finite, or outside [0, 1].
-
-    >>> as_unit(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)).item()
-    1.0
-    """
-    if images.ndim != 4 or not images.numel():
-        raise InputError(f"images have shape {tuple(images.shape)}; expected (N, C, H, W), none of them 0")
-    if images.dtype == torch.uint8:
-        return images.float() / 255
-    if not images.is_floating_point():
-        raise InputError(f"images are {images.dtype}; give uint8 in 0..255 or floats in [0, 1]")
-    low, high = (bound.item() for bound in torch.aminmax(images.detach()))
-    if low != low:
-        raise InputError("images hold NaN; expected finite values in [0, 1]: mend or drop those images")
-    if high > 1:
-        fix = "divide by 255" if 2 < high <= 255 else "rescale or clamp them"
-        raise InputError(f"images reach max {high}: {fix}; expected values in [0, 1]")
-    if low < 0:
-        fix = "use (x + 1) / 2 for pixels in [-1, 1]" if low >= -1 else "rescale or clamp them"
-        raise InputError(f"images reach min {low}: {fix}; expected values in [0, 1]")
-    return images

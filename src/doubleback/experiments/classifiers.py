@@ -1,27 +1,29 @@
 """Classifiers on disk: `classify` makes one of a run, `load_classifier` reads any back, several go by their names."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from doubleback.auditing import check_images
-from doubleback.checkpoints import load_tensors, load_weights, save_tensors
-from doubleback.data import ImageData, as_classes
+from doubleback.checkpoints import load_tensors, load_weights, save_tensors, weights_digest
+from doubleback.data import ImageData, as_classes, fingerprint
 from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality
-from doubleback.experiments import config, folders
-from doubleback.experiments.folders import CONFIG, RESULTS, SCHEMA, WEIGHTS, Run, load_run
-from doubleback.files import check_writable, read_json, write_json
+from doubleback.experiments.runs import TrainedRun, build_model, load_run
+from doubleback.files import read_json
+from doubleback.folders import CONFIG, SCHEMA, WEIGHTS, Folder, digest
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures
 from doubleback.models import Classifier
+from doubleback.processes import alone
 from doubleback.progress import progress_bar
-from doubleback.randomness import check_seed
-from doubleback.training import launched, processes
+from doubleback.settings import Training
+from doubleback.settings.commands import Classify
+from doubleback.settings.stored import flat, unflat
+from doubleback.tensors import check_shape
 
 CLASSIFIER = "classifier"  # where `classify` puts it, in the run's folder
 
@@ -34,13 +36,13 @@ class Loaded:
         folder: where it lives.
         model: a module in evaluation mode, its parameters frozen.
         run: that it was trained as, or whose code it classifies.
-        identity: digest that its weights name.
+        weights: digest of its weights.
     """
 
     folder: Path
     model: Classifier
-    run: Run
-    identity: str
+    run: TrainedRun
+    weights: str
 
 
 def load_classifier(folder: str | Path) -> Loaded:
@@ -53,14 +55,15 @@ def load_classifier(folder: str | Path) -> Loaded:
     if (folder / CONFIG).is_file() and "classify" in read_json(folder / CONFIG):
         return _load_mixture(folder)
     run = load_run(folder)
-    if not isinstance(run.model, Classifier):
+    model = run.model
+    if not isinstance(model, Classifier):
         if (folder / CLASSIFIER / CONFIG).is_file():
             return _load_mixture(folder / CLASSIFIER)
         raise InputError(f"{folder} is an autoencoder; make it a classifier first: doubleback classify {folder}")
-    return Loaded(folder, run.model.requires_grad_(False), run, run.identity)
+    return Loaded(folder, run.model.requires_grad_(False), run, run.weights)
 
 
-def classify(settings: config.Classify, command: Sequence[str]) -> dict[str, Any]:
+def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
     """Fit mixtures to a run's codes and leave a classifier's folder; what is there already is kept.
 
     Returns:
@@ -69,55 +72,38 @@ def classify(settings: config.Classify, command: Sequence[str]) -> dict[str, Any
     Raises:
         InputError: a setting, the run or the folder is unusable; the images have no labels.
     """
-    check_seed(settings.seed)
-    run = load_run(settings.run)
-    autoencoder = run.autoencoder.to(device())
-    folder = settings.output or settings.run / CLASSIFIER
-    chosen = {name: value for name, value in asdict(settings).items() if name not in ("run", "output")}
-    described: dict[str, Any] = {
-        "classify": chosen,
-        "train": folders.described(run.settings),
-        "image_shape": list(autoencoder.image_shape),
-        "run_identity": run.identity,
-    }
-    if folders.state_of(folder, "classify", described) == "finished":
-        return read_json(folder / RESULTS)
+    run = load_run(command.run)
+    autoencoder = run.autoencoder.to(alone("classify"))
     images, classes = as_classes(run.images())
     assert images.train.labels is not None
-    started = time.perf_counter()
-    check_writable(folder)
-    with progress_bar("fitting", len(classes)) as advance:
-        fitted = LatentMixtureClassifier.fit(
-            autoencoder, images.train.images, images.train.labels, advance=advance, **chosen
-        )
-    seconds = time.perf_counter() - started
-    model = LatentMixtureClassifier(autoencoder, fitted.mixtures, classes)
-    described["classes"] = list(classes)
-    folders.write_config(folder, {**described, "run": str(settings.run.resolve())}, command)
-    save_tensors(folder / WEIGHTS, model.state_dict(), folders.digest(described))
-    results = {
-        "schema": SCHEMA,
-        "test": {"images": len(images.test), **classification_quality(model, images.test)},
-        "mixtures": {
-            "seconds": seconds,
-            "converged": list(fitted.converged),
-            "codes": len(images.train),
-        },
+    described = {
+        "classify": flat(command.mixture),
+        "train": run.settings.described,
+        "image_shape": list(autoencoder.image_shape),
+        "run_identity": run.identity,
+        "weights": run.weights,
+        "images": fingerprint(images.train),
+        "classes": list(classes),
     }
-    write_json(folder / RESULTS, results)
-    return results
-
-
-def device() -> torch.device:
-    """Where classifiers are fitted and attacked: the accelerator, if there is one.
-
-    Raises:
-        InputError: torchrun has started several processes, which would all do the same.
-    """
-    if processes(1) > 1:
-        raise InputError("classifiers are for one process; start it without torchrun")
-    place: torch.device = launched().device
-    return place
+    path = command.output or command.run / CLASSIFIER
+    folder = Folder(path, "classify", described, words, (WEIGHTS,), {"run": str(command.run.resolve())})
+    with folder.claimed() as finished:
+        if finished:
+            return finished
+        started = time.perf_counter()
+        with progress_bar("fitting", len(classes)) as advance:
+            fitted = LatentMixtureClassifier.fit(
+                autoencoder, images.train.images, images.train.labels, command.mixture, advance=advance
+            )
+        seconds = time.perf_counter() - started
+        model = LatentMixtureClassifier(autoencoder, fitted.mixtures, classes)
+        save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
+        return folder.finish(
+            {
+                "test": {"images": len(images.test), **classification_quality(model, images.test)},
+                "mixtures": {"seconds": seconds, "converged": list(fitted.converged), "codes": len(images.train)},
+            }
+        )
 
 
 def named(paths: Sequence[Path]) -> dict[str, Loaded]:
@@ -127,7 +113,7 @@ def named(paths: Sequence[Path]) -> dict[str, Loaded]:
         InputError: one is there twice, or two cannot be told apart by these names.
     """
     loaded = [load_classifier(path) for path in paths]
-    where = device()
+    where = alone("an attack on classifiers")
     for one in loaded:
         assert isinstance(one.model, nn.Module)
         one.model.to(where)
@@ -143,8 +129,14 @@ def named(paths: Sequence[Path]) -> dict[str, Loaded]:
     return dict(zip(longer, loaded, strict=True))
 
 
-def identified(models: dict[str, Loaded]) -> dict[str, Any]:
-    return {name: {"path": str(one.folder.resolve()), "identity": one.identity} for name, one in models.items()}
+def identified(models: Mapping[str, Loaded]) -> dict[str, dict[str, str]]:
+    """What a study's configuration says of its models: where each lay, and the digest of its weights."""
+    return {name: {"path": str(one.folder.resolve()), "weights": one.weights} for name, one in models.items()}
+
+
+def weights_of(models: Mapping[str, Loaded]) -> dict[str, str]:
+    """The digests of the models' weights: what a study's folder depends on, wherever they lie."""
+    return {name: one.weights for name, one in models.items()}
 
 
 def labelled_images(models: dict[str, Loaded]) -> tuple[ImageData, tuple[str | int, ...]]:
@@ -154,23 +146,24 @@ def labelled_images(models: dict[str, Loaded]) -> tuple[ImageData, tuple[str | i
     for name, other in [(first, one), *others]:
         if other.model.classes != classes:
             raise InputError(f"{name} does not know the classes of {images.name}; give models of the same data")
-        check_images(other.model, images.test.images)
+        check_shape(other.model, images.test.images)
     return images, classes
 
 
 def _load_mixture(folder: Path) -> Loaded:
     """A folder of `classify`."""
-    stored = read_json(folder / CONFIG)
-    known = ("classify", "train", "image_shape", "run_identity", "classes")
-    if stored.get("schema") != SCHEMA or any(name not in stored for name in known):
-        raise InputError(f"{folder / CONFIG} is not of this version of `classify`; classify the run again")
-    described = {name: stored[name] for name in known}
-    identity = folders.digest(described)
+    path = folder / CONFIG
+    stored = read_json(path)
+    needed = ("classify", "train", "image_shape", "run_identity", "classes")
+    if stored.get("schema") != SCHEMA or any(name not in stored for name in needed):
+        raise InputError(f"{path} is not of this version of `classify`; classify the run again")
+    identity = digest({name: stored[name] for name in (*needed, "weights", "images") if name in stored})
     tensors, _ = load_tensors(folder / WEIGHTS, identity)
-    settings = folders.as_settings(folder, stored["train"])
-    autoencoder = folders.build_model(settings, tuple(stored["image_shape"]))
+    settings = unflat(Training, stored["train"], path)
+    autoencoder = build_model(settings, tuple(stored["image_shape"]))
     mixtures = LatentMixtures(*(tensors.get(f"mixtures.{name}", torch.empty(0)) for name in LatentMixtures.PARTS))
-    model = LatentMixtureClassifier(autoencoder, mixtures, stored["classes"])  # type: ignore[arg-type]
+    model = LatentMixtureClassifier(autoencoder, mixtures, stored["classes"])
     load_weights(model, tensors, folder / WEIGHTS)
-    run = Run(folder, settings, autoencoder.eval(), identity)
-    return Loaded(folder, model.eval().requires_grad_(False), run, identity)
+    weights = weights_digest(model)
+    run = TrainedRun(folder, settings, autoencoder.eval(), identity, weights)
+    return Loaded(folder, model.eval().requires_grad_(False), run, weights)

@@ -1,4 +1,4 @@
-"""The distortion-distortion curve of an attacked pair, the area under it (AUDDC), and intervals over pairs.
+"""The distortion-distortion curve of an attacked pair, and the area under it (AUDDC).
 
     u = ||x_a - x_0|| / ||x_0 - x_t||                                                  distortion
     v = (||x^_a - x_t|| - ||x^_t - x_t||) / (||x^_0 - x_t|| - ||x^_t - x_t||)          adversarial distance
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
 from doubleback.errors import InputError
+from doubleback.tensors import norm
 
 Numbers = Sequence[float | int] | NDArray[Any] | Tensor
 
@@ -39,7 +39,7 @@ def distortion(
 
     Measure after the box: `x_adv` is what the model is shown. Where source = target u is not finite (`flag`).
     """
-    return _norm(x_adv - source[:, None]) / _norm(source - target)[:, None]
+    return norm(x_adv - source[:, None], 2) / norm(source - target)[:, None]
 
 
 def adversarial_distance(
@@ -53,9 +53,9 @@ def adversarial_distance(
     1: nothing gained; 0: as close to the target as its own reconstruction; both ends can be passed. v means
     nothing where the denominator is not clearly positive: see `flag`.
     """
-    floor = _norm(rec_target - target)[:, None]
-    start = _norm(rec_source - target)[:, None]
-    return (_norm(rec_adv - target[:, None]) - floor) / (start - floor)
+    floor = norm(rec_target - target)[:, None]
+    start = norm(rec_source - target)[:, None]
+    return (norm(rec_adv - target[:, None], 2) - floor) / (start - floor)
 
 
 def flag(
@@ -72,8 +72,8 @@ def flag(
 
     and flagged otherwise: also where a norm is NaN.
     """
-    floor, start = _norm(rec_target - target), _norm(rec_source - target)
-    return ~((_norm(source - target) > 0) & (start - floor > CLEAR_SHARE * start))
+    floor, start = norm(rec_target - target), norm(rec_source - target)
+    return ~((norm(source - target) > 0) & (start - floor > CLEAR_SHARE * start))
 
 
 def auddc(distortion: Numbers, adversarial_distance: Numbers, convention: str = "envelope") -> float:
@@ -166,46 +166,6 @@ class DistortionCurve:
         crossings = u[i] + (u[i + 1] - u[i]) * gap[i] / (gap[i] - gap[i + 1])
         u = np.union1d(u, crossings)
         return DistortionCurve(u, np.minimum(self.at(u), other.at(u)))
-
-
-def bootstrap_interval(
-    values: Numbers, level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float] | None:
-    """The percentile bootstrap interval of the mean of P values, one for each pair (Efron & Tibshirani 1993).
-
-    Draws `resamples` samples of P values with replacement; the interval runs from the (1 - level) / 2 to the
-    (1 + level) / 2 quantile of their means. Takes 16 P resamples bytes.
-
-    Args:
-        values: (P,), finite: leave the flagged pairs out.
-        level: the share of resampled means inside, between 0 and 1.
-        resamples: how many samples to draw.
-        seed: of a generator of its own: the same values and seed give the same interval.
-
-    Returns:
-        (low, high) in the unit of `values`; None for fewer than 2 values, which tell nothing of their spread.
-
-    Raises:
-        InputError: `values` is not one-dimensional or not finite, `level` is not between 0 and 1, or
-            `resamples` is not positive.
-    """
-    sample = torch.from_numpy(_float64(values).copy())
-    if sample.ndim != 1 or not sample.isfinite().all():
-        raise InputError(f"values of shape {tuple(sample.shape)}; give one row of finite numbers, one for each pair")
-    if not (0 < level < 1 and resamples >= 1):
-        raise InputError(f"level is {level}, resamples {resamples}; give a level between 0 and 1, resamples from 1 up")
-    if len(sample) < 2:
-        return None
-    generator = torch.Generator().manual_seed(seed)
-    means = sample[torch.randint(len(sample), (resamples, len(sample)), generator=generator)].mean(1)
-    low, high = means.quantile(means.new_tensor([(1 - level) / 2, (1 + level) / 2])).tolist()
-    return low, high
-
-
-def _norm(x: Float[Tensor, "... C H W"]) -> Float[Tensor, "..."]:
-    """The 2-norm over an image."""
-    norm: Tensor = torch.linalg.vector_norm(x, dim=(-3, -2, -1))
-    return norm
 
 
 def _trapezoid(u: Float64[np.ndarray, "N"], v: Float64[np.ndarray, "N"]) -> float:

@@ -3,19 +3,20 @@
 ||x_hat - x||_2 over the pixels, and PSNR = -10 log10 mean (x_hat - x)^2 with pixels in [0, 1].
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from doubleback.tensors import norm
 
 
 def l2(x_hat: Float[Tensor, "B C H W"], x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B"]:
     """||x_hat - x||_2, in units of a pixel: from 0 to sqrt(C H W) for pixels in [0, 1].
 
+    >>> import torch
     >>> l2(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
     tensor([2.])
     """
-    norm: Tensor = torch.linalg.vector_norm(x_hat - x, dim=(1, 2, 3))
-    return norm
+    return norm(x_hat - x)
 
 
 def psnr(x_hat: Float[Tensor, "B C H W"], x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B"]:
@@ -23,6 +24,7 @@ def psnr(x_hat: Float[Tensor, "B C H W"], x: Float[Tensor, "B C H W"]) -> Float[
 
     At least 0 for pixels in [0, 1]; inf for identical images, so a mean over them is inf too.
 
+    >>> import torch
     >>> psnr(torch.full((1, 1, 2, 2), 0.1), torch.zeros(1, 1, 2, 2))
     tensor([20.])
     """

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from doubleback.errors import InputError
+from doubleback.tensors import column, norm
 
 Function = Callable[[Tensor], Tensor]
 
@@ -32,7 +33,7 @@ def input_gradient_norm(loss: Function, x: Float[Tensor, "B ..."]) -> Float[Tens
     """
     with torch.no_grad():
         gradient = torch.func.grad(lambda moving: loss(moving).sum())(x)
-    return _norm(gradient)
+    return norm(gradient)
 
 
 def jacobian_frobenius(
@@ -59,7 +60,7 @@ def jacobian_frobenius(
         raise InputError(f"projections is {projections}; give 1 or more")
     with torch.no_grad():
         y, pull_back = _vjp(f, x)
-        squares = [_norm(pull_back(_normal_like(y, generator))).square() for _ in range(projections)]
+        squares = [norm(pull_back(_normal_like(y, generator))).square() for _ in range(projections)]
         return torch.stack(squares).mean(0).sqrt()
 
 
@@ -95,15 +96,15 @@ def jacobian_spectral(
         y, pull_back = _vjp(f, x)
         _, push_forward = _vjp(lambda v: _vjp(f, x)[1](v), torch.zeros_like(y))
         u = _normal_like(x, generator)
-        norm = x.new_zeros(len(x))
+        largest = x.new_zeros(len(x))
         for _ in range(max_iterations):
             v = _unit(push_forward(u))
             u = pull_back(v)
-            norm, previous = _norm(u), norm
+            largest, previous = norm(u), largest
             u = _unit(u)
-            if ((norm - previous).abs() <= tolerance * norm).all():
+            if ((largest - previous).abs() <= tolerance * largest).all():
                 break
-        return norm
+        return largest
 
 
 def _vjp(f: Function, x: Tensor) -> tuple[Tensor, Function]:
@@ -112,16 +113,10 @@ def _vjp(f: Function, x: Tensor) -> tuple[Tensor, Function]:
     return y, lambda v: pull_back(v)[0]
 
 
-def _norm(x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
-    """The 2-norm of each row."""
-    norm: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return norm
-
-
 def _unit(x: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
     """Each row over its norm; a zero row stays zero."""
-    norm = _norm(x).clamp_min(torch.finfo(x.dtype).tiny)
-    return x / norm.view(-1, *[1] * (x.ndim - 1))
+    length = norm(x).clamp_min(torch.finfo(x.dtype).tiny)
+    return x / column(length, x)
 
 
 def _normal_like(x: Tensor, generator: torch.Generator) -> Tensor:

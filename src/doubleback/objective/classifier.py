@@ -1,20 +1,15 @@
 """What training a classifier minimises: the cross-entropy of its scores."""
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from doubleback.data import Split
 from doubleback.errors import InputError
+from doubleback.evaluation import classification_quality, evaluating
 from doubleback.models.base import Classifier
-
-
-class ClassificationTerms(NamedTuple):
-    """The only term, for each example: nats, (B,)."""
-
-    cross_entropy: Float[Tensor, "B"]
+from doubleback.objective.base import Terms, TrainingObjective
 
 
 def classification_loss(scores: Float[Tensor, "B K"], y: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
@@ -22,21 +17,18 @@ def classification_loss(scores: Float[Tensor, "B K"], y: Int[Tensor, "B"]) -> Fl
     return F.cross_entropy(scores, y, reduction="none")
 
 
-class Classification(nn.Module):
-    """A classifier with the loss it is trained on; what `fit` asks of an objective.
+class Classification(TrainingObjective):
+    """A classifier with the loss it is trained on. Its one term is `cross_entropy`, in nats.
 
     Args:
         model: what is trained; its classes are the labels 0 to K - 1 of the data, in that order.
     """
 
+    terms = ("cross_entropy",)
+
     def __init__(self, model: Classifier) -> None:
         super().__init__()
         self.model = model
-
-    def penalty_weight(self, step: int, steps: int) -> float:
-        """There is no penalty."""
-        del step, steps
-        return 0.0
 
     def share(
         self, x: Float[Tensor, "B C H W"], labels: Int[Tensor, "B"] | None, generator: torch.Generator, mine: slice
@@ -54,12 +46,17 @@ class Classification(nn.Module):
             raise InputError(f"labels reach from {low} to {high}; the model knows {known} classes, 0 to {known - 1}")
         return x[mine], labels[mine]
 
-    def forward(self, x: Float[Tensor, "B C H W"], y: Int[Tensor, "B"], penalised: bool = False) -> ClassificationTerms:
+    def forward(self, x: Float[Tensor, "B C H W"], y: Int[Tensor, "B"], penalised: bool = False) -> Terms:
         """The cross-entropy of each example."""
         del penalised
-        return ClassificationTerms(classification_loss(self.model(x), y))
+        return {"cross_entropy": classification_loss(self.model(x), y)}
 
-    def total(self, terms: ClassificationTerms, penalty_weight: float) -> Float[Tensor, ""]:
+    def total(self, terms: Terms, penalty_weight: float) -> Float[Tensor, ""]:
         """The mean over the batch."""
         del penalty_weight
-        return terms.cross_entropy.mean()
+        return terms["cross_entropy"].mean()
+
+    def validated(self, split: Split) -> dict[str, float | None]:
+        """Cross-entropy and accuracy on held-out images."""
+        with evaluating(self.model):
+            return classification_quality(self.model, split)

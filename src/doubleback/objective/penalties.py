@@ -17,6 +17,7 @@ from torch import Tensor
 
 from doubleback.distributions import Bernoulli, Gaussian
 from doubleback.models.base import Autoencoder, Reconstruction
+from doubleback.tensors import column, squared_norm
 
 
 def reconstruction_loss(reconstruction: Reconstruction, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B"]:
@@ -52,7 +53,7 @@ def gradient_penalty(
     """
 
     gradient, reconstruction = _loss_gradient(model, x, noise, through_target)
-    return reconstruction, _squared_norm(gradient)
+    return reconstruction, squared_norm(gradient)
 
 
 def perturbed_gradient_penalty(
@@ -81,7 +82,7 @@ def perturbed_gradient_penalty(
     """
     with torch.no_grad():
         gradient, reconstruction = _loss_gradient(model, x, noise, through_target)
-        return reconstruction, _squared_norm(gradient), x + 2 * weight * gradient
+        return reconstruction, squared_norm(gradient), x + 2 * weight * gradient
 
 
 def jacobian_penalty(
@@ -112,7 +113,7 @@ def jacobian_penalty(
         return _differentiated(reconstruction, of), reconstruction
 
     _, pull_back, reconstruction = torch.func.vjp(output, x, has_aux=True)  # type: ignore[misc]  # torch's hint has no aux
-    return reconstruction, torch.stack([_squared_norm(pull_back(v)[0]) for v in projections]).mean(0)
+    return reconstruction, torch.stack([squared_norm(pull_back(v)[0]) for v in projections]).mean(0)
 
 
 def gradient_penalty_by_differences(
@@ -133,9 +134,9 @@ def gradient_penalty_by_differences(
     with _full_precision(x):
         with torch.no_grad():
             gradient, _ = _loss_gradient(model, x, noise, through_target)
-        norm = _squared_norm(gradient).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+        norm = squared_norm(gradient).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
         loss = partial(_loss, model, x, noise, through_target)
-        there, _ = loss(x + step * gradient / norm.view(-1, 1, 1, 1))
+        there, _ = loss(x + step * gradient / column(norm, x))
         here, reconstruction = loss(x)
         return reconstruction, ((there - here) / step).square()
 
@@ -158,7 +159,7 @@ def jacobian_penalty_by_differences(
         reconstruction = model(x, noise)
         here = _differentiated(reconstruction, of)
         moved = [_differentiated(model(x + step * w, noise), of) - here for w in directions]
-        return reconstruction, torch.stack([_squared_norm(change / step) for change in moved]).mean(0)
+        return reconstruction, torch.stack([squared_norm(change / step) for change in moved]).mean(0)
 
 
 def _loss_gradient(
@@ -192,10 +193,6 @@ def _loss_to_smooth(reconstruction: Reconstruction, target: Tensor) -> Float[Ten
 
 def _differentiated(reconstruction: Reconstruction, of: str) -> Tensor:
     return reconstruction.likelihood.mean if of == "output" else reconstruction.posterior.mean
-
-
-def _squared_norm(x: Tensor) -> Float[Tensor, "B"]:
-    return x.flatten(1).square().sum(1)
 
 
 def _full_precision(x: Tensor) -> torch.autocast:

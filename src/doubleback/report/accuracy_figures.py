@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from doubleback.report.archives import interval, mapping, number
+from doubleback.report.runs import title
 from doubleback.report.studies import Study, size
 from doubleback.report.svg import INK, colour, draw_svg, shorten
 
-NO_GRADIENT = ("square", "noise")  # attacks that see scores, or nothing
-_TITLES = {"fgsm": "FGSM", "pgd": "PGD", "apgd": "APGD"}
 _GAP = 0.075  # between the labels at the right, in shares
 _Dashes = str | tuple[int, tuple[int, int]]
 _SOLID: _Dashes = "-"
@@ -23,20 +22,19 @@ _DASHED: _Dashes = (0, (3, 2))
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy at epsilon 0 and at each epsilon, its 95 % interval, NaN where unknown: each (E + 1,)."""
+    """Accuracy at epsilon 0 and at each epsilon, its 95 % interval, NaN where unknown: each (E + 1,).
+
+    `dashed`: of an attack that does not follow the model's own gradient.
+    """
 
     label: str
     values: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    dashed: bool = False
 
 
 _Label = tuple[Curve, str, str]  # a curve, its colour, the weight of its name
-
-
-def attack_title(attack: str) -> str:
-    """An attack's name as it is written in running text."""
-    return _TITLES.get(attack, attack.replace("_", " "))
 
 
 def ordered(study: Study) -> list[str]:
@@ -52,13 +50,16 @@ def worst_curve(study: Study, model: str) -> Curve:
 def attack_curves(study: Study, model: str) -> list[Curve]:
     """One curve an attack, and one for the worst of the transferred examples."""
     record = study.model(model)
-    attacks = list(mapping(record, "robust_accuracy"))
-    curves = [_curve(study, model, attack, ("robust_accuracy", attack)) for attack in attacks]
+    curves = []
+    for attack in mapping(record, "robust_accuracy"):
+        said = study.attack(attack)
+        curve = _curve(study, model, said.title, ("robust_accuracy", attack))
+        curves.append(replace(curve, dashed=said.sees != "gradient"))
     others = [_curve(study, model, other, ("transfer", other)) for other in mapping(record, "transfer")]
     if others:
         values = np.stack([other.values for other in others])
         known = np.where(np.isnan(values).all(0), np.nan, np.min(np.nan_to_num(values, nan=np.inf), 0))
-        curves.append(Curve("transfer", known, known, known))
+        curves.append(Curve("transfer", known, known, known, dashed=True))
     return [curve for curve in curves if _drawn(curve)]
 
 
@@ -93,12 +94,12 @@ def model_figure(study: Study, model: str, key: str) -> Markup | None:
         axes.plot(x, worst.values, color=hue, lw=2.4, marker="o", ms=4)
         labels: list[_Label] = [(Curve("worst case", worst.values, worst.low, worst.high), hue, "bold")]
         for curve in attacks:
-            dashes = _DASHED if curve.label in (*NO_GRADIENT, "transfer") else _SOLID
+            dashes = _DASHED if curve.dashed else _SOLID
             axes.plot(x, curve.values, color=hue, lw=1.1, ls=dashes, alpha=0.85)
             labels.append((curve, INK, "normal"))
         _label(axes, x, labels, width=14)
 
-    said = "; ".join(f"{attack_title(curve.label)} {_said(curve)}" for curve in attacks)
+    said = "; ".join(f"{curve.label} {_said(curve)}" for curve in attacks)
     return draw_svg(draw, key, f"Accuracy of {model} at eps 0, {', '.join(ordered(study))}: {said}", (3.2, 2.7))
 
 
@@ -107,8 +108,10 @@ def _curve(study: Study, model: str, label: str, path: tuple[str, ...]) -> Curve
     paths = [("clean_accuracy",), *((*path, eps) for eps in ordered(study))]
     values = [number(record, at) for at in paths]
     ends = [interval(record, ("ci95", *at)) or (value, value) for at, value in zip(paths, values, strict=True)]
-    low, high = zip(*ends, strict=True)
-    return Curve(label, *(np.array([math.nan if x is None else x for x in row]) for row in (values, low, high)))
+    known, low, high = (
+        np.array([math.nan if x is None else x for x in row]) for row in (values, *zip(*ends, strict=True))
+    )
+    return Curve(label, known, low, high)
 
 
 def _drawn(curve: Curve) -> bool:
@@ -150,7 +153,7 @@ def _label(axes: Axes, x: NDArray[np.float64], labels: Sequence[_Label], width: 
     for height, (curve, hue, weight) in zip(heights, shown, strict=True):
         hair = [right * 1.01, right * 1.05], [_end(curve), height]
         axes.plot(*hair, color=hue, lw=0.7, alpha=0.5, clip_on=False)
-        name = shorten(attack_title(curve.label.removesuffix("/classifier")), width)
+        name = shorten(title(curve.label.removesuffix("/classifier")), width)
         axes.text(right * 1.07, height, name, color=hue, weight=weight, va="center", fontsize=9)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from doubleback.errors import InputError
 from doubleback.report.archives import is_finished, read_record
-from doubleback.report.runs import Run, read_run
+from doubleback.report.runs import RunFolder, read_runs
 from doubleback.report.studies import Study, colours, kind_of, read_study
 
 
@@ -16,7 +16,7 @@ from doubleback.report.studies import Study, colours, kind_of, read_study
 class Contents:
     """All that a report is about, each kind in the order in which it was given."""
 
-    runs: list[Run]
+    runs: list[RunFolder]
     robustness: list[Study]
     transitions: list[Study]
 
@@ -38,7 +38,7 @@ def read_folders(folders: Sequence[Path]) -> Contents:
         InputError: a folder is missing or holds nothing to report, or a file in it is damaged.
     """
     found = [one for folder in folders for one in _in(folder)]
-    runs = [one for one in found if isinstance(one, Run)]
+    runs = [one for one in found if isinstance(one, RunFolder)]
     runs = [replace(run, name=name) for run, name in zip(runs, _distinct(runs), strict=True)]
     studies = [one for one in found if isinstance(one, Study)]
     homes = [[run.folder, *([run.classifier.folder] if run.classifier else [])] for run in runs]
@@ -49,18 +49,18 @@ def read_folders(folders: Sequence[Path]) -> Contents:
     return Contents(runs, kinds["robustness"], kinds["transition"])
 
 
-def _in(folder: Path) -> list[Run | Study]:
+def _in(folder: Path) -> Sequence[RunFolder | Study]:
     try:
         if not folder.is_dir():
             raise InputError(
                 f"{folder} is not a folder; give one that `doubleback train`, `audit` or `demo` has written"
             )
         if found := _read(folder):
-            return [found]
+            return found
         children = sorted(folder.iterdir(), key=lambda child: (child.name != "plain", child.name))
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror or error}; give a readable folder") from error
-    several = [one for child in children if child.is_dir() and (one := _read(child))]
+    several = [one for child in children if child.is_dir() for one in _read(child)]
     if not several:
         raise InputError(
             f"{folder} holds nothing to report: expected config.json and results.json, in it or one "
@@ -69,15 +69,16 @@ def _in(folder: Path) -> list[Run | Study]:
     return several
 
 
-def _read(folder: Path) -> Run | Study | None:
+def _read(folder: Path) -> Sequence[RunFolder | Study]:
+    """What one folder holds; nothing if it is not finished."""
     if not is_finished(folder):
-        return None
+        return []
     config: Mapping[str, Any] = read_record(folder / "config.json")
     kind = kind_of(config)
-    return read_study(folder, kind, config) if kind else read_run(folder, config)
+    return [read_study(folder, kind, config)] if kind else read_runs(folder, config)
 
 
-def _distinct(found: Sequence[Run] | Sequence[Study]) -> list[str]:
+def _distinct(found: Sequence[RunFolder] | Sequence[Study]) -> list[str]:
     """Folder names; where two are alike, with their parents' names; where these are too, numbered."""
     plain = Counter(one.name for one in found)
     longer = [one.name if plain[one.name] == 1 else f"{one.folder.resolve().parent.name}/{one.name}" for one in found]

@@ -11,16 +11,17 @@ from markupsafe import Markup, escape
 
 from doubleback.errors import InputError
 from doubleback.files import write_text
-from doubleback.report.accuracy_figures import attack_title
-from doubleback.report.figures import curves_figure, has_curves, series, training_figure
+from doubleback.report.cells import Column
+from doubleback.report.figures import curves_panels
 from doubleback.report.folders import Contents, read_folders
 from doubleback.report.headline import headline
 from doubleback.report.pictures import galleries, strips
 from doubleback.report.robustness import robustness_view
-from doubleback.report.runs import WORST_CASE, Run, title
+from doubleback.report.runs import RunFolder, heading, title
 from doubleback.report.studies import Study
-from doubleback.report.svg import SERIES, Panel
-from doubleback.report.table import Column, comparison
+from doubleback.report.svg import SERIES
+from doubleback.report.table import comparison
+from doubleback.report.training_figures import training_panels
 from doubleback.report.transition import transition_view
 from doubleback.report.verdict import baseline
 
@@ -59,7 +60,7 @@ def _render(contents: Contents, command: str | None) -> str:
         lstrip_blocks=True,
     )
     environment.filters["title"] = title
-    environment.filters["attack"] = attack_title
+    environment.filters["heading"] = heading
     environment.filters["breaking"] = lambda name: escape(name).replace("/", Markup("/<wbr>"))
     runs = contents.runs
     return environment.get_template("template.html").render(
@@ -71,57 +72,20 @@ def _render(contents: Contents, command: str | None) -> str:
         table=comparison(runs, baseline(runs)),
         compared=baseline(runs),
         reconstructs=any(run.reconstructs for run in runs),
-        curves=_curves(runs),
+        curves=curves_panels(runs),
         galleries=galleries(runs),
         strips=strips(runs),
         robustness=[robustness_view(study, f"robustness{i}") for i, study in enumerate(contents.robustness)],
         transitions=[transition_view(study, f"transition{i}") for i, study in enumerate(contents.transitions)],
         trained=[Column(run.name, i) for i, run in enumerate(runs) if run.log],
-        training=_training(runs),
+        training=training_panels(runs),
         settings=[_settings(run) for run in runs],
         studies=[(study, _study_settings(study)) for study in [*contents.robustness, *contents.transitions]],
         commands=_commands(contents, command),
     )
 
 
-def _curves(runs: Sequence[Run]) -> list[Panel]:
-    attacks = list(dict.fromkeys(attack for run in runs if run.audit for attack in run.audit.attacks))
-    notes = {
-        "latent": "moves the code to the target's",
-        "output": "moves the reconstruction to the target",
-        "untargeted": "moves the reconstruction away, anywhere",
-        WORST_CASE: "pair by pair, the lowest of these and blending",
-    }
-    return [
-        Panel(title(attack).capitalize(), notes.get(attack, ""), curves_figure(runs, attack, f"curves-{attack}"))
-        for attack in [*attacks, WORST_CASE]
-        if any(has_curves(run, attack) for run in runs)
-    ]
-
-
-def _training(runs: Sequence[Run]) -> list[Panel]:
-    panels = [
-        ("Validation error", "L2", "validation_l2", None, False),
-        (
-            "Reconstruction loss",
-            "nats; dashed: validation",
-            "reconstruction",
-            "validation_reconstruction",
-            False,
-        ),
-        ("KL of the code", "nats; dashed: validation", "kl", "validation_kl", False),
-        ("Penalty", "before its weight, while it is on", "penalty", None, True),
-        ("Cross-entropy", "nats; dashed: validation", "cross_entropy", "validation_cross_entropy", False),
-        ("Validation accuracy", "share of the images", "validation_accuracy", None, False),
-    ]
-    return [
-        Panel(name, note, training_figure(runs, column, dashed, f"training-{column}", log=log))
-        for name, note, column, dashed, log in panels
-        if any(series(run, column)[0] for run in runs)
-    ]
-
-
-def _settings(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+def _settings(run: RunFolder) -> list[tuple[str, list[tuple[str, str]]]]:
     """Titled lists of names and values: what was trained, what was audited, by which version."""
     groups = [("Training", _flat(run.settings))]
     if run.audit:

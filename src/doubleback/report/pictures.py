@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from doubleback.report.runs import Audit, Run
+from doubleback.report.runs import AuditFolder, RunFolder, attacks_of
 
 GALLERY_PAIRS = 4
 SHOWN_RECONSTRUCTIONS = 10
@@ -63,11 +63,11 @@ def data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def galleries(runs: Sequence[Run]) -> list[Gallery]:
+def galleries(runs: Sequence[RunFolder]) -> list[Gallery]:
     """The first pairs that no run flags, for each attack; runs audited on other pairs stand apart."""
     found = []
     for group in _alike(runs, [_gallery_key(run) for run in runs]):
-        for attack in _attacks(runs, group):
+        for attack in attacks_of([runs[i] for i in group]):
             ran = [i for i in group if attack in _audited(runs[i]).attacks]
             images = _audited(runs[ran[0]]).images
             budgets = [float(budget) for budget in images["budgets"]]
@@ -77,7 +77,7 @@ def galleries(runs: Sequence[Run]) -> list[Gallery]:
     return found
 
 
-def strips(runs: Sequence[Run]) -> list[Strip]:
+def strips(runs: Sequence[RunFolder]) -> list[Strip]:
     """Test images above their reconstructions; runs on the same images share a strip."""
     keys = [_bytes(run.images["test"]) if "test" in run.images else None for run in runs]
     return [
@@ -89,7 +89,7 @@ def strips(runs: Sequence[Run]) -> list[Strip]:
     ]
 
 
-def _alike(runs: Sequence[Run], keys: Sequence[bytes | None]) -> list[list[int]]:
+def _alike(runs: Sequence[RunFolder], keys: Sequence[bytes | None]) -> list[list[int]]:
     """Places of the runs grouped by key, in order; None belongs to no group."""
     groups: dict[bytes, list[int]] = {}
     for i, _ in enumerate(runs):
@@ -98,7 +98,7 @@ def _alike(runs: Sequence[Run], keys: Sequence[bytes | None]) -> list[list[int]]
     return list(groups.values())
 
 
-def _gallery_key(run: Run) -> bytes | None:
+def _gallery_key(run: RunFolder) -> bytes | None:
     if run.audit is None or not run.audit.images:
         return None
     return b"".join(_bytes(run.audit.images[name]) for name in ("source", "target", "budgets"))
@@ -108,16 +108,12 @@ def _bytes(array: NDArray[np.generic]) -> bytes:
     return str((array.shape, array.dtype)).encode() + array.tobytes()
 
 
-def _audited(run: Run) -> Audit:
+def _audited(run: RunFolder) -> AuditFolder:
     assert run.audit is not None
     return run.audit
 
 
-def _attacks(runs: Sequence[Run], group: Sequence[int]) -> list[str]:
-    return list(dict.fromkeys(attack for i in group for attack in _audited(runs[i]).attacks))
-
-
-def _usable(runs: Sequence[Run], group: Sequence[int]) -> list[int]:
+def _usable(runs: Sequence[RunFolder], group: Sequence[int]) -> list[int]:
     """The first pairs, without those that any of the runs flags."""
     flags = [_audited(runs[i]).curves.get("flagged") for i in group]
     pairs = len(_audited(runs[group[0]]).images["source"])
@@ -125,13 +121,13 @@ def _usable(runs: Sequence[Run], group: Sequence[int]) -> list[int]:
     return [m for m in range(pairs) if m not in flagged][:GALLERY_PAIRS]
 
 
-def _pair(runs: Sequence[Run], group: Sequence[int], attack: str, m: int) -> Pair:
+def _pair(runs: Sequence[RunFolder], group: Sequence[int], attack: str, m: int) -> Pair:
     images = _audited(runs[group[0]]).images
     shots = [[_shot(runs, i, attack, m, q) for i in group] for q in range(len(images["budgets"]))]
     return Pair(m + 1, data_uri(images["source"][m]), data_uri(images["target"][m]), shots)
 
 
-def _shot(runs: Sequence[Run], i: int, attack: str, m: int, q: int) -> Shot:
+def _shot(runs: Sequence[RunFolder], i: int, attack: str, m: int, q: int) -> Shot:
     images = _audited(runs[i]).images
     return Shot(
         run=i,

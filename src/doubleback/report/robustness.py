@@ -3,18 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from doubleback.report.accuracy_figures import (
-    NO_GRADIENT,
-    attack_title,
-    model_figure,
-    ordered,
-    worst_figure,
-)
+from doubleback.report.accuracy_figures import model_figure, ordered, worst_figure
 from doubleback.report.archives import lookup, mapping, number
+from doubleback.report.cells import Cell, Column, Group, Row, filled, number_cell, share_cell, written
 from doubleback.report.pictures import data_uri
-from doubleback.report.studies import Study
+from doubleback.report.runs import title
+from doubleback.report.studies import Sees, Study
 from doubleback.report.svg import Panel
-from doubleback.report.table import Cell, Column, Group, Row, filled, number_cell, share_cell, written
 
 FILMS = 4  # images shown with their adversarial examples
 KINDS = {
@@ -26,7 +21,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckSeen:
     """What one check measured, above what it fires, in words; `fired`: its sentence, empty if it did not."""
 
     name: str
@@ -42,19 +37,20 @@ class Judged:
 
     name: str
     kind: str
-    checks: list[Check]
+    checks: list[CheckSeen]
 
     @property
-    def fired(self) -> list[Check]:
+    def fired(self) -> list[CheckSeen]:
         """The checks that fired."""
         return [check for check in self.checks if check.fired]
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """A column of the matrix: where its examples come from, and what a model keeps under them at an epsilon."""
 
     name: str
+    title: str
     note: str
     cell: Callable[[str, str], Cell]
 
@@ -63,7 +59,7 @@ class Source:
 class Matrix:
     """For each epsilon a row for each attacked model: the cells, in the order of `columns`."""
 
-    columns: list[Source]
+    columns: list[Origin]
     groups: list[tuple[str, list[tuple[str, list[Cell]]]]]
 
 
@@ -77,7 +73,7 @@ class Film:
 
 
 @dataclass(frozen=True)
-class Robustness:
+class RobustnessView:
     """All that the page shows of one folder."""
 
     study: Study
@@ -87,19 +83,15 @@ class Robustness:
     panels: list[Panel]
     judged: list[Judged]
     table: list[Group]
+    dashed: str
     matrix: Matrix
     attacks: list[Group]
     films: list[Film]
 
 
-def robustness_view(study: Study, key: str) -> Robustness:
-    """Read off what the page shows.
-
-    Args:
-        study: a robustness folder.
-        key: makes the ids in its drawings unique on the page.
-    """
-    return Robustness(
+def robustness_view(study: Study, key: str) -> RobustnessView:
+    """Read off what the page shows of a robustness folder; `key` makes the ids in its drawings unique on the page."""
+    return RobustnessView(
         study=study,
         eps=ordered(study),
         columns=[Column(model, study.place(model), _kind(study, model)) for model in study.models],
@@ -107,6 +99,7 @@ def robustness_view(study: Study, key: str) -> Robustness:
         panels=_panels(study, key),
         judged=[_judged(study, model) for model in study.models],
         table=_table(study),
+        dashed=_dashed(study),
         matrix=_matrix(study),
         attacks=_attacks(study),
         films=_films(study),
@@ -116,7 +109,7 @@ def robustness_view(study: Study, key: str) -> Robustness:
 def white_box(study: Study, model: str, eps: str) -> tuple[str, float] | None:
     """The gradient attack that leaves the model least, and what it leaves; None if none was run."""
     record = study.model(model)
-    attacks = [attack for attack in mapping(record, "robust_accuracy") if attack not in NO_GRADIENT]
+    attacks = [name for name in mapping(record, "robust_accuracy") if study.attack(name).sees == "gradient"]
     left = {attack: number(record, ("robust_accuracy", attack, eps)) for attack in attacks}
     known = [(value, attack) for attack, value in left.items() if value is not None]
     return None if not known else (min(known)[1], min(known)[0])
@@ -141,7 +134,7 @@ def _kind(study: Study, model: str) -> str:
 def _judged(study: Study, model: str) -> Judged:
     checks, flags = (mapping(study.model(model), key) for key in ("checks", "flags"))
     found = [
-        Check(
+        CheckSeen(
             name=name.replace("_", " "),
             value=_measured(number(checks, (name, "value"))),
             threshold=_measured(number(checks, (name, "threshold"))),
@@ -184,9 +177,13 @@ def _matrix(study: Study) -> Matrix:
     """Who withstands whose examples; on the diagonal each model's own, the worst of its gradient attacks."""
     records = [study.model(model) for model in study.models]
     made_on = dict.fromkeys([*study.models, *(other for record in records for other in mapping(record, "transfer"))])
-    run = dict.fromkeys(attack for record in records for attack in mapping(record, "robust_accuracy"))
-    columns = [Source(other, "" if other in study.places else "black box", _made_on(study, other)) for other in made_on]
-    columns += [Source(attack, _sees(attack), _under(study, attack)) for attack in NO_GRADIENT if attack in run]
+    columns = [
+        Origin(other, title(other), "" if other in study.places else "black box", _made_on(study, other))
+        for other in made_on
+    ]
+    for attack in _blind(study, "scores") + _blind(study, "nothing"):
+        said = study.attack(attack)
+        columns.append(Origin(attack, said.title, said.about, _under(study, attack)))
     groups = []
     for eps in ordered(study):
         rows = [(model, [column.cell(model, eps) for column in columns]) for model in study.models]
@@ -202,7 +199,7 @@ def _made_on(study: Study, other: str) -> Callable[[str, str], Cell]:
         worst = white_box(study, model, eps)
         if worst is None:
             return Cell()
-        return share_cell(study.model(model), "robust_accuracy", worst[0], eps, note=attack_title(worst[0]))
+        return share_cell(study.model(model), "robust_accuracy", worst[0], eps, note=study.attack(worst[0]).title)
 
     return cell
 
@@ -213,18 +210,27 @@ def _under(study: Study, attack: str) -> Callable[[str, str], Cell]:
 
 def _attacks(study: Study) -> list[Group]:
     """Every attack's figure at every epsilon: a column a model."""
-    run = dict.fromkeys(name for model in study.models for name in mapping(study.model(model), "robust_accuracy"))
+    known = {attack: study.attack(attack) for attack in study.attacks}
     groups = {}
     for eps in ordered(study):
         groups[f"eps {eps}"] = [
-            Row(attack_title(attack), _sees(attack), "higher", _shares(study, "robust_accuracy", attack, eps))
-            for attack in run
+            Row(said.title, said.about, "higher", _shares(study, "robust_accuracy", attack, eps))
+            for attack, said in known.items()
         ]
     return filled(groups)
 
 
-def _sees(attack: str) -> str:
-    return {"square": "sees scores only", "noise": "random corners of the ball"}.get(attack, "follows the gradient")
+def _blind(study: Study, sees: Sees) -> list[str]:
+    """The attacks that see just this of a model."""
+    return [attack for attack in study.attacks if study.attack(attack).sees == sees]
+
+
+def _dashed(study: Study) -> str:
+    """What the dashed curves see, as a sentence goes on: `scores only (square) or another model (transfer)`."""
+    kinds: tuple[tuple[str, Sees], ...] = (("scores only", "scores"), ("nothing", "nothing"))
+    seen = [(words, [study.attack(attack).title for attack in _blind(study, sees)]) for words, sees in kinds]
+    named = ", ".join(f"{words} ({', '.join(titles)})" for words, titles in seen if titles)
+    return " or ".join(filter(None, [named, "another model (transfer)"]))
 
 
 def _films(study: Study) -> list[Film]:

@@ -1,9 +1,9 @@
-"""A folder to a record: a run, an audit's output or a classifier in the latent space becomes a `Run`."""
+"""A folder to a record: a run, an audit's output or a classifier in the latent space becomes a `RunFolder`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from doubleback.report.archives import (
     Arrays,
@@ -11,6 +11,7 @@ from doubleback.report.archives import (
     interval,
     is_finished,
     lookup,
+    mapping,
     number,
     read_curves,
     read_gallery,
@@ -20,12 +21,13 @@ from doubleback.report.archives import (
 )
 
 WORST_CASE = "worst_case"
-CLASSIFIERS = ("mlp", "lenet", "cvnet")
+Part = Literal["audit", "classifier"]
+PARTS: tuple[Part, ...] = ("audit", "classifier")  # folders in a run's folder: what was made of its weights
 
 
 @dataclass(frozen=True)
-class Audit:
-    """What an audit folder holds (docs/run-directory.md); `curves` and `images` may be empty."""
+class AuditFolder:
+    """What an audit's folder holds (docs/run-directory.md); `curves` and `images` may be empty."""
 
     config: Mapping[str, Any]
     results: Mapping[str, Any]
@@ -36,6 +38,19 @@ class Audit:
     def attacks(self) -> list[str]:
         """The attacks that were run, in the file's order, without the worst case over them."""
         return attack_names(self.results)
+
+    @property
+    def targeted(self) -> list[str]:
+        """Those of them that have a target, as all have in a folder that does not say."""
+        return [attack for attack in self.attacks if self._said(attack, "targeted") is not False]
+
+    def about(self, attack: str) -> str:
+        """What the attack is after, in a few words; empty in a folder that does not say."""
+        words = self._said(attack, "about")
+        return words if isinstance(words, str) else ""
+
+    def _said(self, attack: str, key: str) -> object:
+        return lookup(self.results, ("attacks", attack, key))
 
     @property
     def worst_case(self) -> float | None:
@@ -55,7 +70,7 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class ClassifierFolder:
     """What `classify` left: mixtures in a run's latent space, and how well they tell the classes apart."""
 
     folder: Path
@@ -64,7 +79,7 @@ class Classifier:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A trained run, its audit, its classifier, or some of them. Without the run, `results`, `log`, `images` are empty.
 
     A run is an autoencoder's or a classifier's (`train --model lenet`).
@@ -76,8 +91,8 @@ class Run:
     results: Mapping[str, Any] = field(default_factory=dict)
     log: Sequence[LogRow] = ()
     images: Arrays = field(default_factory=dict)
-    audit: Audit | None = None
-    classifier: Classifier | None = None
+    audit: AuditFolder | None = None
+    classifier: ClassifierFolder | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -96,8 +111,7 @@ class Run:
     @property
     def reconstructs(self) -> bool:
         """Whether an autoencoder's own figures or attacks are here, not a classifier's alone."""
-        trained = bool(self.results) and self.settings.get("model") not in CLASSIFIERS and "classes" not in self.config
-        return trained or self.audit is not None
+        return (bool(self.results) and "classes" not in self.config) or self.audit is not None
 
     @property
     def classification(self) -> Mapping[str, Any]:
@@ -113,74 +127,116 @@ class Run:
 
 def attack_names(results: Mapping[str, Any]) -> list[str]:
     """The attacks in an audit's results, without the worst case over them."""
-    attacks = results.get("attacks")
-    return [name for name in attacks if name != WORST_CASE] if isinstance(attacks, Mapping) else []
+    return [name for name in mapping(results, "attacks") if name != WORST_CASE]
 
 
-def title(attack: str) -> str:
+def attacks_of(runs: Sequence[RunFolder]) -> list[str]:
+    """Every attack in the runs' audits, once, in the order in which it is met."""
+    return list(dict.fromkeys(attack for run in runs if run.audit for attack in run.audit.attacks))
+
+
+def title(name: str) -> str:
     """`worst_case` as words."""
-    return attack.replace("_", " ")
+    return name.replace("_", " ")
 
 
-def read_run(folder: Path, config: Mapping[str, Any]) -> Run:
+def heading(name: str) -> str:
+    """The same, the first letter a capital.
+
+    >>> heading("latent_KL")
+    'Latent KL'
+    """
+    return title(name[:1].upper() + name[1:])
+
+
+def read_runs(folder: Path, config: Mapping[str, Any]) -> list[RunFolder]:
+    """What `read_run` finds and, apart from it, what lies in the run's folder and was made of other weights.
+
+    Raises:
+        InputError: a file in it is damaged.
+    """
+    run = read_run(folder, config)
+    if _kind(config) != "run":
+        return [run]
+    apart = [part for part in PARTS if is_finished(folder / part) and _own(folder, part) is None]
+    others = [read_run(folder / part, _config(folder / part)) for part in apart]
+    return [run, *(replace(other, name=f"{run.name}/{part}") for other, part in zip(others, apart, strict=True))]
+
+
+def read_run(folder: Path, config: Mapping[str, Any]) -> RunFolder:
     """Read the folder of a run, an audit or a `classify`, whichever this config.json belongs to.
 
     Raises:
         InputError: a file in it is damaged.
     """
+    read = {"run": _read_trained, "audit": _read_audited, "classifier": _read_classified}
+    return read[_kind(config)](folder, config)
+
+
+def _kind(config: Mapping[str, Any]) -> Literal["run"] | Part:
     if "audit" in config:
-        return _read_audited(folder, config)
-    if isinstance(config.get("classify"), Mapping):
-        return _read_classified(folder, config)
-    return _read_trained(folder, config)
+        return "audit"
+    return "classifier" if isinstance(config.get("classify"), Mapping) else "run"
 
 
-def _read_trained(folder: Path, config: Mapping[str, Any]) -> Run:
-    audited = (folder / "audit" / "results.json").is_file()
-    return Run(
+def _config(folder: Path) -> dict[str, Any]:
+    return read_record(folder / "config.json")
+
+
+def _made_of(config: Mapping[str, Any], run: Path) -> bool:
+    """Whether what this config.json belongs to was made of the weights that the run's folder holds.
+
+    The digests of the weights say so. Where one of them lacks, as in folders of an older version, the settings do.
+    """
+    digests = config.get("weights"), read_record(run / "results.json").get("weights")
+    if None not in digests:
+        return digests[0] == digests[1]
+    return bool(config.get("train") == _config(run).get("train"))
+
+
+def _own(run: Path, part: Part) -> Path | None:
+    """The folder in a run's folder, if it is there and was made of the run's weights."""
+    home = run / part
+    return home if is_finished(home) and _made_of(_config(home), run) else None
+
+
+def _read_trained(folder: Path, config: Mapping[str, Any]) -> RunFolder:
+    audit, classifier = (_own(folder, part) for part in PARTS)
+    return RunFolder(
         name=folder.resolve().name,
         folder=folder,
         config=config,
         results=read_record(folder / "results.json"),
         log=read_log(folder / "log.csv"),
         images=read_test_images(folder / "images.npz"),
-        audit=_read_audit(folder / "audit", read_record(folder / "audit" / "config.json")) if audited else None,
-        classifier=_classifier_of(folder, config),
+        audit=_read_audit(audit) if audit else None,
+        classifier=_read_classifier(classifier) if classifier else None,
     )
 
 
-def _classifier_of(folder: Path, config: Mapping[str, Any]) -> Classifier | None:
-    """The classifier beside a run, if it was made of this one, not of one trained here before."""
-    home = folder / "classifier"
-    if not is_finished(home):
-        return None
-    classified = read_record(home / "config.json")
-    same = classified.get("train", config.get("train")) == config.get("train")
-    return Classifier(home, classified, read_record(home / "results.json")) if same else None
-
-
-def _read_classified(folder: Path, config: Mapping[str, Any]) -> Run:
+def _read_classified(folder: Path, config: Mapping[str, Any]) -> RunFolder:
     """A `classify` folder by itself; in RUN/classifier it takes the run's name too."""
     home = folder.resolve()
     name = f"{home.parent.name}/{home.name}" if home.name == "classifier" else home.name
-    made = Classifier(folder, config, read_record(folder / "results.json"))
-    return Run(name=name, folder=folder, config={"train": config.get("train")}, classifier=made)
+    train = {"train": config.get("train")}
+    return RunFolder(name=name, folder=folder, config=train, classifier=_read_classifier(folder))
 
 
-def _read_audited(folder: Path, config: Mapping[str, Any]) -> Run:
-    """An audit folder: joined to the run that it audited if that is still there, and still the same one."""
-    audit, place = _read_audit(folder, config), config.get("run")
+def _read_audited(folder: Path, config: Mapping[str, Any]) -> RunFolder:
+    """An audit's folder: joined to the run that it audited if that is still there, and still has the same weights."""
+    audit, place = _read_audit(folder), config.get("run")
     home = Path(place) if isinstance(place, str) and place else None
     name = home.name if home and folder.resolve().name == "audit" else folder.resolve().name
-    alone = Run(name=name, folder=folder, config={"train": config.get("train")}, audit=audit)
-    if home is None or not is_finished(home):
-        return alone
-    if lookup(read_record(home / "config.json"), "train") != config.get("train"):
-        return alone
-    return replace(_read_trained(home, read_record(home / "config.json")), name=name, folder=folder, audit=audit)
+    if home and is_finished(home) and _made_of(config, home):
+        return replace(_read_trained(home, _config(home)), name=name, folder=folder, audit=audit)
+    return RunFolder(name=name, folder=folder, config={"train": config.get("train")}, audit=audit)
 
 
-def _read_audit(folder: Path, config: Mapping[str, Any]) -> Audit:
+def _read_audit(folder: Path) -> AuditFolder:
     results = read_record(folder / "results.json")
     curves = read_curves(folder / "curves.npz")
-    return Audit(config, results, curves, read_gallery(folder / "images.npz", attack_names(results)))
+    return AuditFolder(_config(folder), results, curves, read_gallery(folder / "images.npz", attack_names(results)))
+
+
+def _read_classifier(folder: Path) -> ClassifierFolder:
+    return ClassifierFolder(folder, _config(folder), read_record(folder / "results.json"))

@@ -15,8 +15,32 @@ from doubleback.report.archives import (
     read_transitions,
     words,
 )
+from doubleback.report.runs import title
 
 Kind = Literal["robustness", "transition"]
+Sees = Literal["gradient", "scores", "nothing"]
+_ABOUT: dict[Sees, str] = {
+    "gradient": "follows the gradient",
+    "scores": "sees scores only",
+    "nothing": "sees nothing",
+}
+# Folders of version 0.1 say nothing of their attacks; these are the ones that are not read off their names.
+_EARLIER: dict[str, dict[str, str]] = {
+    "fgsm": {"title": "FGSM"},
+    "pgd": {"title": "PGD"},
+    "apgd": {"title": "APGD"},
+    "square": {"sees": "scores"},
+    "noise": {"sees": "nothing", "about": "random corners of the ball"},
+}
+
+
+@dataclass(frozen=True)
+class AttackWords:
+    """What a robustness folder says of an attack: its title, what it sees of the model, and a few words on it."""
+
+    title: str
+    sees: Sees
+    about: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +67,18 @@ class Study:
     def place(self, name: str) -> int:
         """The model's colour on the page."""
         return self.places.get(name, 0)
+
+    @property
+    def attacks(self) -> list[str]:
+        """The attacks on any of the models, once, in the order in which they are met."""
+        each = [mapping(self.model(model), "robust_accuracy") for model in self.models]
+        return list(dict.fromkeys(attack for attacks in each for attack in attacks))
+
+    def attack(self, name: str) -> AttackWords:
+        """What is known of one. Where the folder does not say, its title is its name and it follows the gradient."""
+        said = mapping(self.results, ("attacks", name)) or _EARLIER.get(name, {})
+        sees: Sees = next((sees for sees in _ABOUT if sees == said.get("sees")), "gradient")
+        return AttackWords(str(said.get("title") or title(name)), sees, str(said.get("about") or _ABOUT[sees]))
 
     @property
     def eps(self) -> list[str]:

@@ -60,7 +60,7 @@ def draw_svg(
 
     Args:
         draw: called with the axes.
-        key: the prefix of its ids, so that they are unique on the page.
+        key: the prefix of its ids, so that they are unique on the page; any text.
         label: what it shows, for those who cannot see it.
         size: inches; ten points of text are as high as in any other drawing of this width.
         bleed: the axes fill the drawing from edge to edge, without room for labels.
@@ -79,7 +79,7 @@ def draw_svg(
         axes.spines["bottom"].set_alpha(0.4)
         draw(axes)
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return Markup(_inline(text.getvalue(), key, label))
+    return Markup(_inline(text.getvalue(), _identifier(key), label))
 
 
 def _inline(svg: str, key: str, label: str) -> str:
@@ -93,6 +93,15 @@ def _inline(svg: str, key: str, label: str) -> str:
     for stand_in, colour in _STAND_INS.items():
         body = body.replace(stand_in, colour)
     return f'<svg viewBox="{box[1]}" role="img" aria-label="{escape(label)}">{body}'
+
+
+def _identifier(key: str) -> str:
+    """The key, with every sign spelt out that an id or a reference to it cannot hold.
+
+    >>> _identifier("curves-l2 (wide)")
+    'curves-l2_20__28_wide_29_'
+    """
+    return re.sub(r"[^\w-]", lambda sign: f"_{ord(sign[0]):x}_", key)
 
 
 def _rounded(attribute: re.Match[str]) -> str:

@@ -4,48 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from doubleback.report.archives import interval, number
-from doubleback.report.runs import WORST_CASE, Run, title
-
-Better = Literal["higher", "lower", ""]
-Source = Literal["run", "audit", "classifier"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number as written and as stored, its 95 % interval, and how many times the baseline's it is."""
-
-    text: str = "\u2013"
-    value: float | None = None
-    interval: str = ""
-    ratio: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """The head of a column: a run's or a model's name, its colour, and a few words."""
-
-    name: str
-    place: int
-    small: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A figure of every run. `note` explains it in a few words; `better` says in which direction."""
-
-    label: str
-    note: str
-    better: Better
-    cells: list[Cell]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Rows under one heading."""
-
-    title: str
-    rows: list[Row]
+from doubleback.report.archives import Keys, interval, number
+from doubleback.report.cells import Better, Cell, Group, Row, filled, written
+from doubleback.report.runs import WORST_CASE, Part, RunFolder, attacks_of, heading
 
 
 @dataclass(frozen=True)
@@ -53,9 +14,9 @@ class _Figure:
     label: str
     note: str
     better: Better
-    path: str
-    source: Source = "run"
-    ci95: str = ""
+    path: Keys
+    of: Literal["run"] | Part = "run"
+    ci95: Keys = ""
     form: str = ""
 
 
@@ -71,10 +32,11 @@ _CLASSES = [
 ]
 _SMOOTHNESS = [
     _Figure("Input gradient", "norm, target held fixed", "lower", "test.input_gradient_norm"),
-    _Figure("Output Jacobian, spectral", "norm of dx\u0302/dx", "lower", "test.output_jacobian.spectral"),
-    _Figure("Output Jacobian, Frobenius", "norm of dx\u0302/dx", "lower", "test.output_jacobian.frobenius"),
-    _Figure("Latent Jacobian, spectral", "norm of d\u03bc/dx", "lower", "test.latent_jacobian.spectral"),
-    _Figure("Latent Jacobian, Frobenius", "norm of d\u03bc/dx", "lower", "test.latent_jacobian.frobenius"),
+    *(
+        _Figure(f"{heading(end)} Jacobian, {norm}", f"norm of {of}", "lower", f"test.{end}_jacobian.{norm.lower()}")
+        for end, of in (("output", "dx\u0302/dx"), ("latent", "d\u03bc/dx"))
+        for norm in ("spectral", "Frobenius")
+    ),
 ]
 _AUDIT = [
     _Figure("Ceiling", "AUDDC if only blending worked", "", "ceiling.mean", "audit", ci95="ceiling.ci95"),
@@ -90,7 +52,7 @@ _COST = [
 ]
 
 
-def comparison(runs: Sequence[Run], baseline: int | None) -> list[Group]:
+def comparison(runs: Sequence[RunFolder], baseline: int | None) -> list[Group]:
     """The table, rows without a single number left out.
 
     Args:
@@ -107,62 +69,20 @@ def comparison(runs: Sequence[Run], baseline: int | None) -> list[Group]:
     return filled({name: [_row(figure, runs, baseline) for figure in figures] for name, figures in groups.items()})
 
 
-def written(value: float) -> str:
-    """A number with about three significant digits, never in exponents where it need not be.
-
-    >>> [written(x) for x in (0.27412, 20.127, 131.874, 26049.0, 0.00012, 0.0)]
-    ['0.274', '20.13', '131.9', '26,049', '0.00012', '0.000']
-    """
-    size = abs(value)
-    if 0 < size < 0.001:
-        return f"{value:.2g}"
-    digits = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
-    return f"{value:,.{digits}f}"
-
-
-def filled(groups: Mapping[str, Sequence[Row]]) -> list[Group]:
-    """Titled rows, those without a single number left out, and the titles that then have none."""
-    kept = [Group(name, [row for row in rows if _holds(row)]) for name, rows in groups.items()]
-    return [group for group in kept if group.rows]
-
-
-def share_cell(record: Mapping[str, Any], *path: str, note: str = "") -> Cell:
-    """A share at `path` of a model's results as a percentage, the interval that `ci95` holds for it, a short note."""
-    value, ends = number(record, path), interval(record, ("ci95", *path))
-    if value is None:
-        return Cell()
-    small = "[{}, {}]".format(*(f"{100 * end:.1f}".removeprefix("-") for end in ends)) if ends else ""
-    return Cell(f"{value:.1%}", value, " ".join(part for part in (small, note) if part))
-
-
-def number_cell(record: Mapping[str, Any], *path: str) -> Cell:
-    """A number at `path`."""
-    value = number(record, path)
-    return Cell() if value is None else Cell(written(value), value)
-
-
-def _withstands(runs: Sequence[Run]) -> list[_Figure]:
-    attacks = list(dict.fromkeys(attack for run in runs if run.audit for attack in run.audit.attacks))
+def _withstands(runs: Sequence[RunFolder]) -> list[_Figure]:
+    """Three figures an attack: its two areas, and the share of the ceiling."""
     figures = []
-    for attack in [WORST_CASE, *attacks]:
-        at, name = f"attacks.{attack}", title(attack).capitalize()
-        envelope, reference = f"{at}.auddc.envelope", f"{at}.auddc.reference"
-        figures += [
-            _Figure(name, "AUDDC, envelope", "higher", f"{envelope}.mean", "audit", ci95=f"{envelope}.ci95"),
-            _Figure(
-                f"{name}, reference",
-                "AUDDC, published way",
-                "higher",
-                f"{reference}.mean",
-                "audit",
-                f"{reference}.ci95",
-            ),
-            _Figure(f"{name}, share", "of the ceiling", "higher", f"{at}.share_of_ceiling", "audit", form=".0%"),
-        ]
+    for attack in [WORST_CASE, *attacks_of(runs)]:
+        name, at = heading(attack), ("attacks", attack)
+        for ending, note, convention in (("", "envelope", "envelope"), (", reference", "published way", "reference")):
+            mean, ci95 = ((*at, "auddc", convention, key) for key in ("mean", "ci95"))
+            figures.append(_Figure(name + ending, f"AUDDC, {note}", "higher", mean, "audit", ci95))
+        share = (*at, "share_of_ceiling")
+        figures.append(_Figure(f"{name}, share", "of the ceiling", "higher", share, "audit", form=".0%"))
     return figures + _AUDIT
 
 
-def _row(figure: _Figure, runs: Sequence[Run], baseline: int | None) -> Row:
+def _row(figure: _Figure, runs: Sequence[RunFolder], baseline: int | None) -> Row:
     values = [_value(figure, run) for run in runs]
     base = None if baseline is None else values[baseline]
     cells = [
@@ -172,17 +92,17 @@ def _row(figure: _Figure, runs: Sequence[Run], baseline: int | None) -> Row:
     return Row(figure.label, figure.note, figure.better, cells)
 
 
-def _value(figure: _Figure, run: Run) -> float | None:
+def _value(figure: _Figure, run: RunFolder) -> float | None:
     return number(_record(figure, run), figure.path)
 
 
-def _record(figure: _Figure, run: Run) -> Mapping[str, Any]:
-    if figure.source == "audit":
+def _record(figure: _Figure, run: RunFolder) -> Mapping[str, Any]:
+    if figure.of == "audit":
         return run.audit.results if run.audit else {}
-    return run.classification if figure.source == "classifier" else run.results
+    return run.classification if figure.of == "classifier" else run.results
 
 
-def _cell(figure: _Figure, run: Run, value: float | None, base: float | None) -> Cell:
+def _cell(figure: _Figure, run: RunFolder, value: float | None, base: float | None) -> Cell:
     if value is None:
         return Cell()
     ends = interval(_record(figure, run), figure.ci95) if figure.ci95 else None
@@ -192,7 +112,3 @@ def _cell(figure: _Figure, run: Run, value: float | None, base: float | None) ->
         interval=f"[{written(ends[0])}, {written(ends[1])}]" if ends else "",
         ratio=f"\u00d7\u2009{value / base:.2f}" if figure.better and base and base > 0 else "",
     )
-
-
-def _holds(row: Row) -> bool:
-    return any(cell.value is not None for cell in row.cells)

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from doubleback.report.archives import Arrays, number
+from doubleback.report.cells import Cell, Column, Group, Row, filled, number_cell, share_cell
 from doubleback.report.pictures import data_uri
 from doubleback.report.studies import Study
 from doubleback.report.svg import INK, colour, draw_svg
-from doubleback.report.table import Cell, Column, Group, Row, filled, number_cell, share_cell
 
 MOVES = 4  # transitions shown
 
@@ -40,7 +40,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Transition:
+class TransitionView:
     """All that the page shows of one folder."""
 
     study: Study
@@ -49,16 +49,11 @@ class Transition:
     moves: list[Move]
 
 
-def transition_view(study: Study, key: str) -> Transition:
-    """Read off what the page shows.
-
-    Args:
-        study: a transition folder.
-        key: makes the ids in its drawings unique on the page.
-    """
+def transition_view(study: Study, key: str) -> TransitionView:
+    """Read off what the page shows of a transition folder; `key` makes the ids in its drawings unique on the page."""
     count = len(study.images.get("source_class", ()))
     columns = [Column(model, study.place(model)) for model in study.models]
-    return Transition(study, columns, _table(study), [_move(study, m, key) for m in range(min(count, MOVES))])
+    return TransitionView(study, columns, _table(study), [_move(study, m, key) for m in range(min(count, MOVES))])
 
 
 def _table(study: Study) -> list[Group]:

@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from doubleback.report.archives import lookup, mapping, number
-from doubleback.report.runs import WORST_CASE, Audit, Run, title
+from doubleback.report.runs import WORST_CASE, AuditFolder, RunFolder, title
 from doubleback.report.svg import SERIES
 
 COSTLY = 1.1  # times the baseline's reconstruction error, from which on it may be the price of the robustness
@@ -26,12 +26,12 @@ class Verdict:
 @dataclass(frozen=True)
 class _Audited:
     name: Markup
-    run: Run
-    audit: Audit
+    run: RunFolder
+    audit: AuditFolder
     auddc: float
 
 
-def verdict(runs: Sequence[Run]) -> Verdict:
+def verdict(runs: Sequence[RunFolder]) -> Verdict:
     """Compare the run that withstands most with the baseline; with no two to compare, say what is known."""
     audited = [
         _Audited(_named(runs, i), run, run.audit, run.audit.worst_case)
@@ -57,7 +57,7 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     return Verdict(_compared(base, best), _pair_by_pair(base, best) + _price(base, best) + notes)
 
 
-def baseline(runs: Sequence[Run]) -> int | None:
+def baseline(runs: Sequence[RunFolder]) -> int | None:
     """Place of the run that others are compared with: the first trained without a penalty, else the first.
 
     An autoencoder, if there is one. None if there is nothing to compare: a single run, or runs on different data.
@@ -68,7 +68,7 @@ def baseline(runs: Sequence[Run]) -> int | None:
     return next((i for i in autoencoders if runs[i].is_plain), autoencoders[0])
 
 
-def _named(runs: Sequence[Run], place: int) -> Markup:
+def _named(runs: Sequence[RunFolder], place: int) -> Markup:
     return Markup('<b class="run-{}">{}</b>').format(place % SERIES, runs[place].name)
 
 
@@ -105,8 +105,8 @@ def _settled(base: _Audited, best: _Audited) -> bool:
 
 
 def _pair_by_pair(base: _Audited, best: _Audited) -> list[str]:
-    tried = ", ".join(title(attack) for attack in best.audit.attacks if attack != "untargeted")
-    says = f"Worst-case AUDDC ({tried}, blending): {best.auddc:.3f} against {base.auddc:.3f}"
+    tried = ", ".join([*map(title, best.audit.targeted), "blending"])
+    says = f"Worst-case AUDDC ({tried}): {best.auddc:.3f} against {base.auddc:.3f}"
     one, other = (side.audit.curves.get(f"{WORST_CASE}/auddc") for side in (best, base))
     if one is None or other is None or len(one) != len(other):
         return [f"{says}."]
@@ -134,18 +134,18 @@ def _doubts(one: _Audited) -> list[str]:
     if used == 1:
         notes.append(f"{one.run.name}: a single pair, so there is no interval and little to conclude.")
     for attack in one.audit.attacks:
-        converged = number(one.audit.results, f"attacks.{attack}.converged")
-        share = number(one.audit.results, f"attacks.{attack}.share_of_ceiling")
+        found = mapping(one.audit.results, ("attacks", attack))
+        converged, share = number(found, "converged"), number(found, "share_of_ceiling")
         if converged is not None and converged < UNCONVERGED:
             doubt = f"{converged:.0%} of the {title(attack)} attack's rows converged"
             notes.append(f"{one.run.name}: {doubt}; more --steps may lower its AUDDC.")
-        if attack != "untargeted" and share is not None and share >= IDLE:
+        if attack in one.audit.targeted and share is not None and share >= IDLE:
             doubt = f"the {title(attack)} attack does no better than blending"
             notes.append(f"{one.run.name}: {doubt}, so it proves nothing.")
     return notes
 
 
-def _of_other_images(audit: Audit) -> list[str]:
+def _of_other_images(audit: AuditFolder) -> list[str]:
     settings = lookup(audit.config, "audit")
     if not isinstance(settings, Mapping):
         return []

@@ -4,60 +4,43 @@ White box: the model's own gradient. Black box: its scores alone (Square), and e
 image counts as withstood only if nothing that was tried fooled the model on it: the worst case, image by image.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from doubleback.attacks.ball import Norm
-from doubleback.attacks.classifier import Adversarial, apgd, fgsm, pgd, random_noise
-from doubleback.attacks.goal import Goal, margin, usable_losses
-from doubleback.attacks.square import square
-from doubleback.checks import MORE, UNBOUNDED, Check, beaten, single_noise, vanishing_gradients
+from doubleback.attacks.classifiers import (
+    Adversarial,
+    ClassifierAttack,
+    Misclassification,
+    apgd,
+    fgsm,
+    margin,
+    pgd,
+    random_noise,
+    square,
+    usable_losses,
+)
 from doubleback.errors import InputError
-from doubleback.evaluation import JACOBIAN_IMAGES, as_pixels, evaluating, placed
+from doubleback.evaluation import JACOBIAN_IMAGES, evaluating
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_spectral
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import Classifier
 from doubleback.progress import Update, progress_bar
-from doubleback.randomness import check_seed
 from doubleback.robustness.record import Withstood
+from doubleback.settings.ball import BallSearch
+from doubleback.settings.robustness import Threats, WhiteBox
+from doubleback.tensors import as_pixels, placed
+from doubleback.trust import MORE, UNBOUNDED, Check, beaten, single_noise, vanishing_gradients
 
-AttackName = Literal["fgsm", "pgd", "apgd"]
-WHITE_BOX: dict[str, Callable[..., Adversarial]] = {"fgsm": fgsm, "pgd": pgd, "apgd": apgd}
+WHITE_BOX: dict[WhiteBox, ClassifierAttack] = {"fgsm": fgsm, "pgd": pgd, "apgd": apgd}
 SQUARE, NOISE, LONGER = "square", "noise", "longer"
 SHOWN = 8  # images kept to be shown
 _STAGES = 6  # of a model beside its white-box attacks: examples, noise, square, longer, unbounded, transferred
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How every model is attacked.
-
-    Attributes:
-        attacks: white-box attacks.
-        norm: of the ball.
-        eps: radii.
-        steps: of PGD and APGD, and draws of random noise.
-        restarts: of PGD and APGD, for each loss.
-        queries: of Square; 0: no black-box search.
-        noise_samples: answers averaged at each step.
-        seed: of starts and searches.
-    """
-
-    attacks: Sequence[AttackName] = ("fgsm", "pgd", "apgd")
-    norm: Norm = "Linf"
-    eps: Sequence[float] = (0.05, 0.1, 0.2)
-    steps: int = 40
-    restarts: int = 1
-    queries: int = 1000
-    noise_samples: int = 1
-    seed: int = 0
 
 
 def robust_accuracy(
@@ -66,7 +49,7 @@ def robust_accuracy(
     y: Int[Tensor, "N"],
     *,
     black_box: Mapping[str, Classifier] | None = None,
-    settings: Settings | None = None,
+    threats: Threats | None = None,
     known: Mapping[str, Withstood] | None = None,
     finished: Callable[[str, Withstood], None] | None = None,
     progress: bool = True,
@@ -78,7 +61,7 @@ def robust_accuracy(
         images: (N, C, H, W), uint8 or in [0, 1].
         y: the place of each image's class among the models' classes.
         black_box: further models to make examples on.
-        settings: of the attacks.
+        threats: how every model is attacked; None: the defaults of `Threats`.
         known: what models of an earlier call with the same arguments withstood, as `finished` was told.
         finished: told of each model whose own attacks are done, before any transferred example.
         progress: show a bar with the time left.
@@ -87,31 +70,31 @@ def robust_accuracy(
         What each of `models` withstands.
 
     Raises:
-        InputError: a setting is out of range, or the models do not know the same classes.
+        InputError: there is no model, one is both attacked and a black box, or they do not know the same classes.
     """
-    settings = settings or Settings()
+    threats = threats or Threats()
     black_box = dict(black_box or {})
     everyone = black_box | dict(models)
-    _check(everyone, settings)
+    _check(everyone)
     if twice := sorted(set(models) & set(black_box)):
         raise InputError(f"{twice[0]} is both attacked and a black box; every model makes examples for the others")
-    stages = len(models) * (len(settings.attacks) + _STAGES) + len(black_box)
+    stages = len(models) * (len(threats.attack) + _STAGES) + len(black_box)
     found: dict[str, Withstood] = dict(known or {})
     examples: dict[str, Tensor] = {}
     with progress_bar("attacking", stages, progress) as advance:
         for name, model in everyone.items():
             with evaluating(model):
-                one = _Attacked(model, placed(model, images), y, settings, partial(_stage, advance, name))
+                one = _Attacked(model, placed(model, images), y, threats, partial(_stage, advance, name))
                 examples[name] = one.examples()
                 if name in found:
-                    advance(len(settings.attacks) + _STAGES - 2)
+                    advance(len(threats.attack) + _STAGES - 2)
                 elif name in models:
                     found[name] = one.withstood()
                     if finished:
                         finished(name, found[name])
         for name, model in models.items():
             with evaluating(model), _stage(advance, name, "examples of the others"):
-                _transfer(found[name], name, model, placed(model, images[:1]), y, examples, settings)
+                _transfer(found[name], name, model, placed(model, images[:1]), y, examples, threats)
     return found
 
 
@@ -122,17 +105,17 @@ def _transfer(
     like: Tensor,
     y: Tensor,
     examples: dict[str, Tensor],
-    settings: Settings,
+    threats: Threats,
 ) -> None:
     """Try the examples made on every other model, and see whether what knows no gradient does better than what does."""
-    goal = Goal(model, y.to(like.device), samples=settings.noise_samples)
+    goal = Misclassification(model, y.to(like.device), samples=threats.noise_samples)
     for other, x_adv in examples.items():
         rights = torch.stack([goal.at(x.to(like)) > 0 for x in x_adv]).cpu()
         if other == name:
             one.attacks[LONGER] = one.attacks[LONGER] & rights
         else:
             one.transfer[other] = rights
-    white = torch.stack([~one.attacks[attack] for attack in (*settings.attacks, LONGER)]).any(0)
+    white = torch.stack([~one.attacks[attack] for attack in (*threats.attack, LONGER)]).any(0)
     black = [~one.attacks[attack] for attack in (SQUARE,) if attack in one.attacks]
     black += [~rights for rights in one.transfer.values()]
     if black:
@@ -147,19 +130,7 @@ def _stage(advance: Update, name: str, stage: str) -> Iterator[None]:
     advance(1)
 
 
-def _check(models: Mapping[str, Classifier], settings: Settings) -> None:
-    check_seed(settings.seed)
-    unknown = [name for name in settings.attacks if name not in WHITE_BOX]
-    if unknown or not settings.attacks:
-        raise InputError(f"attack {', '.join(unknown) or 'is missing'}; choose from {', '.join(WHITE_BOX)}")
-    for name, count, least in (
-        ("steps", settings.steps, 1),
-        ("restarts", settings.restarts, 1),
-        ("queries", settings.queries, 0),
-        ("noise samples", settings.noise_samples, 1),
-    ):
-        if count < least:
-            raise InputError(f"{name} is {count}; give a whole number of at least {least}")
+def _check(models: Mapping[str, Classifier]) -> None:
     if not models:
         raise InputError("no model to attack; give one or more")
     (first, one), *others = models.items()
@@ -174,34 +145,28 @@ Stage = Callable[[str], AbstractContextManager[None]]
 class _Attacked:
     """One model under attack."""
 
-    def __init__(self, model: Classifier, x: Tensor, y: Tensor, settings: Settings, stage: Stage) -> None:
-        self.model, self.x, self.y, self.settings, self.stage = model, x, y.to(x.device), settings, stage
-        self.goal = Goal(model, self.y, samples=settings.noise_samples)
-        self.common: dict[str, Any] = {
-            "norm": settings.norm,
-            "samples": settings.noise_samples,
-            "seed": settings.seed,
-        }
+    def __init__(self, model: Classifier, x: Tensor, y: Tensor, threats: Threats, stage: Stage) -> None:
+        self.model, self.x, self.y, self.threats, self.stage = model, x, y.to(x.device), threats, stage
+        self.goal = Misclassification(model, self.y, samples=threats.noise_samples)
+        self.search = BallSearch(
+            steps=threats.steps, restarts=threats.restarts, samples=threats.noise_samples, seed=threats.seed
+        )
 
     def examples(self) -> Float[Tensor, "E N C H W"]:
         """What is tried on the other models: PGD to its last step, far beyond what fools this one."""
-        search = {"steps": self.settings.steps, "losses": ("margin",), "keep": True, **self.common}
-        with self.stage("examples for the others"):
-            return pgd(self.model, self.x, self.y, eps=self.settings.eps, **search).x_adv
+        return self._tried("examples for the others", pgd, restarts=1, losses=("margin",), keep=True).x_adv
 
     def withstood(self) -> Withstood:
         """Every attack, every check."""
-        settings = self.settings
+        threats = self.threats
         clean = self.goal.at(self.x) > 0
-        margins, first = zip(*(self._white_box(name) for name in settings.attacks), strict=True)
+        margins, first = zip(*(self._white_box(name) for name in threats.attack), strict=True)
         least = torch.stack(margins)
         fooled = (least <= 0).any(0)
-        rights: dict[str, Tensor] = {
-            name: ~(margin <= 0) for name, margin in zip(settings.attacks, margins, strict=True)
-        }
-        rights[NOISE] = ~self._noise().fooled
-        if settings.queries:
-            rights[SQUARE] = ~self._square().fooled
+        rights: dict[str, Tensor] = {name: ~(margin <= 0) for name, margin in zip(threats.attack, margins, strict=True)}
+        rights[NOISE] = ~self._tried("random noise", random_noise).fooled
+        if threats.queries:
+            rights[SQUARE] = ~self._tried("score-only search", square, queries=threats.queries).fooled
         longer = self._longer(fooled)
         rights[LONGER] = ~(fooled | longer)
         checks = [
@@ -209,7 +174,7 @@ class _Attacked:
             beaten("noise_beats_gradient", ~rights[NOISE], fooled),
             beaten("more_steps_help", longer, fooled),
             self._unbounded(),
-            single_noise(self.model, self.x[:JACOBIAN_IMAGES], settings.noise_samples),
+            single_noise(self.model, self.x[:JACOBIAN_IMAGES], threats.noise_samples),
         ]
         return Withstood(
             kind=kind(self.model),
@@ -220,49 +185,42 @@ class _Attacked:
             shown=as_pixels(_of_the_strongest(torch.stack(first), least)),
         )
 
-    def _white_box(self, name: str) -> tuple[Float[Tensor, "E N"], Float[Tensor, "E M C H W"]]:
+    def _tried(self, stage: str, attack: ClassifierAttack, **changes: Any) -> Adversarial:
+        """The attack on all images at every epsilon, as a stage of its own."""
+        with self.stage(stage):
+            return self._by(attack, **changes)
+
+    def _by(
+        self, attack: ClassifierAttack, *, rows: Tensor | None = None, eps: float | None = None, **changes: Any
+    ) -> Adversarial:
+        """The attack on these rows (None: all) at this epsilon (None: every one), with these changes of the search."""
+        x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
+        radii = self.threats.radii if eps is None else [eps]
+        return attack(self.model, x, y, self.search, eps=radii, norm=self.threats.norm, **changes)
+
+    def _white_box(self, name: WhiteBox) -> tuple[Float[Tensor, "E N"], Float[Tensor, "E M C H W"]]:
         """Margins, and the first images: of all attacks' images at once there would be too many."""
-        with self.stage(name):
-            found = WHITE_BOX[name](
-                self.model, self.x, self.y, eps=self.settings.eps, **self._steps(name), **self.common
-            )
+        found = self._tried(name, WHITE_BOX[name])
         return found.margin, found.x_adv[:, :SHOWN].clone()
-
-    def _steps(self, name: str) -> dict[str, int]:
-        return {} if name == "fgsm" else {"steps": self.settings.steps, "restarts": self.settings.restarts}
-
-    def _noise(self) -> Adversarial:
-        with self.stage("random noise"):
-            return random_noise(
-                self.model, self.x, self.y, eps=self.settings.eps, steps=self.settings.steps, **self.common
-            )
-
-    def _square(self) -> Adversarial:
-        with self.stage("score-only search"):
-            return square(
-                self.model, self.x, self.y, eps=self.settings.eps, queries=self.settings.queries, **self.common
-            )
 
     def _longer(self, fooled: Bool[Tensor, "E N"]) -> Bool[Tensor, "E N"]:
         """Who is fooled by four times the steps of the strongest attack that was used; of those left at any epsilon."""
-        settings = self.settings
+        threats = self.threats
         rows = torch.nonzero(~fooled.all(0)).squeeze(1)
         more = torch.zeros_like(fooled)
         with self.stage("more steps"):
             if len(rows):
-                strongest = apgd if "apgd" in settings.attacks else pgd
-                search = {"steps": MORE * settings.steps, "restarts": settings.restarts, **self.common}
-                more[:, rows] = strongest(self.model, self.x[rows], self.y[rows], eps=settings.eps, **search).fooled
+                strongest = apgd if "apgd" in threats.attack else pgd
+                more[:, rows] = self._by(strongest, rows=rows, steps=MORE * threats.steps).fooled
         return more
 
     def _unbounded(self) -> Check:
         """An attack whose ball holds every image."""
-        eps = UNBOUNDED if self.settings.norm == "Linf" else float(self.x[0].numel() ** 0.5)
-        search = {"steps": self.settings.steps, "restarts": self.settings.restarts, **self.common}
+        eps = UNBOUNDED if self.threats.norm == "Linf" else float(self.x[0].numel() ** 0.5)
         with self.stage("unbounded"):
-            left = ~pgd(self.model, self.x, self.y, eps=[eps], **search).fooled
+            left = ~self._by(pgd, eps=eps).fooled
             if left.any():
-                left = left & ~apgd(self.model, self.x, self.y, eps=[eps], **search).fooled
+                left = left & ~self._by(apgd, eps=eps).fooled
         return beaten("unbounded_attack_fails", left, torch.zeros_like(left))
 
     def _vanishing_gradients(self, clean: Bool[Tensor, "N"]) -> Check:

@@ -11,8 +11,8 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import Tensor
 
-from doubleback.checks import Check, check, recorded
 from doubleback.metrics.intervals import wilson
+from doubleback.trust import Check, recorded
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Withstood:
                 for name, rights in arrays.items()
                 if name.startswith("attacks/")
             },
-            checks=[check(name, value) for name, value in record["checks"]],
+            checks=[Check.named(name, value) for name, value in record["checks"]],
             gradients=record["gradients"],
             shown=arrays["shown"],
         )
@@ -68,18 +68,19 @@ class Withstood:
         """Whether nothing fooled the model on the image."""
         return torch.stack([*self.attacks.values(), *self.transfer.values()]).all(0)
 
-    def results(self, eps: Sequence[str]) -> dict[str, Any]:
+    def results(self, eps: Sequence[str | float]) -> dict[str, Any]:
         """As `results.json` has it (docs/run-directory.md).
 
         Args:
-            eps: the epsilons as typed.
+            eps: the epsilons as they were given: their words are the keys.
         """
+        names = [str(radius) for radius in eps]
 
         def by_eps(rights: Tensor) -> dict[str, float]:
-            return dict(zip(eps, rights.double().mean(1).tolist(), strict=True))
+            return dict(zip(names, rights.double().mean(1).tolist(), strict=True))
 
         def intervals(rights: Tensor) -> dict[str, list[float]]:
-            return {name: wilson(int(right.sum()), len(right)) for name, right in zip(eps, rights, strict=True)}
+            return {name: wilson(int(right.sum()), len(right)) for name, right in zip(names, rights, strict=True)}
 
         accuracies = {"robust_accuracy": self.attacks, "transfer": self.transfer}
         return {

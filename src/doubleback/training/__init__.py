@@ -1,6 +1,5 @@
-"""Training: `loop` (the steps, the checkpoints, the log) and `launching` (what is settled before the first step)."""
+"""Training: `loop` (steps, checkpoints, log), `batches`, `graph` (steps on a GPU), `interrupts` (Ctrl-C)."""
 
-from doubleback.training.launching import check_settings, launched, noticing_lost_processes, processes, rank
-from doubleback.training.loop import STATE, History, fit
+from doubleback.training.loop import STATE, History, fit, settled_precision
 
-__all__ = ["STATE", "History", "check_settings", "fit", "launched", "noticing_lost_processes", "processes", "rank"]
+__all__ = ["STATE", "History", "fit", "settled_precision"]

@@ -4,9 +4,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from doubleback.data import Split, as_unit
-from doubleback.objective import Classification, Objective
+from doubleback.data import Split
+from doubleback.objective import TrainingObjective
 from doubleback.randomness import Stream, generator
+from doubleback.tensors import as_unit
 
 
 class Batches:
@@ -25,10 +26,10 @@ class Batches:
         self._train = _held(train, fabric.device)
         self._order: tuple[int, Tensor] | None = None
 
-    def share(self, objective: Objective | Classification, step: int) -> list[Tensor | None]:
+    def share(self, objective: TrainingObjective, step: int) -> list[Tensor | None]:
         """What the objective takes of a step's batch in this process, on its device."""
         batch = self._train.at(self._places(step))
-        x = as_unit(batch.images).to(next(objective.parameters()).dtype)
+        x = as_unit(batch.images).to(next(objective.model.parameters()).dtype)
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         share = objective.share(x, batch.labels, generator(self.seed, Stream.NOISE, step), mine)
         return [None if part is None else self._sent(part) for part in share]

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,25 +23,20 @@ from torch import Tensor, nn
 from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
 from doubleback.data import ImageData
 from doubleback.errors import DivergedError, InputError
-from doubleback.evaluation import classification_quality, evaluating, reconstruction_quality
 from doubleback.files import write_rows
-from doubleback.machine import has_bf16
-from doubleback.models import Autoencoder, Classifier, is_variational
-from doubleback.objective import Classification, Objective
+from doubleback.models import Autoencoder, Classifier
+from doubleback.objective import TrainingObjective, objective_of
+from doubleback.processes import has_bf16, launched, noticing_lost_processes
 from doubleback.progress import progress_bar
+from doubleback.settings.loop import Loop
 from doubleback.training.batches import Batches
 from doubleback.training.graph import GraphedGradients
-from doubleback.training.launching import (
-    Precision,
-    check_settings,
-    interrupt_between_steps,
-    launched,
-    noticing_lost_processes,
-)
+from doubleback.training.interrupts import interrupt_between_steps
 
 STATE = Path("checkpoint/state.safetensors")
 LOG = Path("log.csv")
 UNREAD = {"cuda": 20}  # steps before the loss is read, else 1: a GPU that is asked at every step waits for Python
+DEFAULTS = {"epochs": 20, "batch_size": 256, "learning_rate": 3e-3}  # of what is left out
 _FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
 
 
@@ -54,7 +49,7 @@ class History:
         step: optimiser steps taken.
         seconds: wall time over all resumptions, compiling left out.
         compile_seconds: wall time of the steps in which `torch.compile` worked.
-        sums: of the running epoch: of the loss and of each of its terms by name, `steps` and `penalised` steps.
+        sums, counts: of the running epoch, by name: of the loss and of each of its terms, over the steps that took it.
     """
 
     rows: list[dict[str, float | None]] = field(default_factory=list)
@@ -62,26 +57,28 @@ class History:
     seconds: float = 0.0
     compile_seconds: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Home:
+    """Where a training leaves its log and its checkpoint: as in `fit`."""
+
+    folder: Path
+    identity: str
+    resume: bool
 
 
 def fit(
-    objective: Objective | Classification | Autoencoder | Classifier,
+    objective: TrainingObjective | Autoencoder | Classifier,
     images: ImageData,
+    settings: Loop | None = None,
     *,
-    epochs: int = 20,
-    batch_size: int = 256,
-    learning_rate: float = 3e-3,
-    max_grad_norm: float = 30.0,
-    seed: int = 0,
-    precision: Precision = "32",
-    compile: bool = False,
-    cuda_graph: bool = False,
-    devices: int = 1,
     folder: Path | None = None,
     resume: bool = False,
     identity: str = "",
-    tensorboard: bool = False,
     progress: bool = True,
+    **changes: Any,
 ) -> History:
     """Train in place: Adam, a one-cycle learning rate, batches gathered from memory.
 
@@ -89,22 +86,12 @@ def fit(
         objective: what is minimised; a bare autoencoder stands for its negative ELBO, a bare classifier for its
             cross-entropy.
         images: uint8 splits; `train` is learned from, `validation` is watched.
-        epochs: passes over `train`.
-        batch_size: of all processes together; a last, smaller batch is left out.
-        learning_rate: the peak of the one-cycle schedule.
-        max_grad_norm: the gradient's 2-norm is clipped here.
-        seed: of the order and the noise.
-        precision: "32", "64" or "bf16-mixed" (autocast).
-        compile: compile the objective, double backward included, and leave the weights of convolutions channels-last
-            in memory; the time that compiling takes is told apart.
-        cuda_graph: on a GPU, record each kind of step and replay it, Python's share of it gone. The numbers stay the
-            same; the model must not look at them (`.item()`, `if tensor:`).
-        devices: processes on this machine; under `torchrun` its own processes count instead.
+        settings: of the loop; what is left out is 20 epochs of batches of 256 at a learning rate of 3e-3.
         folder: where the log and the checkpoint go; None leaves nothing on disk.
         resume: go on from the folder's checkpoint, if there is one.
         identity: what the checkpoint belongs to; another's is refused.
-        tensorboard: write `folder/tensorboard` too.
         progress: show a bar with the loss and the time left.
+        changes: fields of `settings` by name, such as `epochs`.
 
     Returns:
         The history. The trained weights are in the objective's model.
@@ -115,41 +102,16 @@ def fit(
         LostProcessError: another process of the run has died.
         KeyboardInterrupt: passed on after the running step (on a GPU after at most `UNREAD` more), its state saved.
     """
-    check_settings(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        max_grad_norm=max_grad_norm,
-        precision=precision,
-        cuda_graph=cuda_graph,
-        devices=devices,
-        tensorboard=tensorboard,
-        seed=seed,
-    )
-    if tensorboard and folder is None:
+    loop = settled_precision((settings or Loop()).changed(**changes)).filled(**DEFAULTS)
+    home = _Home(folder, identity, resume) if folder else None
+    if loop.tensorboard and home is None:
         raise InputError("tensorboard is asked for without a folder; give the folder to write to")
-    loggers: Any = (
-        [TensorBoardLogger(root_dir=folder, name="tensorboard", version="")] if tensorboard and folder else []
-    )
-    fabric = launched(devices, precision=_FABRIC_PRECISION[precision], loggers=loggers)
-    if precision == "bf16-mixed" and fabric.is_global_zero and not has_bf16():
+    fabric = launched(loop.devices, precision=_FABRIC_PRECISION[loop.precision], loggers=_loggers(loop, home))
+    if loop.precision == "bf16-mixed" and fabric.is_global_zero and not has_bf16():
         print("doubleback: bf16 is slower than float32 on this machine; precision 32 is the faster", file=sys.stderr)
-    run = _Run(
-        fabric,
-        _as_objective(objective),
-        images,
-        epochs=epochs,
-        batch_size=min(batch_size, len(images.train) // fabric.world_size * fabric.world_size),
-        learning_rate=learning_rate,
-        max_grad_norm=max_grad_norm,
-        seed=seed,
-        compiled=compile,
-        graphed=cuda_graph,
-        folder=folder,
-        identity=identity,
-    )
-    kept = "the last finished epoch is kept, resume from it" if folder else "train again"
-    run.start(resume)
+    run = _Run(fabric, objective_of(objective), images, loop, home)
+    kept = "the last finished epoch is kept, resume from it" if home else "train again"
+    run.start()
     with noticing_lost_processes(kept), run.bar(progress) as advance, interrupt_between_steps() as interrupted:
         for _ in range(run.history.step, run.steps):
             stop = run.step(interrupted())
@@ -160,6 +122,18 @@ def fit(
     return run.history
 
 
+def settled_precision(loop: Loop) -> Loop:
+    """The settings with "fast" settled: bf16 where this machine computes it several times faster, else float32."""
+    return replace(loop, precision="bf16-mixed" if has_bf16() else "32") if loop.precision == "fast" else loop
+
+
+def _loggers(loop: Loop, home: _Home | None) -> list[Any]:
+    """The loggers that Fabric tells of every epoch."""
+    return (
+        [TensorBoardLogger(root_dir=home.folder, name="tensorboard", version="")] if loop.tensorboard and home else []
+    )
+
+
 def lay_channels_last(module: nn.Module) -> None:
     """Lay the weights of its convolutions out as oneDNN and cuDNN compute, else they convert them at every step."""
     for part in module.modules():
@@ -167,54 +141,33 @@ def lay_channels_last(module: nn.Module) -> None:
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's hint has no layout
 
 
-def _as_objective(given: Objective | Classification | Autoencoder | Classifier) -> Objective | Classification:
-    if isinstance(given, (Objective, Classification)):
-        return given
-    return Objective(given) if isinstance(given, Autoencoder) else Classification(given)
-
-
 class _Run:
     """A training in progress: everything that a checkpoint must bring back is in here."""
 
     def __init__(
-        self,
-        fabric: Fabric,
-        objective: Objective | Classification,
-        images: ImageData,
-        *,
-        epochs: int,
-        batch_size: int,
-        learning_rate: float,
-        max_grad_norm: float,
-        seed: int,
-        compiled: bool,
-        graphed: bool,
-        folder: Path | None,
-        identity: str,
+        self, fabric: Fabric, objective: TrainingObjective, images: ImageData, loop: Loop, home: _Home | None
     ) -> None:
+        batch_size = min(loop.batch_size, len(images.train) // fabric.world_size * fabric.world_size)
         if batch_size < 1:
             raise InputError(f"there are {len(images.train)} images for {fabric.world_size} processes; start fewer")
-        if not isinstance(objective.model, nn.Module):
-            raise InputError(f"the model is a {type(objective.model).__name__}; give a torch.nn.Module to train")
         self.fabric, self.objective, self.model, self.images = fabric, objective, objective.model, images
-        self.batches = Batches(fabric, images.train, batch_size, seed)
-        self.max_grad_norm = max_grad_norm
-        self.compiled, self.graphed, self.folder, self.identity = compiled, graphed, folder, identity
-        self.steps = epochs * self.batches.in_epoch
+        self.loop, self.home = loop, home
+        self.batches = Batches(fabric, images.train, batch_size, loop.seed)
+        self.steps = loop.epochs * self.batches.in_epoch
         if fabric.strategy.precision.precision == "64-true":
             objective.double()
-        if compiled:
+        if loop.compile:
             lay_channels_last(objective)
-        self.optimizer = torch.optim.Adam(objective.parameters(), lr=learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(objective.parameters(), lr=loop.learning_rate, fused=True)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=learning_rate, total_steps=max(self.steps, 2)
+            self.optimizer, max_lr=loop.learning_rate, total_steps=max(self.steps, 2)
         )
-        module: Any = torch.compile(objective) if compiled else objective
+        module: Any = torch.compile(objective) if loop.compile else objective
         # the compiled objective goes inside DDP: what splits a graph around DDP cannot take a derivative inside it
         self.module, self.wrapped_optimizer = fabric.setup(module, self.optimizer, _reapply_compile=False)
         self.history = History()
         self._kinds: dict[bool, Callable[..., Tensor]] = {}
-        self._names: tuple[str, ...] = ()
+        self._taken: dict[bool, tuple[str, ...]] = {}
         self._unread: list[tuple[Tensor, float]] = []
 
     def step(self, interrupted: bool) -> bool:
@@ -241,19 +194,20 @@ class _Run:
         kind = weight > 0
         if kind not in self._kinds:
             learn = partial(self._learn, weight)
-            self._kinds[kind] = GraphedGradients(learn, self.objective.parameters()) if self.graphed else learn
+            self._kinds[kind] = GraphedGradients(learn, self.objective.parameters()) if self.loop.cuda_graph else learn
         return self._kinds[kind]
 
     def _learn(self, weight: float, *share: Tensor | None) -> Tensor:
-        """Leave the clipped gradient in the parameters; return the loss and each term's mean."""
+        """Leave the clipped gradient in the parameters; return the loss and each term's mean, 0 for one not taken."""
         terms = self.module(*share, weight > 0)
         loss = self.objective.total(terms, weight)
         self.fabric.backward(loss)
         self.fabric.clip_gradients(
-            self.module, self.wrapped_optimizer, max_norm=self.max_grad_norm, error_if_nonfinite=False
+            self.module, self.wrapped_optimizer, max_norm=self.loop.max_grad_norm, error_if_nonfinite=False
         )
-        self._names = ("loss", *terms._fields)
-        return torch.stack([loss.detach(), *(term.detach().mean() for term in terms)])
+        self._taken[weight > 0] = ("loss", *terms)
+        means = [terms[name].detach().mean() if name in terms else loss.new_zeros(()) for name in self.objective.terms]
+        return torch.stack([loss.detach(), *means])
 
     def _read(self, interrupted: bool) -> bool:
         """Add up the steps not read yet, over all processes. Returns whether any of these was interrupted."""
@@ -265,15 +219,16 @@ class _Run:
         for step, ((_, weight), (*values, _)) in enumerate(zip(self._unread, reduced.tolist(), strict=True), first):
             if not all(map(math.isfinite, values)):
                 self._diverge(f"the loss became {values[0]}", step)
-            added = dict(zip(self._names, values, strict=True)) | {"steps": 1.0, "penalised": float(weight > 0)}
-            for name, new in added.items():
-                self.history.sums[name] = self.history.sums.get(name, 0.0) + new
+            for name, value in zip(("loss", *self.objective.terms), values, strict=True):
+                if name in self._taken[weight > 0]:
+                    self.history.sums[name] = self.history.sums.get(name, 0.0) + value
+                    self.history.counts[name] = self.history.counts.get(name, 0) + 1
         self._unread = []
         return bool(reduced[-1, -1] > 0)
 
     def _time(self, seconds: float, kind: str, first: bool) -> None:
         """Count a step's seconds; with `compile`, those of the first of a kind are the compiler's."""
-        if not (self.compiled and first):
+        if not (self.loop.compile and first):
             self.history.seconds += seconds
             return
         self.history.compile_seconds += seconds
@@ -290,47 +245,30 @@ class _Run:
     def _close_epoch(self, weight: float) -> None:
         started = time.perf_counter()
         history = self.history
-        sums, steps, penalised = history.sums, history.sums["steps"], history.sums["penalised"]
-        means: dict[str, float | None] = {name: total / steps for name, total in sums.items()}
-        del means["steps"], means["penalised"]
+        means = {name: total / history.counts[name] for name, total in history.sums.items()}
         row: dict[str, float | None] = {
             "epoch": history.step // self.batches.in_epoch,
             "step": history.step,
             "seconds": round(history.seconds, 3),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            **self.objective.logged(weight),
+            **{name: means.get(name) for name in ("loss", *self.objective.terms)},
         }
-        if isinstance(self.objective, Objective):
-            means["penalty"] = sums["penalty"] / penalised if penalised else None
-            means["kl"] = means["kl"] if is_variational(self.objective.model) else None
-            row["penalty_weight"] = weight
-        row |= means
-        row |= {f"validation_{name}": value for name, value in self._validated().items()}
+        held_out = self.objective.validated(self.images.validation)
+        row |= {f"validation_{name}": value for name, value in held_out.items()}
         history.rows.append(row)
-        history.sums = {}
+        history.sums, history.counts = {}, {}
         self.fabric.log_dict({k: v for k, v in row.items() if v is not None}, step=history.step)
         history.seconds += time.perf_counter() - started
         self.save()
 
-    def _validated(self) -> dict[str, float | None]:
-        """How well the model does on the validation images."""
-        split = self.images.validation
-        with evaluating(self.model):
-            if isinstance(self.objective, Classification):
-                return classification_quality(self.objective.model, split)
-            quality = reconstruction_quality(self.objective.model, split.images)
-        return {
-            "reconstruction": quality["reconstruction_nll"],
-            "kl": quality["kl"],
-            "l2": quality["reconstruction_l2"],
-        }
-
-    def start(self, resume: bool) -> None:
-        """Take up the folder's checkpoint if there is one to resume; otherwise write the first."""
+    def start(self) -> None:
+        """Take up the home's checkpoint if there is one to go on from; otherwise write the first."""
         self.module.train()
         if not all(parameter.isfinite().all() for parameter in self.objective.parameters()):
             raise InputError("the model's weights are not finite to begin with; build or load it anew")
-        if resume and self.folder and (self.folder / STATE).exists():
-            self._unpack(*load_tensors(self.folder / STATE, self.identity))
+        if self.home and self.home.resume and (self.home.folder / STATE).exists():
+            self._unpack(*load_tensors(self.home.folder / STATE, self.home.identity))
         self.save()
 
     def save(self) -> None:
@@ -338,9 +276,9 @@ class _Run:
         if not all(parameter.isfinite().all() for parameter in self.objective.parameters()):
             self._diverge("a weight is no longer finite", self.history.step)
         self._good = self._pack()
-        if self.folder is not None and self.fabric.is_global_zero:
-            save_tensors(self.folder / STATE, self._good[0], self.identity, self._good[1])
-            write_rows(self.folder / LOG, self.history.rows)
+        if self.home is not None and self.fabric.is_global_zero:
+            save_tensors(self.home.folder / STATE, self._good[0], self.home.identity, self._good[1])
+            write_rows(self.home.folder / LOG, self.history.rows)
 
     def _pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         moments, groups = pack_optimizer(self.optimizer)
@@ -353,7 +291,7 @@ class _Run:
         for name, value in tensors.items():
             part, key = name.split(".", 1)
             parts[part][key] = value
-        load_weights(self.model, parts["model"], self.folder or STATE)
+        load_weights(self.model, parts["model"], self.home.folder if self.home else STATE)
         unpack_optimizer(self.optimizer, parts["optimizer"], state["groups"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.history = History(**state["history"])
@@ -365,9 +303,8 @@ class _Run:
         with progress_bar("training", self.steps, shown, completed=self.history.step) as update:
 
             def advance() -> None:
-                sums = self.history.sums
-                counts = {name: sums["penalised" if name == "penalty" else "steps"] for name in sums}
-                shown = [name for name in sums if name not in ("loss", "steps", "penalised") and counts[name]]
-                update(1, "  ".join(f"{name.replace('_', ' ')} {sums[name] / counts[name]:.4g}" for name in shown))
+                history = self.history
+                means = {name: total / history.counts[name] for name, total in history.sums.items() if name != "loss"}
+                update(1, "  ".join(f"{name.replace('_', ' ')} {mean:.4g}" for name, mean in means.items()))
 
             yield advance

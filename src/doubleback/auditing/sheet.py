@@ -1,0 +1,108 @@
+"""An audit in the making: what each chunk of pairs adds to its points and to its gallery."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from doubleback.attacks import Attack
+from doubleback.attacks.rows import Advance
+from doubleback.auditing.pairs import Pairs
+from doubleback.auditing.record import BLEND, Array, Points
+from doubleback.evaluation import reconstruct
+from doubleback.metrics.images import l2
+from doubleback.tensors import as_pixels
+
+BLEND_POINTS = 101
+BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
+SHOWN = 8  # pairs in the gallery
+Rows = NDArray[np.intp]  # places of pairs
+
+
+class Sheet:
+    """Points and pictures of P pairs, filled chunk by chunk."""
+
+    def __init__(self, pairs: int, attacks: Sequence[Attack], image_shape: Sequence[int]) -> None:
+        shown, budgets = min(pairs, SHOWN), len(BUDGETS)
+        self.flagged = np.zeros(pairs, dtype=bool)
+        self.source_l2 = np.full(pairs, np.nan)
+        self.points = {attack.name: Points.none_yet(pairs, attack.capability.count) for attack in attacks}
+        self.points[BLEND] = Points.none_yet(pairs, BLEND_POINTS)
+        self.gallery: dict[str, Array] = {"budgets": np.array(BUDGETS)}
+        for name in ("source", "target", "source_reconstruction", "target_reconstruction"):
+            self.gallery[name] = np.zeros((shown, *image_shape), dtype=np.uint8)
+        for name in (attack.name for attack in attacks):
+            for image in ("x_adv", "reconstruction"):
+                self.gallery[f"{name}/{image}"] = np.zeros((shown, budgets, *image_shape), dtype=np.uint8)
+            for measure in ("distortion", "adversarial_distance"):
+                self.gallery[f"{name}/{measure}"] = np.full((shown, budgets), np.nan)
+
+    def take(self, other: "Sheet", name: str, rows: Rows) -> None:
+        """What another process has found for these pairs; the time of an attack is the longest of all processes'."""
+        mine, points = self.points[name], other.points[name]
+        mine.distortion[rows] = points.distortion[rows]
+        mine.adversarial_distance[rows] = points.adversarial_distance[rows]
+        mine.converged[rows] = points.converged[rows]
+        mine.seconds = max(mine.seconds, points.seconds)
+        shown = rows[rows < SHOWN]
+        for image, values in other.gallery.items():
+            if image.startswith(f"{name}/"):
+                self.gallery[image][shown] = values[shown]
+
+    def put_reconstructions(self, rows: Rows, pairs: Pairs) -> None:
+        """Which pairs are flagged, and what the gallery shows of every pair."""
+        self.flagged[rows] = pairs.flagged.cpu().numpy()
+        self.source_l2[rows] = l2(pairs.rec_source[0], pairs.source).cpu().double().numpy()
+        self._show("source", rows, pairs.source)
+        self._show("target", rows, pairs.target)
+        self._show("source_reconstruction", rows, pairs.rec_source[0])
+        self._show("target_reconstruction", rows, pairs.rec_target[0])
+
+    def put_blend(self, rows: Rows, pairs: Pairs) -> None:
+        """x0 + u (x_t - x0) for u from 0 to 1."""
+        shares = torch.linspace(0, 1, BLEND_POINTS).to(pairs.source)
+        blends = pairs.source[:, None].lerp(pairs.target[:, None], shares[:, None, None, None])
+        self._put(BLEND, rows, pairs, blends)
+
+    def put_attack(self, attack: Attack, rows: Rows, pairs: Pairs, advance: Advance) -> None:
+        """Run one attack and score it."""
+        started = time.perf_counter()
+        points = self.points[attack.name]
+        found = attack(pairs.model, pairs.source, pairs.target, advance=advance)
+        self._put(attack.name, rows, pairs, found.x_adv, targeted=attack.goal.targeted)
+        if not attack.search.samples:  # Adam on noise never says that it has converged
+            points.converged[rows] = found.converged.cpu().double().mean(1).numpy()
+        points.seconds += time.perf_counter() - started
+        self._show_within_budgets(attack.name, rows, found.x_adv, pairs)
+
+    def _put(
+        self, name: str, rows: Rows, pairs: Pairs, x_adv: Float[Tensor, "P K C H W"], *, targeted: bool = True
+    ) -> None:
+        u, v = pairs.distortion(x_adv), pairs.adversarial_distance(x_adv, targeted=targeted)
+        self.points[name].distortion[rows] = u.cpu().double().numpy()
+        self.points[name].adversarial_distance[rows] = v.cpu().double().numpy()
+
+    def _show_within_budgets(self, name: str, rows: Rows, x_adv: Tensor, pairs: Pairs) -> None:
+        """For every budget the adversarial input of the smallest v whose u is within it (else of the smallest u)."""
+        shown = rows[rows < SHOWN]
+        if not len(shown):
+            return
+        points = self.points[name]
+        u, v = points.distortion[shown][:, None], points.adversarial_distance[shown][:, None]
+        within = u <= np.array(BUDGETS)[:, None]
+        best = np.where(within.any(2), np.where(within, v, np.inf).argmin(2), u.argmin(2))  # (shown, Q)
+        place = np.arange(len(shown))[:, None]
+        chosen = x_adv[place, torch.from_numpy(best)]
+        self._show(f"{name}/x_adv", shown, chosen)
+        reconstruction = reconstruct(pairs.model, chosen.flatten(0, 1), pairs.draws[0]).view_as(chosen)
+        self._show(f"{name}/reconstruction", shown, reconstruction)
+        self.gallery[f"{name}/distortion"][shown] = u[place, 0, best]
+        self.gallery[f"{name}/adversarial_distance"][shown] = v[place, 0, best]
+
+    def _show(self, name: str, rows: Rows, images: Tensor) -> None:
+        shown = rows < SHOWN
+        self.gallery[name][rows[shown]] = as_pixels(images[shown])

@@ -1,0 +1,128 @@
+"""What the command line prints: a table for each command, on stdout; warnings on stderr. Imports no torch."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from doubleback.paper.running import Reproduction
+
+ERRORS = Console(stderr=True)
+_FIGURES = {  # of a trained run, as far as it has them
+    "L2": "reconstruction_l2",
+    "nll": "reconstruction_nll",
+    "kl": "kl",
+    "input gradient": "input_gradient_norm",
+    "accuracy": "accuracy",
+    "cross-entropy": "cross_entropy",
+}
+
+
+def show_plan(planned: "Reproduction") -> None:
+    """What is there, what will be run, and how long that is expected to take."""
+    due, finished = planned.of_state("due"), planned.of_state("finished")
+    _show(
+        ("folder", "command", "state", "minutes"),
+        [
+            (
+                folder,
+                one.words[0],
+                planned.progress[folder].state,
+                "?" if one.minutes is None else f"{one.minutes:.1f}",
+            )
+            for folder, one in planned.members.items()
+        ],
+    )
+    reasons = [planned.progress[one.folder].why for one in planned.of_state("left out")]
+    for why in dict.fromkeys(reasons):
+        print(f"{reasons.count(why)} commands are left out: {why}", file=sys.stderr)
+    known = [one.minutes for one in due if one.minutes is not None]
+    expected = (
+        f"about {sum(known) / planned.jobs:.0f} minutes as measured on two cores" if known else "not measured yet"
+    )
+    unknown = f", {len(due) - len(known)} of them not measured" if known and len(known) < len(due) else ""
+    print(f"{len(due)} commands to run ({expected}{unknown}), {len(finished)} finished already, in {planned.folder}")
+    print(f"{planned.jobs} side by side: {planned.why_jobs}")
+
+
+def show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """What was trained, a line a run."""
+    first = next(iter(runs.values()))["test"]
+    shown = {name: path for name, path in _FIGURES.items() if path in first}
+    _show(
+        ("run", *shown, "seconds"),
+        [
+            (name, *(_written(run["test"][path]) for path in shown.values()), f"{_seconds(run):.1f}")
+            for name, run in runs.items()
+        ],
+    )
+
+
+def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """What each run withstands: mean AUDDC, envelope convention, higher is more robust; 95 % interval of the worst."""
+    attacks = list(dict.fromkeys(attack for run in runs.values() for attack in run["attacks"]))
+    base = os.path.commonpath([Path(name).resolve().parent for name in runs])
+    rows = []
+    for name, run in runs.items():
+        figures = [run["attacks"][attack]["auddc"]["envelope"] for attack in attacks]
+        interval = figures[-1]["ci95"]
+        said = [_written(figure["mean"]) for figure in figures]
+        said[-1] += f" [{_written(interval[0])}, {_written(interval[1])}]" if interval else ""
+        rows.append(
+            (
+                os.path.relpath(Path(name).resolve(), base),
+                _written(run["reconstruction_l2"]),
+                *said,
+                _written(run["ceiling"]["mean"]),
+            )
+        )
+    _show(("AUDDC", "L2", *(attack.replace("_", " ") for attack in attacks), "ceiling"), rows)
+
+    for name, run in runs.items():
+        if not run["pairs"]["used"]:
+            ERRORS.print(f"{name}: no pair has a meaningful curve (every reconstruction is alike); train it longer")
+
+
+def show_robustness(results: Mapping[str, Any]) -> None:
+    """Per cent of images that each model still gets right, worst case with its 95 % interval; flags that fire."""
+    rows = []
+    for name, model in results["models"].items():
+        worst, ends = model["worst_case"], model["ci95"]["worst_case"]
+        said = [f"{worst[e]:.1%} [{ends[e][0] * 100:.0f}, {ends[e][1] * 100:.0f}]" for e in results["eps"]]
+        rows.append((name, f"{model['clean_accuracy']:.1%}", *said))
+    _show(("accuracy", "clean", *(f"{results['norm']} {eps}" for eps in results["eps"])), rows)
+    for name, model in results["models"].items():
+        for says in model["flags"].values():
+            ERRORS.print(f"{name}: not to be trusted: {says}")
+
+
+def show_transition(results: Mapping[str, Any]) -> None:
+    """What became of the images."""
+    rows = []
+    for name, model in results["models"].items():
+        judge = model.get("judge", {})
+        said = [_written(judge.get(of)) for of in ("image", "reconstruction")]
+        rows.append((name, _written(model["reached"]), f"{model['steps']:.0f}", _written(model["distance"]), *said))
+    _show(("transition", "reached", "steps", "distance", "judge: image", "judge: reconstruction"), rows)
+
+
+def _seconds(run: Mapping[str, Any]) -> float:
+    return float(run["train"]["seconds"] if "train" in run else run["mixtures"]["seconds"])
+
+
+def _written(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(box=None, header_style="bold")
+    for place, name in enumerate(header):
+        table.add_column(name, overflow="fold", no_wrap=place > 0)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

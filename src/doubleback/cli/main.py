@@ -1,0 +1,192 @@
+"""The command line: parse, dispatch, and say in one line what is wrong. Heavy imports wait inside the commands."""
+
+import contextlib
+import functools
+import io
+import operator
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from doubleback._version import __version__
+from doubleback.cli import console
+from doubleback.errors import DivergedError, InputError, LostProcessError
+from doubleback.processes import rank
+from doubleback.settings import commands
+
+if TYPE_CHECKING:
+    from doubleback.paper.members import Member
+    from doubleback.paper.running import Progress
+
+NAMES = ("Demo", "Train", "Audit", "Classify", "Robustness", "Transition", "Reproduce", "Report")
+DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
+
+Start with `doubleback demo`, then: train a plain and a hardened run, audit both, read the report. With labels: classify
+a run, measure the robustness of classifiers, watch a transition. `reproduce` repeats the paper. `doubleback COMMAND
+--help` explains every setting."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0, 2 for input that cannot be used (one line on stderr), 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _dispatch(_parsed(words), shlex.join(["doubleback", *words]))
+    except (InputError, DivergedError, LostProcessError) as error:
+        _say(error)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "doubleback: interrupted; what is finished is kept: `train --resume`, or the same command again, goes on",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        _leave_processes()
+    return 0
+
+
+def _leave_processes() -> None:
+    """Part from the other processes of this run: what still talks to them as Python ends may abort it."""
+    if "torch.distributed" in sys.modules:
+        import torch.distributed as dist
+
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _say(error: Exception) -> None:
+    """One line, once: where all processes of a run meet the same error, torchrun ends the others as they wait."""
+    number = rank()
+    if number:
+        time.sleep(2)
+    print(f"doubleback: {f'process {number}: ' if number else ''}{error}", file=sys.stderr)
+
+
+def _parsed(words: Sequence[str]) -> Any:
+    """The command that the words spell; --help and --version exit here."""
+    if list(words) == ["--version"]:
+        print(f"doubleback {__version__}")
+        raise SystemExit(0)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            command: Any = tyro.cli(
+                _any_command(),
+                args=words or ["--help"],
+                prog="doubleback",
+                description=DESCRIPTION,
+                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            raise
+        raise InputError(_one_line(said.getvalue())) from None
+    return command
+
+
+def _any_command() -> Any:
+    """The commands as one type, each under its name in small letters."""
+    each = (Annotated[getattr(commands, name), tyro.conf.subcommand(name.lower())] for name in NAMES)
+    return functools.reduce(operator.or_, each)
+
+
+def _one_line(box: str) -> str:
+    """The parser's box as one line.
+
+    >>> _one_line("╭─ Unrecognized options ──╮\\n│ Unrecognized options: foo │\\n│ ──────── │\\n│ See --help │\\n╰──╯")
+    'Unrecognized options: foo. See --help'
+    """
+    box = re.sub(r"Got errors:.*?─{3,}.*?─{3,}", "", box, flags=re.DOTALL)  # which types were tried, and the help again
+    lines = [line.strip("│ ").strip() for line in box.splitlines()]
+    parts = [""]
+    for line in lines:
+        if re.fullmatch(r"[╭╰─].*", line):
+            parts.append("")
+        else:
+            parts[-1] = f"{parts[-1]} {line}".strip()
+    return ". ".join(part.rstrip(".") for part in parts if part)
+
+
+def _dispatch(command: Any, line: str) -> None:
+    """Run the command, and print what it found. Torch is imported here, not for `--help`."""
+    words = shlex.split(line)
+    if isinstance(command, commands.Report):
+        from doubleback.report import write_report
+
+        print(write_report(command.folders, command.output, command=line))
+        return
+    with console.ERRORS.status("loading torch"):
+        from doubleback.experiments.auditing import audit
+        from doubleback.experiments.classifiers import CLASSIFIER, classify
+        from doubleback.experiments.demo import PENALTIES, demo
+        from doubleback.experiments.robustness import robustness
+        from doubleback.experiments.training import train
+        from doubleback.experiments.transition import transition
+    match command:
+        case commands.Reproduce():
+            _reproduce(command)
+        case commands.Train():
+            if results := train(command, words):
+                console.show_trained({str(command.output): results})
+        case commands.Audit():
+            if audited := audit(command, words):
+                console.show_audited(audited)
+        case commands.Classify():
+            console.show_trained({str(command.output or command.run / CLASSIFIER): classify(command, words)})
+        case commands.Robustness():
+            console.show_robustness(robustness(command, words))
+            _say_report(command.output, line)
+        case commands.Transition():
+            console.show_transition(transition(command, words))
+            _say_report(command.output, line)
+        case commands.Demo():
+            results = demo(command)
+            console.show_audited({name: results[name] for name in PENALTIES})
+            _say_report(command.output, line)
+
+
+def _say_report(folder: Path, line: str) -> None:
+    from doubleback.report import write_report
+
+    print(f"{write_report([folder], command=line)}: open it in a browser")
+
+
+def _reproduce(command: commands.Reproduce) -> None:
+    """Plan, run, then set the tables and figures from what is on disk."""
+    from doubleback.paper.planning import plan
+    from doubleback.progress import progress_bar
+
+    with console.ERRORS.status("opening the images"):
+        planned = plan(command)
+    console.show_plan(planned)
+    if command.plan:
+        return
+    with progress_bar("reproducing", sum(one.minutes or 1 for one in planned.of_state("due"))) as advance:
+
+        def told(member: "Member", progress: "Progress") -> None:
+            print(f"{time.strftime('%H:%M')} {progress.state:9} {member.folder} {progress.why}".rstrip(), flush=True)
+            if progress.state != "running":
+                advance(member.minutes or 1, member.folder)
+
+        planned.run(told)
+    from doubleback.paper.writing import write_reproduction
+
+    print(f"{write_reproduction(planned.folder, command.withhold)}: open it in a browser")
+    if lost := planned.of_state("failed", "left out"):
+        raise InputError(
+            f"{len(lost)} of {len(planned.members)} commands are missing, for the reasons above; "
+            "the same command tries them again"
+        )

@@ -1,0 +1,105 @@
+"""`audit`: what runs withstand, a folder for each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from doubleback.auditing import Plan, plan_audit
+from doubleback.auditing.pairs import label_of
+from doubleback.data import Split, fingerprint, settled
+from doubleback.errors import InputError
+from doubleback.experiments.runs import TrainedRun, load_run
+from doubleback.files import write_arrays
+from doubleback.folders import CURVES, IMAGES, Folder
+from doubleback.imports import code_digest, is_named
+from doubleback.processes import launched, noticing_lost_processes
+from doubleback.settings import Auditing
+from doubleback.settings.commands import Audit
+from doubleback.settings.stored import flat
+
+
+def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Audit every run on the same pairs and leave a folder for each; what is audited just so already is kept.
+
+    Args:
+        command: the runs, the attacks, their settings.
+        words: of the command line.
+
+    Returns:
+        By the audited folder, what its `results.json` holds; nothing in the other processes of a `torchrun`.
+
+    Raises:
+        InputError: a setting, a run or a folder is unusable; found before the first attack.
+    """
+    if not command.runs:
+        raise InputError("no run to audit; give one or more folders that `doubleback train` has written")
+    runs = {_audit_folder(run, command): load_run(run) for run in command.runs}
+    if len(runs) < len(command.runs):
+        raise InputError("two of the runs have the same folder name and would share one output; audit them apart")
+    planned = [_planned(path, run, command, words) for path, run in runs.items()]
+    due = [folder for folder, _ in planned if folder.state() != "finished"]
+    fabric = launched()
+    for folder, plan in planned:
+        if folder not in due:
+            continue
+        model: Any = plan.model
+        model.to(fabric.device)
+        with noticing_lost_processes("the runs that are finished are kept, audit again for the rest"):
+            if fabric.is_global_zero:
+                _leave(folder, plan)
+            else:
+                plan.run()
+    if not fabric.is_global_zero:
+        return {}
+    return {str(run): folder.results() for run, (folder, _) in zip(command.runs, planned, strict=True)}
+
+
+def _leave(folder: Folder, plan: Plan) -> None:
+    """Attack, and fill the folder."""
+    with folder.claimed() as finished:
+        if finished:
+            return
+        found = plan.run()
+        write_arrays(folder.path / CURVES, found.arrays())
+        write_arrays(folder.path / IMAGES, found.gallery)
+        folder.finish(found.results())
+
+
+def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) -> tuple[Folder, Plan]:
+    """One run's folder, and what will be done to it."""
+    images = run.images(command.data)
+    split: Split = getattr(images, command.split)
+    settings = _between_labels(command.auditing, images.label_names)
+    plan = plan_audit(run.autoencoder, split.images, split.labels, settings, attacks=command.attack)
+    chosen = {name: value for name, value in flat(command).items() if name not in ("runs", "output")}
+    chosen["data"] = command.data and settled(command.data)
+    described: dict[str, Any] = {
+        "audit": chosen,
+        "train": run.settings.described,
+        "identity": run.identity,
+        "weights": run.weights,
+        "images": fingerprint(split),
+    }
+    if code := {name: code_digest(name) for name in command.attack if is_named(name)}:
+        described["code"] = code
+    noted = {"run": str(run.folder.resolve())}
+    return Folder(path, "audit", described, words, (CURVES, IMAGES), noted), plan
+
+
+def _between_labels(settings: Auditing, names: Sequence[str] | None) -> Auditing:
+    """The settings with labels in the place of the names of classes.
+
+    Raises:
+        InputError: a class is none of the data's.
+    """
+    ends = {name: getattr(settings.pairing, name) for name in ("source_label", "target_label")}
+    return settings.changed(**{name: label_of(end, names) for name, end in ends.items()})
+
+
+def _audit_folder(run: Path, command: Audit) -> Path:
+    """`audit` is of the run's own test images, which the report joins to the run; others stand apart."""
+    if command.output:
+        return command.output / run.resolve().name
+    other = [Path(command.data).name] if command.data else []
+    other += [command.split] if command.split != "test" else []
+    return run / "-".join(["audit", *other])

@@ -1,0 +1,52 @@
+"""`demo`: a plain and a hardened run, both audited."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from doubleback.auditing import draw_pairs
+from doubleback.data import load_images
+from doubleback.errors import InputError
+from doubleback.experiments.auditing import audit
+from doubleback.experiments.training import train
+from doubleback.files import write_json
+from doubleback.folders import RESULTS, SCHEMA
+from doubleback.processes import processes
+from doubleback.settings import Auditing, Data, Loop, Penalty, Training
+from doubleback.settings.commands import Audit, Demo, Train
+from doubleback.settings.words import words
+
+PENALTIES = {"plain": Penalty(), "hardened": Penalty(penalty="reconstruction")}
+
+
+def demo(command: Demo) -> dict[str, Any]:
+    """Train a plain and a hardened VAE, audit both, write `results.json`; what is finished already is kept.
+
+    Returns:
+        What `results.json` holds: `plain` and `hardened`, each the figures of its training and of its audit.
+    """
+    if processes() > 1:
+        raise InputError("demo is for one process; start it without torchrun")
+    started = time.perf_counter()
+    auditing = Auditing().changed(pairs=command.pairs, coefficients=command.coefficients, seed=command.seed)
+    test = load_images(command.data).test
+    draw_pairs(len(test), test.labels, command.pairs, command.seed)  # refuse what cannot be audited before training
+    runs = {name: command.output / name for name in PENALTIES}
+    results: dict[str, Any] = {name: _trained(runs[name], penalty, command) for name, penalty in PENALTIES.items()}
+    audits = Audit(tuple(runs.values()), auditing=auditing)
+    found = audit(audits, _line(audits))
+    for name, figures in zip(runs, found.values(), strict=True):
+        results[name] |= figures
+    results = {"schema": SCHEMA, "seconds": time.perf_counter() - started, **results}
+    write_json(command.output / RESULTS, results)
+    return results
+
+
+def _trained(folder: Path, penalty: Penalty, command: Demo) -> dict[str, Any]:
+    loop = Loop(epochs=command.epochs, seed=command.seed)
+    run = Train(folder, Training(images=Data(command.data), penalty=penalty, loop=loop), resume=True)
+    return train(run, _line(run))
+
+
+def _line(command: Train | Audit) -> tuple[str, ...]:
+    return ("doubleback", *words(command, left_out=("resume",)))

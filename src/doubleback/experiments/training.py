@@ -1,0 +1,110 @@
+"""`train`: one run, and its folder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from doubleback.checkpoints import load_weights, save_tensors, weights_digest
+from doubleback.data import Split
+from doubleback.errors import DivergedError, InputError
+from doubleback.evaluation import classification_quality, evaluate, reconstruct
+from doubleback.experiments.resolving import resolve
+from doubleback.experiments.runs import build_model, load_run
+from doubleback.files import write_arrays
+from doubleback.folders import IMAGES, WEIGHTS, Folder
+from doubleback.objective import Classification, Objective, TrainingObjective
+from doubleback.processes import rank
+from doubleback.settings import Training
+from doubleback.settings.commands import Train
+from doubleback.tensors import as_pixels, placed
+from doubleback.training import History, fit
+
+SHOWN_RECONSTRUCTIONS = 16
+
+
+def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
+    """Train one run and leave its folder.
+
+    Args:
+        command: its settings; None stands for what follows from the data, the likelihood or `init`.
+        words: of the command line, written down to repeat it.
+
+    Returns:
+        What `results.json` holds; nothing in the other processes of a run.
+
+    Raises:
+        InputError: a setting or the folder is unusable; nothing is written then.
+        DivergedError: the loss stopped being finite; the last good weights are in the folder.
+        KeyboardInterrupt: passed on; the checkpoint holds what was done.
+    """
+    parent = load_run(command.training.init) if command.training.init else None
+    settings, images, classes = resolve(command.training, parent)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.loop.seed)
+        model = build_model(settings, images.image_shape, classes)
+    if parent:
+        load_weights(model, parent.model.state_dict(), parent.folder)
+    objective = _objective(model, settings)
+    if isinstance(objective, Objective):
+        settings = settings.changed(penalty_weight=objective.full_penalty_weight)
+    described = {"train": settings.described, "image_shape": list(images.image_shape), "images": images.fingerprint}
+    described |= {"classes": list(classes)} if classes else {}
+    described |= {"parent": parent.weights} if parent else {}
+    promised = (WEIGHTS,) if classes else (WEIGHTS, IMAGES)
+    folder = Folder(command.output, "train", described, words, promised)
+    state = folder.state()
+    main_process = rank() == 0
+    if main_process and state != "free" and not command.resume:
+        raise InputError(f"{folder.path} holds this very run, {state}; add --resume to go on, or give another --output")
+
+    def trained() -> History:
+        place, resume, identity = folder.path, command.resume, folder.identity
+        return fit(objective, images, settings.loop, folder=place, resume=resume, identity=identity)
+
+    if not main_process:
+        if not (command.resume and state == "finished"):
+            trained()
+        return {}
+    with folder.claimed() as finished:
+        if finished:
+            return finished
+        try:
+            history = trained()
+        except DivergedError:
+            save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
+            raise
+        save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
+        return folder.finish(
+            {
+                "train": _training_figures(history, settings, len(images.train)),
+                "test": _test_figures(model.eval(), images.test, settings, folder),
+                "weights": weights_digest(model),
+            }
+        )
+
+
+def _objective(model: Any, settings: Training) -> TrainingObjective:
+    if settings.architecture.classifies:
+        return Classification(model)
+    return Objective(model, settings.penalty, kl_weight=settings.kl_weight)
+
+
+def _training_figures(history: History, settings: Training, images: int) -> dict[str, Any]:
+    return {
+        "seconds": history.seconds,
+        "compile_seconds": history.compile_seconds,
+        "epochs": settings.loop.epochs,
+        "steps": history.step,
+        "images": images,
+    }
+
+
+def _test_figures(model: Any, test: Split, settings: Training, folder: Folder) -> dict[str, Any]:
+    """What a finished model does on the test images; an autoencoder's reconstructions are kept to be shown."""
+    if settings.architecture.classifies:
+        return {"images": len(test), **classification_quality(model, test)}
+    shown = test.images[:SHOWN_RECONSTRUCTIONS]
+    reconstruction = as_pixels(reconstruct(model, placed(model, shown)))
+    write_arrays(folder.path / IMAGES, {"test": shown.numpy(), "test_reconstruction": reconstruction})
+    return evaluate(model, test.images, seed=settings.loop.seed, progress=True)

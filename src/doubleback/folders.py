@@ -1,0 +1,188 @@
+"""The folder that a command fills (docs/run-directory.md): described, claimed, gone on with, finished. Knows no torch.
+
+Every command keeps to one protocol. A folder is whose `config.json` says so: what decides its content is described
+there, by content where it is data or weights. One process writes into it at a time. `results.json` comes last: with it
+and with all that is promised, the folder is finished, and the same command finds its answer there.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from doubleback._version import __version__
+from doubleback.errors import InputError
+from doubleback.files import read_json, write_json
+
+SCHEMA = 1
+CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES = (
+    "config.json",
+    "results.json",
+    "model.safetensors",
+    "curves.npz",
+    "images.npz",
+)
+_LOCK = ".lock"
+State = Literal["free", "unfinished", "finished"]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a command is to leave in one folder.
+
+    Attributes:
+        path: where.
+        section: the part of `described` that holds the command's settings, such as "train".
+        described: all that its content depends on: settings, and digests of data and weights.
+        command: the words of the command line.
+        promised: the files that a finished folder holds, beside `config.json` and `results.json`.
+        noted: what `config.json` says besides: where things lay, for people.
+    """
+
+    path: Path
+    section: str
+    described: Mapping[str, Any]
+    command: Sequence[str]
+    promised: Sequence[str] = ()
+    noted: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """A digest of what is described; files of the folder name it."""
+        return digest(self.described)
+
+    def state(self) -> State:
+        """Whether the folder is free, or holds this very thing, finished or not.
+
+        Raises:
+            InputError: it holds another configuration, or files of something else, or cannot be read.
+        """
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"{self.path} is a file; give a folder to write to")
+            if not (self.path / CONFIG).exists():
+                if self.path.exists() and any(not _is_ours(one) for one in self.path.iterdir()):
+                    raise InputError(f"{self.path} is not empty and holds no run; give another --output")
+                return "free"
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror or error}; give another folder") from error
+        if differs := self._difference(read_json(self.path / CONFIG)):
+            raise InputError(
+                f"{self.path} holds another configuration ({differs}); give another --output, or remove it"
+            )
+        there = all((self.path / name).is_file() for name in (*self.promised, RESULTS))
+        return "finished" if there else "unfinished"
+
+    @contextmanager
+    def claimed(self) -> Iterator[dict[str, Any] | None]:
+        """Be the only one who writes here. Yields what `results.json` holds if the folder is finished, else None.
+
+        A refusal (`InputError`) of what was free before leaves nothing behind.
+
+        Raises:
+            InputError: another process writes here; or as `state`.
+        """
+        if self.state() == "finished":
+            yield self.results()
+            return
+        made = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        try:
+            with _locked(self.path):
+                state = self.state()
+                if state == "free":
+                    write_json(self.path / CONFIG, self._config())
+                try:
+                    yield self.results() if state == "finished" else None
+                except InputError:
+                    if state == "free" and not any(not _is_ours(one) for one in self._beside_config()):
+                        (self.path / CONFIG).unlink()
+                    raise
+        except InputError:
+            for place in made:
+                with suppress(OSError):
+                    place.rmdir()
+            raise
+
+    def finish(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Write `results.json`, after everything else, and return what it holds."""
+        write_json(self.path / RESULTS, {"schema": SCHEMA, **results})
+        return self.results()
+
+    def results(self) -> dict[str, Any]:
+        """What `results.json` holds."""
+        return read_json(self.path / RESULTS)
+
+    def _config(self) -> dict[str, Any]:
+        about = {"schema": SCHEMA, "version": __version__, "command": list(self.command)}
+        return {**about, **self.described, **self.noted}
+
+    def _beside_config(self) -> list[Path]:
+        return [one for one in self.path.iterdir() if one.name != CONFIG]
+
+    def _difference(self, there: Mapping[str, Any]) -> str:
+        """The first setting in which the folder's configuration differs from this one; empty if there is none."""
+        old, new = there.get(self.section), json.loads(json.dumps(self.described[self.section]))
+        if not isinstance(old, dict):
+            return f"no {self.section} settings there"
+        for name in new | old:
+            if old.get(name) != new.get(name):
+                return f"{name.replace('_', '-')}: {old.get(name)} there, {new.get(name)} here"
+        others = {name: json.loads(json.dumps(value)) for name, value in self.described.items()}
+        same = all(there.get(name) == value for name, value in others.items())
+        return "" if same else "made from other data or weights"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a command has left its `config.json` and, last of all, its `results.json` there."""
+    return all((folder / name).is_file() for name in (CONFIG, RESULTS))
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """A digest of JSON data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system gives it back when this process ends, however it ends.
+
+    Raises:
+        InputError: another process holds it, or the folder cannot be written.
+    """
+    path = folder / _LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, blocking=False)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{folder} is being written by {_holder(path)}; wait for it, or give another --output"
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
+    try:
+        with suppress(OSError):
+            path.write_text(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%H:%M:%S')}")
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # whoever opened it meanwhile sees that it is gone, and makes a new one
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text() or "another process"
+    return "another process"
+
+
+def _is_ours(path: Path) -> bool:
+    """What a process that was killed at its first step has left."""
+    return path.name == _LOCK or path.name.startswith(".doubleback-")

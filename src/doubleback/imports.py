@@ -1,0 +1,63 @@
+"""An object that a user names as code of their own: `package.module:name`, or `file.py:name`.
+
+Only what is named so is imported; nothing is ever imported from a folder that is read or written.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from doubleback.errors import InputError
+
+
+def is_named(text: str) -> bool:
+    """Whether this is the name of an object of a module or a file, not a plain word.
+
+    >>> is_named("mine.py:Brightness"), is_named("latent")
+    (True, False)
+    """
+    return ":" in text
+
+
+def named_object(text: str) -> Any:
+    """The object that `module:name` or `file.py:name` stands for.
+
+    Raises:
+        InputError: there is no such file, module or name, or it fails to import.
+    """
+    home, _, name = text.rpartition(":")
+    if not home or not name:
+        raise InputError(f"{text!r} names no object; give module:name or file.py:name")
+    try:
+        module = _from_file(Path(home)) if home.endswith(".py") else importlib.import_module(home)
+    except FileNotFoundError:
+        raise InputError(f"{home} does not exist; give file.py:name of a file that does") from None
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{home} cannot be imported ({type(error).__name__}: {first}); mend it, or name another"
+        ) from error
+    if not hasattr(module, name):
+        raise InputError(f"{home} has no {name!r}; give a name that it defines")
+    return getattr(module, name)
+
+
+def code_digest(text: str) -> str:
+    """A digest of the file that `module:name` or `file.py:name` comes from: another text is another object."""
+    home = text.rpartition(":")[0]
+    spec = None if home.endswith(".py") else importlib.util.find_spec(home)
+    path = Path(home) if spec is None else Path(spec.origin or "")
+    return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()[:32]
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,76 @@
+"""One command of a reproduction in a process of its own, with its log; and signals, so that none outlives us."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from doubleback.paper.members import Member
+
+LOGS = "logs"
+
+
+class Launched:
+    """One command, running.
+
+    Args:
+        home: the reproduction's folder.
+        member: the command.
+        environment: its environment, beside our own.
+    """
+
+    def __init__(self, home: Path, member: Member, environment: Mapping[str, str]) -> None:
+        self.started = time.monotonic()
+        self.log = home / LOGS / f"{member.folder.replace('/', '-')}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as stream, _interruptible():
+            self.process = subprocess.Popen(
+                # -P: a module that lies in the reproduction's folder, such as tyro.py, is not imported.
+                [sys.executable, "-P", "-m", "doubleback", *member.words],
+                cwd=home,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                process_group=0,  # Ctrl-C reaches us alone: we pass it on, once
+            )
+
+    def seconds(self) -> float:
+        """Since it was started."""
+        return time.monotonic() - self.started
+
+    def complaint(self) -> str:
+        """The line that says why it failed."""
+        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        own = [line.removeprefix("doubleback: ") for line in lines if line.startswith("doubleback: ")]
+        says = (own or lines or ["it said nothing"])[-1]
+        return says if own else f"status {self.process.returncode}: {says}; its output is in {self.log}"
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """What is started here can be interrupted, even if we cannot: a shell's background job ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM, which ends a job whose time is up, is taken for Ctrl-C."""
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

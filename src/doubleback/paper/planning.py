@@ -1,0 +1,118 @@
+"""What has to be run for a reproduction: which data are there, what is finished already, how much runs side by side."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from doubleback.data import load_images, stored
+from doubleback.errors import InputError
+from doubleback.files import read_json, replacing
+from doubleback.folders import CONFIG, is_finished
+from doubleback.paper.members import ARTEFACTS, RECORD, Member, members
+from doubleback.paper.running import Progress, Reproduction, identity
+from doubleback.paper.scales import SCALES
+from doubleback.processes import cores, free_memory
+from doubleback.settings.commands import Reproduce, Train
+
+_GIGABYTES_EACH = {"cpu": 4, "cuda": 10}  # of memory, for a command: the largest is a 64x64 audit
+_AT_ONCE = 4  # commands on one GPU: more share its kernels without gain
+
+
+def plan(settings: Reproduce) -> Reproduction:
+    """Find out what has to be run: which data are there, what is finished already.
+
+    Raises:
+        InputError: the folder holds another reproduction, or cannot be written; a setting is out of range.
+    """
+    folder = settings.output or Path(f"reproduction-{settings.scale}")
+    _settle_data(settings.data_dir)
+    data = _stand_ins()
+    _check_folder(folder, identity(settings.scale, data))
+    _check_writable(folder)
+    artefacts = ARTEFACTS if "all" in settings.what else settings.what
+    wanted = members(SCALES[settings.scale], artefacts, data)
+    jobs, why = (settings.jobs, "as asked for") if settings.jobs is not None else _jobs()
+    if jobs < 1:
+        raise InputError(f"jobs is {jobs}; give a whole number of at least 1")
+    environment = {"OMP_NUM_THREADS": str(max(1, cores() // jobs))}
+    known = read_json(folder / RECORD)["commands"] if (folder / RECORD).exists() else {}
+    progress = {name: _progress(folder, one, known.get(name, {})) for name, one in wanted.items()}
+    found = Reproduction(folder, settings.scale, wanted, progress, data, environment, jobs, why)
+    _leave_out_missing_data(found)
+    return found
+
+
+def _settle_data(data_dir: Path | None) -> None:
+    """Make $DOUBLEBACK_DATA, or what is given in its place, absolute: the commands start in another folder."""
+    if data_dir is not None and not data_dir.is_dir():
+        raise InputError(f"{data_dir} is not a folder; give one that holds mnist/, svhn/ and celeba/ (or faces/)")
+    if home := data_dir or os.environ.get("DOUBLEBACK_DATA"):
+        os.environ["DOUBLEBACK_DATA"] = str(Path(home).expanduser().resolve())
+
+
+def _stand_ins() -> dict[str, str]:
+    """Other faces in CelebA's place, where these are at hand and CelebA is not."""
+    return {"celeba": "faces"} if stored("faces") and not stored("celeba") else {}
+
+
+def _check_folder(folder: Path, ours: Mapping[str, Any]) -> None:
+    if not (folder / RECORD).exists():
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise InputError(f"{folder} is not empty and holds no reproduction; give another --output")
+        return
+    there = read_json(folder / RECORD)
+    for name, here in ours.items():
+        if there.get(name) != here:
+            raise InputError(
+                f"{folder} holds a reproduction of another {name.replace('_', '-')} ({there.get(name)} there, "
+                f"{here} here); give another --output"
+            )
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, before hours of work; nothing is left behind."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    with replacing(folder / ".probe"):
+        pass
+    (folder / ".probe").unlink()
+    for place in made:
+        place.rmdir()
+
+
+def _progress(folder: Path, member: Member, before: Mapping[str, Any]) -> Progress:
+    """Finished is what holds results of this very command; the seconds of earlier attempts count."""
+    home, seconds = folder / member.folder, float(before.get("seconds", 0.0))
+    if not is_finished(home):
+        return Progress(seconds=seconds)
+    same = read_json(home / CONFIG).get("command") == ["doubleback", *member.words]
+    return Progress("finished" if same else "due", seconds)
+
+
+def _leave_out_missing_data(reproduction: Reproduction) -> None:
+    """Open every data set that is needed, once; without it, what needs it is left out and the rest still runs."""
+    for name in dict.fromkeys(one.data for one in reproduction.of_state("due")):
+        source = reproduction.data.get(name, name)
+        of_it = [one.command for one in reproduction.members.values() if one.data == name]
+        try:
+            for limit in {command.training.images.limit for command in of_it if isinstance(command, Train)}:
+                load_images(source, limit=limit)
+        except InputError as error:
+            for one in reproduction.of_state("due"):
+                if one.data == name:
+                    reproduction.progress[one.folder] = Progress("left out", why=f"needs {source}: {error}")
+    reproduction.leave_out_what_is_in_vain()
+
+
+def _jobs() -> tuple[int, str]:
+    """How many commands to run side by side, and why."""
+    count = cores()
+    if torch.cuda.is_available():
+        free = torch.cuda.mem_get_info()[0] / 2**30
+        jobs = max(1, min(_AT_ONCE, count, int(free / _GIGABYTES_EACH["cuda"])))
+        return jobs, f"a GPU with {free:.0f} GB free, {_GIGABYTES_EACH['cuda']} for each, {_AT_ONCE} at most"
+    free = free_memory() / 2**30
+    jobs = int(max(1, min(count, free / _GIGABYTES_EACH["cpu"])))
+    return jobs, f"{count} cores, {free:.0f} GB free, {_GIGABYTES_EACH['cpu']} for each"

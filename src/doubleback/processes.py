@@ -1,0 +1,185 @@
+"""The processes of a run and the machine that they are on: who this one is, how they start, what they may use.
+
+Torch and Lightning Fabric are imported when they are needed, so that settings can be checked without them.
+"""
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from doubleback.errors import InputError, LostProcessError
+
+if TYPE_CHECKING:
+    import torch
+    from lightning_fabric import Fabric
+
+
+def rank() -> int:
+    """This process's number in its run: torchrun's, or that of `devices`, whose processes `launched` starts."""
+    return int(os.environ.get("RANK" if _under_torchrun() else "LOCAL_RANK", "0"))
+
+
+def processes(devices: int = 1) -> int:
+    """How many processes a run has: torchrun's, or else `devices`."""
+    return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else devices
+
+
+def _under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def launched(devices: int = 1, **settings: Any) -> "Fabric":
+    """The processes of a run, started: those of torchrun if it has started this one, else `devices` here.
+
+    Nothing else decides it: a job of SLURM, say, is as many runs as it has tasks, unless torchrun joins them.
+
+    Args:
+        devices: on this machine; torchrun's own count goes first.
+        settings: the others of `Fabric`.
+
+    Raises:
+        InputError: there are not so many devices.
+    """
+    import torch
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what nobody asked
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32: a line search and a difference see its last digits
+    environment: ClusterEnvironment = LightningEnvironment()
+    nodes = 1
+    if _under_torchrun():
+        devices, nodes = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
+        environment = TorchElasticEnvironment()
+    if processes(devices) > 1:  # who has less to do waits for the others as long as it takes
+        settings["strategy"] = DDPStrategy(timeout=timedelta(days=30))
+    try:
+        fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, plugins=[environment], **settings)
+    except MisconfigurationException as error:
+        raise InputError(f"devices is {devices}: {str(error).splitlines()[0]}") from error
+    fabric.launch()
+    return fabric
+
+
+def alone(command: str) -> "torch.device":
+    """The device of a command that is for one process: the accelerator, if there is one.
+
+    Raises:
+        InputError: torchrun has started several processes, which would all do the same.
+    """
+    if processes() > 1:
+        raise InputError(f"{command} is for one process; start it without torchrun")
+    device: torch.device = launched().device
+    return device
+
+
+@contextmanager
+def noticing_lost_processes(kept: str) -> Iterator[None]:
+    """Say in one line that another process of this run has died: else it is a page of the network's own errors.
+
+    Args:
+        kept: what is not lost, and how to go on.
+
+    Raises:
+        LostProcessError: in place of the network's error.
+    """
+    import torch.distributed as dist
+
+    try:
+        yield
+    except RuntimeError as error:
+        of_the_network = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+        if not of_the_network:
+            raise
+        raise LostProcessError(f"another process of this run has died; {kept}") from error
+
+
+def has_gpu() -> bool:
+    """Is there a GPU that torch can use?"""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Bytes that can be had, the page cache that can be given up among them."""
+    return int(psutil.virtual_memory().available)
+
+
+def peak_memory_mb() -> float | None:
+    """This process's peak resident memory; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
+
+
+def machine() -> dict[str, Any]:
+    """What figures are made on, without names or paths, as JSON takes it.
+
+    Returns:
+        `processor`, `cores`, `gpu` (None without one), `python` and `torch`.
+    """
+    import torch
+
+    return {
+        "processor": _processor(),
+        "cores": cores(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def has_bf16() -> bool:
+    """Are matrix products in bf16 faster here than in float32? A GPU is asked, a processor tried.
+
+    Without bf16 units a processor takes up to a hundred times as long for them.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return 1.2 * _product_seconds(torch.bfloat16) < _product_seconds(torch.float32)
+
+
+def _product_seconds(dtype: "torch.dtype") -> float:
+    """Of one product of 256 x 256 matrices: the best of a few."""
+    import torch
+
+    a, b = torch.ones(2, 256, 256, dtype=dtype)
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        a @ b
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

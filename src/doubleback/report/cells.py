@@ -1,0 +1,97 @@
+"""A table of figures: its rows and columns, and how a number is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from doubleback.report.archives import interval, number
+
+Better = Literal["higher", "lower", ""]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as written and as stored, its 95 % interval, and how many times the baseline's it is."""
+
+    text: str = "\u2013"
+    value: float | None = None
+    interval: str = ""
+    ratio: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column.
+
+    Attributes:
+        name: the run's or the model's.
+        place: its colour.
+        small: a few words below the name.
+    """
+
+    name: str
+    place: int
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure of every run.
+
+    Attributes:
+        label: what it is called.
+        note: what it is, in a few words.
+        better: in which direction, if in any.
+        cells: one a run.
+    """
+
+    label: str
+    note: str
+    better: Better
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under one heading."""
+
+    title: str
+    rows: list[Row]
+
+
+def written(value: float) -> str:
+    """A number with about three significant digits, never in exponents where it need not be.
+
+    >>> [written(x) for x in (0.27412, 20.127, 131.874, 26049.0, 0.00012, 0.0)]
+    ['0.274', '20.13', '131.9', '26,049', '0.00012', '0.000']
+    """
+    size = abs(value)
+    if 0 < size < 0.001:
+        return f"{value:.2g}"
+    digits = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
+    return f"{value:,.{digits}f}"
+
+
+def filled(groups: Mapping[str, Sequence[Row]]) -> list[Group]:
+    """Titled rows, those without a single number left out, and the titles that then have none."""
+    kept = [Group(name, [row for row in rows if _holds(row)]) for name, rows in groups.items()]
+    return [group for group in kept if group.rows]
+
+
+def share_cell(record: Mapping[str, Any], *path: str, note: str = "") -> Cell:
+    """A share at `path` of a model's results as a percentage, the interval that `ci95` holds for it, a short note."""
+    value, ends = number(record, path), interval(record, ("ci95", *path))
+    if value is None:
+        return Cell()
+    small = "[{}, {}]".format(*(f"{100 * end:.1f}".removeprefix("-") for end in ends)) if ends else ""
+    return Cell(f"{value:.1%}", value, " ".join(part for part in (small, note) if part))
+
+
+def number_cell(record: Mapping[str, Any], *path: str) -> Cell:
+    """A number at `path`."""
+    value = number(record, path)
+    return Cell() if value is None else Cell(written(value), value)
+
+
+def _holds(row: Row) -> bool:
+    return any(cell.value is not None for cell in row.cells)

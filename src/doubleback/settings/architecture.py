@@ -1,0 +1,81 @@
+"""Which model is trained: its name in the registry, its sizes, and what its decoder's output says of the pixels."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, get_args
+
+from tyro.conf import arg
+
+from doubleback.registry import MODELS
+from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, one_of, positive
+
+Likelihood = Literal["bernoulli", "gaussian", "gaussian-learned"]
+
+
+@dataclass(frozen=True)
+class Sizes(Settings):
+    """Sizes of the model. Those that you leave out take the values that worked best on such images."""
+
+    hidden: Annotated[
+        Unsaid[tuple[int, ...]],
+        arg(metavar="N [N ...]", help_behavior_hint="(default: 512 512; conv 512; draw 256)"),
+    ] = LEFT_OUT
+    """vae, ae: widths of the encoder's layers, mirrored by the decoder; conv, cvnet: of its dense layer; draw: LSTM
+    units; mlp: widths of its layers."""
+    latent: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: 32, or 64 in colour)")] = LEFT_OUT
+    """Size of the code; draw: of each step's code."""
+    filters: Annotated[
+        Unsaid[tuple[int, ...]], arg(metavar="N [N ...]", help_behavior_hint="(default: 32 64 128 ..., as fits)")
+    ] = LEFT_OUT
+    """conv: filters of each convolution, which halves the image, mirrored by the decoder; cvnet: of each level's."""
+    steps: Annotated[Unsaid[int], arg(metavar="T", help_behavior_hint="(default: 8)")] = LEFT_OUT
+    """draw: steps in which it reads and writes."""
+    read_size: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: no attention)")] = LEFT_OUT
+    """draw: side of the window that is read."""
+    write_size: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: no attention)")] = LEFT_OUT
+    """draw: side of the window that is written."""
+
+    @property
+    def given(self) -> dict[str, int | tuple[int, ...]]:
+        """Those that are not left out."""
+        return {name: size for name, size in vars(self).items() if size is not None}
+
+
+@dataclass(frozen=True)
+class Architecture(Settings):
+    """A model of the registry.
+
+    Raises:
+        InputError: the model or the likelihood is unknown, a size is not the model's, or the variance is not positive.
+    """
+
+    model: Annotated[Unsaid[str], arg(metavar=f"{{{','.join(MODELS)}}}", help_behavior_hint="(default: vae)")] = (
+        LEFT_OUT
+    )
+    """Which architecture: dense, convolutional or recurrent; ae and conv-ae are plain: no KL, no noise; mlp, lenet and
+    cvnet are classifiers, and have no penalty."""
+    sizes: Annotated[Sizes, arg(name="model")] = field(default=Sizes(), metadata={"kept": True})
+    """Sizes of the model."""
+    likelihood: Annotated[
+        Unsaid[Likelihood],
+        arg(
+            metavar="{bernoulli,gaussian,gaussian-learned}",
+            help_behavior_hint="(default: bernoulli for grey images, gaussian for colour)",
+        ),
+    ] = LEFT_OUT
+    """Of the pixels: Bernoulli, or Gaussian around a sigmoid mean with a fixed or a learned variance."""
+    variance: Annotated[
+        Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.02, which weighs the squared error by 25)")
+    ] = LEFT_OUT
+    """Of the Gaussian likelihood, or where its learning starts."""
+
+    def __post_init__(self) -> None:
+        one_of(MODELS, model=self.model)
+        one_of(get_args(Likelihood), likelihood=self.likelihood)
+        positive(variance=self.variance)
+        if self.model is not None:
+            MODELS[self.model].arguments(self.model, self.sizes.given)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it is a classifier, which has neither code nor penalty."""
+        return self.model is not None and MODELS[self.model].classifies

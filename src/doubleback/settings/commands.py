@@ -1,0 +1,179 @@
+"""Every command as its settings, with its help. Imports no torch: `doubleback --help` is quick."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from doubleback.settings import Auditing, Mixture, Threats, Training, Walk
+from doubleback.settings.checks import UNPREFIXED
+
+Split = Literal["test", "validation"]
+Artefact = Literal[
+    "all", "table1", "table2", "table3", "table4", "figure1", "figure2", "figure3", "figure4", "figure5", "figure6"
+]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an autoencoder, plain or hardened by double backpropagation; or a classifier to compare with.
+
+    Example: doubleback train --data mnist --penalty reconstruction --output runs/hardened
+
+    Settings that you leave out (sizes, likelihood, epochs, learning rate, weight of the penalty) take the values that
+    worked best for the model on such images.
+    """
+
+    output: Annotated[Path, arg(metavar="DIR")]
+    """The run's folder; it must not hold another run."""
+    training: Annotated[Training, UNPREFIXED] = Training()
+    resume: bool = False
+    """Go on from the folder's checkpoint, to the very weights of a run that never stopped."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Attack trained runs and measure what each withstands.
+
+    Example: doubleback audit runs/plain runs/hardened
+    """
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]")]
+    """Folders that `doubleback train` has written."""
+    attack: Annotated[tuple[str, ...], arg(metavar="GOAL [GOAL ...]")] = ("latent", "output")
+    """What the attacks move: latent, the code; output, the reconstruction towards a target; untargeted, the
+    reconstruction anywhere; or a goal of your own, as file.py:name."""
+    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
+    """Attack images of this data set instead, at the size that the run was trained on."""
+    split: Split = "test"
+    """Which images: test to report, validation to choose settings by."""
+    auditing: Annotated[Auditing, UNPREFIXED] = Auditing()
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: see below)")] = None
+    """Write DIR/<run's name>/ for each run; by default RUN/audit, with --split validation RUN/audit-validation."""
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Fit a Gaussian mixture per class to a run's codes: a differentiable classifier.
+
+    Example: doubleback classify runs/hardened
+    """
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder of an autoencoder that `doubleback train` has written, on images that have labels."""
+    mixture: Annotated[Mixture, UNPREFIXED] = Mixture()
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/classifier)")] = None
+    """The classifier's folder; it must not hold another one."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Attack classifiers and measure what each still gets right: white box, black box, and whether to believe it.
+
+    Example: doubleback robustness runs/hardened/classifier runs/plain/classifier runs/lenet
+
+    Every model is attacked with its own gradient, with random noise, with the score-only Square attack, and with the
+    examples made on every other model. The worst case counts, image by image. Checks say whether to trust the figures
+    (docs/checks.md).
+    """
+
+    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL [MODEL ...]")]
+    """Folders of `doubleback classify`, or of `doubleback train` with a classifier."""
+    threats: Annotated[Threats, UNPREFIXED] = Threats()
+    samples: int = 1000
+    """Images of the split, the same for every model."""
+    black_box: Annotated[tuple[Path, ...], arg(metavar="MODEL [MODEL ...]")] = ()
+    """Further models to make examples on."""
+    split: Split = "test"
+    """Which images: test to report, validation to choose settings by."""
+    output: Annotated[Path, arg(metavar="DIR")] = Path("robustness")
+    """Gets results.json, images.npz and report.html; it must not hold anything else."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Follow a classifier's gradient from one class to another: does the image turn into the other class?
+
+    Example: doubleback transition runs/hardened/classifier --from 9 --to 7 --judge runs/lenet
+    """
+
+    classifiers: Annotated[Positional[tuple[Path, ...]], arg(metavar="CLASSIFIER [CLASSIFIER ...]")]
+    """Folders of `doubleback classify`."""
+    from_class: Annotated[str, arg(name="from", metavar="CLASS|any")] = "any"
+    """Class of the images to start from."""
+    to: Annotated[str, arg(metavar="CLASS|any")] = "any"
+    """Class to move to; any: for each image one of the others, drawn by the seed."""
+    count: int = 8
+    """Images, the same for every classifier."""
+    walk: Annotated[Walk, UNPREFIXED] = Walk()
+    judge: Annotated[Path | None, arg(metavar="MODEL", help_behavior_hint="(default: no judge)")] = None
+    """A classifier that the transition never sees, which says what the images have become."""
+    split: Split = "test"
+    """Which images: test to report, validation to choose settings by."""
+    seed: int = 0
+    """Of the images and the targets."""
+    output: Annotated[Path, arg(metavar="DIR")] = Path("transition")
+    """Gets results.json, images.npz and report.html; it must not hold anything else."""
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Repeat the paper: its tables and figures, with what its text states beside what is measured.
+
+    Example: doubleback reproduce table2 --scale smoke
+
+    A plan comes first: what will be trained and attacked, how long that is expected to take, what is there already. An
+    interrupted reproduction goes on with the same command; what fails is reported, and the rest still runs.
+    """
+
+    what: Annotated[
+        Positional[tuple[Artefact, ...]],
+        arg(metavar="all|table1..table4|figure1..figure6", help_behavior_hint="(default: all)"),
+    ] = ("all",)
+    """Which of them."""
+    scale: Literal["smoke", "cpu", "full"] = "cpu"
+    """smoke: does it run? cpu: two hours on two cores; full: the paper's sizes, for a GPU."""
+    data_dir: Annotated[
+        Path | None, arg(metavar="DIR", help_behavior_hint="(default: $DOUBLEBACK_DATA, or the hub)")
+    ] = None
+    """Holds mnist/, svhn/ and celeba/ as on the hub; faces/ stands in for celeba/, and is named in its place."""
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: reproduction-SCALE)")] = None
+    """Gets report.html, tables/, figures/, and a folder for every command."""
+    jobs: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: by cores and memory)")] = None
+    """Commands that run side by side."""
+    withhold: tuple[Literal["mnist", "svhn", "celeba"], ...] = ()
+    """Leave the images of these data sets, whose licence may not let them be passed on, out of the figures."""
+    plan: bool = False
+    """Print the plan and stop."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one HTML page about runs, their audits, classifiers, and what those withstand.
+
+    Example: doubleback report runs/plain runs/hardened --output report.html
+    """
+
+    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR [DIR ...]")]
+    """Run folders, audit folders, or folders of several of them."""
+    output: Annotated[Path | None, arg(metavar="FILE.html", help_behavior_hint="(default: see below)")] = None
+    """By default DIR/report.html for one folder, ./report.html for several."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train a plain and a hardened autoencoder, attack both, and write a report: about a minute."""
+
+    output: Annotated[Path, arg(metavar="DIR")] = Path("doubleback-demo")
+    """Gets plain/, hardened/, report.html and results.json; what is finished there already is kept."""
+    data: Annotated[str, arg(metavar="NAME|PATH")] = "digits"
+    """As in `doubleback train`."""
+    epochs: int = 60
+    """Passes over the training images, for each of the two."""
+    pairs: int = 20
+    """Pairs to attack."""
+    coefficients: int = 25
+    """Weights of the distortion in the attack; `audit` takes 50."""
+    seed: int = 0
+    """Of the training and of the pairs."""

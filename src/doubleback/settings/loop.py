@@ -1,0 +1,71 @@
+"""How a training runs: its steps, its arithmetic, its processes."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Annotated, Literal, get_args
+
+from tyro.conf import arg
+
+from doubleback.errors import InputError
+from doubleback.processes import has_gpu, processes
+from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, at_least, one_of, positive, seed_in_range
+
+Precision = Literal["32", "64", "bf16-mixed", "fast"]
+
+
+@dataclass(frozen=True)
+class Loop(Settings):
+    """The training loop: Adam, a one-cycle learning rate, clipped gradients.
+
+    Raises:
+        InputError: a count is under 1, a rate is not positive, the precision is unknown, the seed is out of range, a
+            batch does not divide over the processes, a CUDA graph is asked for without a GPU or of several processes,
+            or TensorBoard is not installed.
+    """
+
+    epochs: Annotated[
+        Unsaid[int], arg(metavar="N", help_behavior_hint="(default: as measured, 8 to 80; 5 with --init)")
+    ] = LEFT_OUT
+    """Passes over the training images."""
+    batch_size: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: as measured, 128 or 256)")] = (
+        LEFT_OUT
+    )
+    """Images a step, of all processes together; a last, smaller batch is left out."""
+    learning_rate: Annotated[
+        Unsaid[float], arg(metavar="X", help_behavior_hint="(default: as measured, 0.001 to 0.003)")
+    ] = LEFT_OUT
+    """Peak of the one-cycle schedule."""
+    max_grad_norm: float = 30.0
+    """Gradients are clipped at this norm."""
+    seed: int = 0
+    """Of the weights, the order and the noise."""
+    precision: Precision = "32"
+    """Of the arithmetic; fast is bf16-mixed where the machine computes that several times faster, else 32."""
+    compile: bool = False
+    """Compile the loss, double backward included: worth its half minute on long runs."""
+    cuda_graph: bool = False
+    """Record a step on the GPU and replay it: without Python's share, the numbers the same."""
+    devices: int = 1
+    """Processes on this machine; under torchrun (one machine or many) its own count instead."""
+    tensorboard: bool = False
+    """Write TensorBoard's files too (pip install 'doubleback[tensorboard]')."""
+
+    def __post_init__(self) -> None:
+        seed_in_range(self.seed)
+        at_least(1, epochs=self.epochs, batch_size=self.batch_size, devices=self.devices)
+        positive(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+        one_of(get_args(Precision), precision=self.precision)
+        count = processes(self.devices)
+        if self.batch_size is not None and self.batch_size % count:
+            raise InputError(f"batch size {self.batch_size} does not divide over {count} processes; give a multiple")
+        if self.cuda_graph:
+            self._check_cuda_graph(count)
+        if self.tensorboard and not find_spec("tensorboard"):
+            raise InputError("tensorboard is not installed; pip install 'doubleback[tensorboard]'")
+
+    @staticmethod
+    def _check_cuda_graph(count: int) -> None:
+        if not has_gpu():
+            raise InputError("a CUDA graph is asked for, but there is no GPU; leave it out")
+        if count > 1:
+            raise InputError(f"a CUDA graph is of one process, not of {count}; leave one of the two out")

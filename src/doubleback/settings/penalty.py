@@ -1,0 +1,66 @@
+"""What double backpropagation keeps small, how strongly, and how its gradient is taken."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+from tyro.conf import arg
+
+from doubleback.errors import InputError
+from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, at_least, not_negative, one_of, positive
+
+Differentiated = Literal["none", "reconstruction", "output", "latent"]
+Estimator = Literal["exact", "finite-difference", "perturbed"]
+if TYPE_CHECKING:
+    Switch = bool | None
+else:
+    Switch = Literal["yes", "no"] | bool | None  # as typed, until the settings are checked
+
+
+@dataclass(frozen=True)
+class Penalty(Settings):
+    """The penalty L2 of the objective L0 + lambda1 L1 + lambda2 L2 (paper, eqs. 10-12).
+
+    Raises:
+        InputError: a weight is negative or not finite, a name unknown, a count under 1, a share outside [0, 1], or
+            the estimator "perturbed" is asked of another penalty than "reconstruction".
+    """
+
+    penalty: Differentiated = "none"
+    """What is kept small: the gradient of the reconstruction loss, or the Jacobian of the output or of the code."""
+    penalty_weight: Annotated[
+        Unsaid[float], arg(metavar="X", help_behavior_hint="(default: as measured for the model and the images)")
+    ] = LEFT_OUT
+    """lambda2, the weight of the penalty."""
+    through_target: Annotated[
+        Switch,
+        arg(metavar="{yes,no}", help_behavior_hint="(default: no for bernoulli, yes for gaussian, as measured)"),
+    ] = None
+    """Does the loss's target move with the input?"""
+    projections: int = 1
+    """Random projections a step, of the Jacobian penalties."""
+    estimator: Estimator = "exact"
+    """How the penalty's gradient is taken; perturbed: of reconstruction, to first order, at less cost."""
+    difference_step: float = 1e-2
+    """Step of the finite differences, in units of a pixel."""
+    penalty_start: Annotated[Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.5; 0 with --init)")] = (
+        LEFT_OUT
+    )
+    """Share of the steps after which the penalty is on."""
+    every: int = 1
+    """Take the penalty every k-th step only, k times as heavy."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.through_target, str):
+            one_of(("yes", "no"), through_target=self.through_target)
+            object.__setattr__(self, "through_target", self.through_target == "yes")
+        one_of(get_args(Differentiated), penalty=self.penalty)
+        one_of(get_args(Estimator), estimator=self.estimator)
+        not_negative(penalty_weight=self.penalty_weight)
+        at_least(1, projections=self.projections, every=self.every)
+        positive(difference_step=self.difference_step)
+        if self.estimator == "perturbed" and self.penalty in ("output", "latent"):
+            raise InputError(
+                f"the {self.penalty} penalty cannot be perturbed; take the estimator exact or finite-difference"
+            )
+        if self.penalty_start is not None and not 0 <= self.penalty_start <= 1:
+            raise InputError(f"penalty start is {self.penalty_start}; give a share of the steps between 0 and 1")

@@ -1,0 +1,83 @@
+"""How classifiers are attacked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Literal, get_args
+
+from tyro.conf import arg
+
+from doubleback.errors import InputError
+from doubleback.settings.ball import Norm
+from doubleback.settings.checks import Settings, at_least, one_of, seed_in_range
+
+WhiteBox = Literal["fgsm", "pgd", "apgd"]
+
+
+@dataclass(frozen=True)
+class Threats(Settings):
+    """Every attack that a classifier has to withstand.
+
+    Raises:
+        InputError: a count or the seed is out of range, an attack or the norm is unknown, or an epsilon is no positive
+            number.
+    """
+
+    attack: tuple[WhiteBox, ...] = ("fgsm", "pgd", "apgd")
+    """White-box attacks, each with the losses cross-entropy, margin and DLR."""
+    norm: Norm = "Linf"
+    """How far an image may be moved is measured by this."""
+    eps: Annotated[tuple[str | float, ...], arg(metavar="[STR [STR ...]]")] = ("0.05", "0.1", "0.2")
+    """How far: in pixels of [0, 1]; fractions such as 8/255 are understood."""
+    steps: int = 40
+    """Steps of pgd and apgd, and draws of random noise."""
+    restarts: int = 1
+    """Random starts of pgd and apgd for each loss."""
+    queries: int = 1000
+    """Of the score-only attack; 0 leaves it out, and the page without a black box."""
+    noise_samples: int = 1
+    """Answers averaged at each step, for a model that draws noise when asked."""
+    seed: int = 0
+    """Of the images, the starts and the searches."""
+
+    def __post_init__(self) -> None:
+        if not self.attack:
+            raise InputError(f"attack is missing; choose from {', '.join(get_args(WhiteBox))}")
+        for name in self.attack:
+            one_of(get_args(WhiteBox), attack=name)
+        one_of(get_args(Norm), norm=self.norm)
+        at_least(1, steps=self.steps, restarts=self.restarts, noise_samples=self.noise_samples)
+        at_least(0, queries=self.queries)
+        seed_in_range(self.seed)
+        radii(self.eps)
+
+    @property
+    def radii(self) -> list[float]:
+        """The epsilons as numbers."""
+        return radii(self.eps)
+
+
+def radii(typed: Sequence[str | float]) -> list[float]:
+    """Epsilons as numbers: they are numbers, or words for them, or for fractions such as 8/255.
+
+    Raises:
+        InputError: there is none, or one is no positive number, or is there twice.
+
+    >>> radii(["0.1", "8/255", 0.2])
+    [0.1, 0.03137254901960784, 0.2]
+    """
+    if not typed:
+        raise InputError("eps is empty; give one or more radii, such as 0.1 or 8/255")
+    found: list[float] = []
+    for eps in typed:
+        try:
+            found.append(float(Fraction(eps)))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            raise InputError(
+                f"eps {eps!r} is no number; give numbers such as 0.1, or fractions such as 8/255"
+            ) from None
+        if not found[-1] > 0:
+            raise InputError(f"eps is {eps}; give a positive number, such as 0.1 or 8/255")
+        if found.count(found[-1]) > 1:
+            raise InputError(f"eps {eps} is there twice; give each once")
+    return found

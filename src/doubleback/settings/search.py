@@ -1,0 +1,87 @@
+"""How hard an attack on an autoencoder searches, what a change of the input costs, and which pairs are attacked."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import arg
+
+from doubleback.errors import InputError
+from doubleback.settings.checks import UNPREFIXED, Settings, at_least, seed_in_range
+
+
+@dataclass(frozen=True)
+class Price(Settings):
+    """A capability: any change d of the input, at a price of C ||d||^2, for a sweep of coefficients C (paper, 2.2).
+
+    Raises:
+        InputError: there is no coefficient, or one that is negative or not finite.
+    """
+
+    coefficients: int | tuple[float, ...] = 50
+    """Weights of the distortion in the attack, from 2^-20 to 2^20, beside 0."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.coefficients, int):
+            at_least(1, coefficients=self.coefficients)
+        elif not self.coefficients or not all(0 <= C < float("inf") for C in self.coefficients):
+            raise InputError("coefficients must be a row of finite numbers of at least 0; see `coefficient_sweep`")
+
+    @property
+    def count(self) -> int:
+        """How many coefficients there are."""
+        return self.coefficients + 1 if isinstance(self.coefficients, int) else len(self.coefficients)
+
+
+@dataclass(frozen=True)
+class Search(Settings):
+    """How an attack on an autoencoder looks for its minimum.
+
+    Raises:
+        InputError: a count or the seed is out of range.
+    """
+
+    steps: int = 300
+    """Steps of an attack, at most."""
+    restarts: int = 0
+    """Random starts, beside the source and the best blend with the target."""
+    samples: int = 0
+    """0 attacks the mean path; n averages n draws of the model's noise at every step and scores on n others."""
+    seed: int = 0
+    """Of the pairs, the starts and the noise."""
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps)
+        at_least(0, restarts=self.restarts, samples=self.samples)
+        seed_in_range(self.seed)
+
+
+@dataclass(frozen=True)
+class Pairing(Settings):
+    """Which pairs of a source and a target are attacked: drawn by the search's seed, the same for every model.
+
+    Raises:
+        InputError: fewer than one pair.
+    """
+
+    pairs: int = 20
+    """Pairs of a source and a target from these images, the same for every run; more pairs keep the first ones."""
+    source_label: Annotated[
+        str | int | None, arg(name="from", metavar="CLASS", help_behavior_hint="(default: any)")
+    ] = None
+    """Class of the sources, where the images have labels."""
+    target_label: Annotated[
+        str | int | None, arg(name="to", metavar="CLASS", help_behavior_hint="(default: any other)")
+    ] = None
+    """Class of the targets."""
+
+    def __post_init__(self) -> None:
+        at_least(1, pairs=self.pairs)
+
+
+@dataclass(frozen=True)
+class Auditing(Settings):
+    """An audit: its pairs, what a change costs, how hard its attacks search."""
+
+    pairing: Annotated[Pairing, UNPREFIXED] = Pairing()
+    price: Annotated[Price, UNPREFIXED] = Price()
+    search: Annotated[Search, UNPREFIXED] = Search()
