@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.recording import mnist_or_digits, record, told
-from doubleback.attacks.classifier import pgd
+from doubleback.attacks.classifiers import pgd
 from doubleback.data import ImageData, Split, as_classes
-from doubleback.experiments.folders import load_run
+from doubleback.experiments.runs import load_run
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import VAE
 from doubleback.objective import Objective

@@ -1,18 +1,20 @@
 """Which distance of codes makes a latent attack on DRAW bite? python examples/draw_codes.py RUN
 
-The latent attack moves KL(q(z|x_a) || q(z|x_t)), over all T steps of DRAW. Here the same attack is given other codes: a
-wrapper of a few lines, because an audit sees nothing of a model but the protocol. Beside each: how far the attack has
-lowered the code's distance at the distortion where blending is compared, and what that did to the image.
+The latent attack moves KL(q(z|x_a) || q(z|x_t)), over all T steps of DRAW. Here it is given other codes: each is a goal
+of a few lines. Beside each: how far the attack has lowered the code's distance at the distortion where blending is
+compared, and what that did to the image.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import doubleback
-from doubleback.attacks import latent_attack
+from doubleback.attacks import Attack, Output
+from doubleback.attacks.goals import RowLoss
 from doubleback.auditing import draw_pairs
 from doubleback.data import Split
 from doubleback.distributions import DiagonalGaussian
@@ -21,68 +23,67 @@ from doubleback.metrics.curve import adversarial_distance, distortion
 from doubleback.tensors import placed
 
 
-class Recoded(nn.Module):
-    """DRAW, whose code is that of some steps only, and with unit variances if `means`: half the squared l2 distance."""
+@dataclass(frozen=True)
+class Codes:
+    """The target's code at some of DRAW's steps; with `means`, of unit variance: half the squared l2 distance."""
 
-    def __init__(self, model: doubleback.DRAW, steps: slice, means: bool) -> None:
-        super().__init__()
-        self.model, self.steps, self.means = model, steps, means
-        self.noise_shape = model.noise_shape
+    name: str
+    steps: slice
+    means: bool
+    targeted: bool = True
+    about: str = "moves the code to the target's"
 
-    def encode(self, x: Tensor, noise: Tensor | None = None) -> DiagonalGaussian:
-        """The posteriors of the chosen steps, side by side."""
-        q = self.model.encode(x, noise)
-        mean, log_var = (part.view(len(x), *self.noise_shape)[:, self.steps].flatten(1) for part in (q.mean, q.log_var))
-        return DiagonalGaussian(mean, torch.zeros_like(log_var) if self.means else log_var)
+    def loss(self, model: doubleback.Autoencoder, source: Tensor, target: Tensor) -> RowLoss:
+        """KL(q(z|x) || q(z|x_t)) of the chosen steps."""
+        del source
 
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> doubleback.Reconstruction:
-        """As the model does."""
-        reconstruction: doubleback.Reconstruction = self.model(x, noise)
-        return reconstruction
+        def code(x: Tensor, noise: Tensor | None) -> DiagonalGaussian:
+            q = model.encode(x, noise)
+            mean, log_var = (
+                part.view(len(x), *model.noise_shape)[:, self.steps].flatten(1) for part in (q.mean, q.log_var)
+            )
+            return DiagonalGaussian(mean, torch.zeros_like(log_var) if self.means else log_var)
+
+        return lambda x, pair, noise: code(x, noise).kl(code(target.index_select(0, pair), noise))
 
 
-def codes(steps: int) -> dict[str, tuple[slice, bool]]:
-    """By name: which steps, and whether only the means count."""
+def codes(steps: int) -> list[Codes]:
+    """Some steps of DRAW's, with and without their variances."""
     few = max(1, steps // 4)
-    return {
-        "KL, all steps": (slice(None), False),
-        "l2 of the means, all steps": (slice(None), True),
-        f"KL, last {few}": (slice(-few, None), False),
-        f"l2 of the means, last {few}": (slice(-few, None), True),
-        f"KL, first {few}": (slice(few), False),
-        f"l2 of the means, first {few}": (slice(few), True),
-    }
+    return [
+        Codes("KL, all steps", slice(None), False),
+        Codes("l2 of the means, all steps", slice(None), True),
+        Codes(f"KL, last {few}", slice(-few, None), False),
+        Codes(f"l2 of the means, last {few}", slice(-few, None), True),
+        Codes(f"KL, first {few}", slice(few), False),
+        Codes(f"l2 of the means, first {few}", slice(few), True),
+    ]
 
 
-def at_budget(model: Recoded, split: Split, pairs: int, seed: int, budget: float) -> tuple[float, float, float, float]:
+def at_budget(
+    model: doubleback.DRAW, goal: Codes, pairs: tuple[Tensor, Tensor], seed: int, budget: float
+) -> tuple[float, ...]:
     """At a distortion of at most `budget`: the code's distance to the target's, and v, of the attack and of a blend.
 
     Of a full sweep of 51 coefficients; medians over the pairs, the code's distance as a share of that at the source.
     """
-    source, target = (
-        placed(model, split.images[index]) for index in draw_pairs(len(split.images), split.labels, pairs, seed)
-    )
-    x_adv = latent_attack(model, source, target, seed=seed).x_adv
-    blend = source.lerp(target, budget)[:, None]
+    source, target = pairs
+    x_adv = Attack(goal, search=doubleback.Search(seed=seed))(model, source, target).x_adv
+    loss, every = goal.loss(model, source, target), torch.arange(len(source))
+    rec_source, rec_target = reconstruct(model, source), reconstruct(model, target)
+
+    def reached(x: Tensor) -> tuple[Tensor, Tensor]:
+        K = x.shape[1]
+        share = loss(x.flatten(0, 1), every.repeat_interleave(K), None).view(-1, K) / loss(source, every, None)[:, None]
+        rec = reconstruct(model, x.flatten(0, 1)).view_as(x)
+        return share, adversarial_distance(rec, rec_source, rec_target, target)
 
     with torch.no_grad():
-        aim = model.encode(target)
-        rec_source, rec_target = reconstruct(model, source), reconstruct(model, target)
-
-        def reached(x: Tensor) -> tuple[Tensor, Tensor]:
-            K = x.shape[1]
-            q = model.encode(x.flatten(0, 1))
-            there = DiagonalGaussian(aim.mean.repeat_interleave(K, 0), aim.log_var.repeat_interleave(K, 0))
-            share = q.kl(there).view(-1, K) / model.encode(source).kl(aim)[:, None]
-            rec = reconstruct(model, x.flatten(0, 1)).view_as(x)
-            return share, adversarial_distance(rec, rec_source, rec_target, target)
-
         u = distortion(x_adv, source, target)
         share, v = reached(x_adv)
         place = torch.where(u <= budget, share, torch.inf).argmin(1, keepdim=True)
-        blend_share, blend_v = reached(blend)
-    medians = [t.median().item() for t in (share.gather(1, place), v.gather(1, place), blend_share, blend_v)]
-    return medians[0], medians[1], medians[2], medians[3]
+        blended = reached(source.lerp(target, budget)[:, None])
+    return tuple(t.median().item() for t in (share.gather(1, place), v.gather(1, place), *blended))
 
 
 def main(arguments: list[str] | None = None) -> dict[str, float]:
@@ -104,21 +105,27 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         parser.error(f"{given.run} holds a {type(run.model).__name__}; give a run of --model draw")
     split: Split = getattr(run.images(), given.split)
 
-    settings = {"pairs": given.pairs, "coefficients": given.coefficients, "seed": given.seed}
-    output = doubleback.audit(run.model, split.images, split.labels, attacks=("output",), **settings).results()
-    ceiling = output["ceiling"]["mean"]
-    reached = output["attacks"]["output"]["auddc"]["envelope"]["mean"]
-    print(f"ceiling (blending) {ceiling:.3f}   output attack {reached:.3f}")
+    goals = codes(run.model.noise_shape[0])
+    results = doubleback.audit(
+        run.model,
+        split.images,
+        split.labels,
+        attacks=[Output(), *goals],
+        pairs=given.pairs,
+        coefficients=given.coefficients,
+        seed=given.seed,
+    ).results()
+    areas = {name: attack["auddc"]["envelope"]["mean"] for name, attack in results["attacks"].items()}
+    ceiling = results["ceiling"]["mean"]
+    print(f"ceiling (blending) {ceiling:.3f}   output attack {areas['output']:.3f}")
     print(f"{'latent attack on':30} AUDDC  of ceiling   at u = {given.budget}: code, v   blend: code, v")
-    found = {}
-    for name, (steps, means) in codes(run.model.noise_shape[0]).items():
-        model = Recoded(run.model, steps, means)
-        results = doubleback.audit(model, split.images, split.labels, attacks=("latent",), **settings).results()
-        found[name] = results["attacks"]["latent"]["auddc"]["envelope"]["mean"]
-        code, v, blend_code, blend_v = at_budget(model, split, given.pairs, given.seed, given.budget)
-        row = f"{name:30} {found[name]:.3f}  {found[name] / ceiling:6.0%}"
+    source, target = draw_pairs(len(split.images), split.labels, given.pairs, given.seed)
+    pairs = (placed(run.model, split.images[source]), placed(run.model, split.images[target]))
+    for goal in goals:
+        code, v, blend_code, blend_v = at_budget(run.model, goal, pairs, given.seed, given.budget)
+        row = f"{goal.name:30} {areas[goal.name]:.3f}  {areas[goal.name] / ceiling:6.0%}"
         print(f"{row}                    {code:5.2f} {v:5.2f}         {blend_code:5.2f} {blend_v:5.2f}", flush=True)
-    return found
+    return {goal.name: areas[goal.name] for goal in goals}
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
-from doubleback.attacks.classifier import fgsm
-from doubleback.attacks.goal import margin
+from doubleback.attacks.classifiers import fgsm, margin
 from doubleback.errors import InputError
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures, encoded, fitted
 from doubleback.models import AutoencoderAdapter, Classifier
+from doubleback.settings import Mixture
 from tests.problems import LinearAutoencoder
 
 COVARIANCES = ("full", "diag", "tied")
@@ -229,7 +229,7 @@ def test_codes_are_encoded_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     whole = encoded(LinearAutoencoder((1, 1, 3), latent=2), x.float())
     assert whole.dtype == torch.float64
     assert not whole.requires_grad
-    monkeypatch.setattr("doubleback.data.images.BATCH_VALUES", 4 * 16)
+    monkeypatch.setattr("doubleback.tensors.BATCH_VALUES", 4 * 16)
     assert torch.allclose(encoded(LinearAutoencoder((1, 1, 3), latent=2), x.float()), whole)
 
 
@@ -260,6 +260,16 @@ def test_the_seed_decides() -> None:
     one, same = fit(components=5), fit(components=5)
     assert torch.equal(one.mixtures.means, same.mixtures.means)
     assert not torch.equal(one.mixtures.means, fit(components=5, seed=1).mixtures.means)
+
+
+def test_settings_are_an_object_or_its_fields() -> None:
+    x, y = images()
+    whole = LatentMixtureClassifier.fit(itself(), x, y, Mixture(components=3, covariance="diag", seed=2))
+    changed = LatentMixtureClassifier.fit(
+        itself(), x, y, Mixture(components=2, covariance="diag"), components=3, seed=2
+    )
+    assert torch.equal(whole(x), changed(x))
+    assert torch.equal(whole(x), fit(components=3, covariance="diag", seed=2)(x))
 
 
 def test_rows_do_not_interact() -> None:
@@ -304,9 +314,9 @@ def test_the_filters_of_warnings_are_left_as_they_were(monkeypatch: pytest.Monke
         ({"components": 121}, "class 0 has 120 images for 121 components"),
         ({"components": 0}, "components is 0"),
         ({"components": -2}, "components is -2"),
-        ({"regularization": -1e-3}, "regularization -0.001"),
-        ({"regularization": math.nan}, "regularization nan"),
-        ({"regularization": math.inf}, "regularization inf"),
+        ({"regularization": -1e-3}, "regularization is -0.001"),
+        ({"regularization": math.nan}, "regularization is nan"),
+        ({"regularization": math.inf}, "regularization is inf"),
         ({"covariance": "spherical"}, "covariance is 'spherical'"),
         ({"labels": [5] * 360}, "classes are 5; give two or more"),
         ({"labels": [5] * 359 + [6]}, "class 6 has 1 images"),
@@ -344,8 +354,7 @@ def test_classes_for_every_mixture() -> None:
 def test_a_covariance_that_is_singular() -> None:
     """All images of a class alike, and nothing added to the diagonal."""
     codes, y = np.repeat([[0.1, 0.2], [0.3, 0.4]], 5, axis=0), np.repeat([0, 1], 5)
-    given: dict[str, Any] = {"components": 1, "covariance": "full", "seed": 0}
-    mixtures, _ = fitted(codes, y, (0, 1), regularization=1e-3, **given)
+    mixtures, _ = fitted(codes, y, (0, 1), Mixture(components=1))
     assert torch.allclose(mixtures.whitening[:, 0], 1e-3**-0.5 * torch.eye(2, dtype=torch.float64))
     with pytest.raises(InputError, match="regularization"):
-        fitted(codes, y, (0, 1), regularization=0.0, **given)
+        fitted(codes, y, (0, 1), Mixture(components=1, regularization=0.0))

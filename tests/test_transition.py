@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from doubleback.errors import InputError
+from doubleback.settings import Walk
 from doubleback.transition import image_transition
 
 
@@ -47,6 +48,9 @@ def test_it_stops_there_or_goes_on_beyond() -> None:
     beyond = image_transition(Brightness(), x, target, eta=0.4, beyond=3)
     assert int(beyond.steps) == int(stopped.steps) + 3
     assert torch.allclose(beyond.final, stopped.final + 0.3, atol=1e-5)
+    walk = image_transition(Brightness(), x, target, Walk(eta=0.4), beyond=3)
+    assert torch.equal(walk.path, beyond.path)
+    assert int(image_transition(Brightness(), x, target, Walk(eta=0.4)).steps) > int(beyond.steps)  # 40, where it fits
     limited = image_transition(Brightness(), x, target, eta=0.4, steps=2)
     assert int(limited.steps) == 2
 
@@ -80,7 +84,7 @@ def test_images_stay_in_the_box_and_do_not_act_on_each_other() -> None:
     [
         ({"eta": 0.0}, "eta is 0"),
         ({"steps": 0}, "steps is 0"),
-        ({"beyond": -1}, "beyond -1"),
+        ({"beyond": -1}, "beyond is -1"),
         ({"confidence": 1.5}, "confidence is 1.5"),
         ({"targets": torch.tensor([2])}, "2 classes"),
         ({"targets": torch.tensor([0, 1])}, "targets"),

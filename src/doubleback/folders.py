@@ -69,7 +69,7 @@ class Folder:
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(f"{self.path} is a file; give a folder to write to")
             if not (self.path / CONFIG).exists():
-                if self.path.exists() and any(not _is_ours(one) for one in self.path.iterdir()):
+                if self.path.exists() and any(not is_ours(one) for one in self.path.iterdir()):
                     raise InputError(f"{self.path} is not empty and holds no run; give another --output")
                 return "free"
         except OSError as error:
@@ -90,19 +90,19 @@ class Folder:
         Raises:
             InputError: another process writes here; or as `state`.
         """
-        if self.state() == "finished":
+        if self.state() == "finished" and not (self.path / _LOCK).exists():
             yield self.results()
             return
         made = [place for place in (self.path, *self.path.parents) if not place.exists()]
         try:
-            with _locked(self.path):
+            with locked(self.path):
                 state = self.state()
                 if state == "free":
                     write_json(self.path / CONFIG, self._config())
                 try:
                     yield self.results() if state == "finished" else None
                 except InputError:
-                    if state == "free" and not any(not _is_ours(one) for one in self._beside_config()):
+                    if state == "free" and not any(not is_ours(one) for one in self._beside_config()):
                         (self.path / CONFIG).unlink()
                     raise
         except InputError:
@@ -151,7 +151,7 @@ def digest(value: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system gives it back when this process ends, however it ends.
 
     Raises:
@@ -183,6 +183,6 @@ def _holder(path: Path) -> str:
     return "another process"
 
 
-def _is_ours(path: Path) -> bool:
-    """What a process that was killed at its first step has left."""
+def is_ours(path: Path) -> bool:
+    """Whether a file is one that a process of doubleback leaves when it is killed."""
     return path.name == _LOCK or path.name.startswith(".doubleback-")

@@ -15,7 +15,6 @@ centre of all means, where what it cancels is not missed.
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -187,7 +186,7 @@ class LatentMixtureClassifier(nn.Module):
             InputError: a class has fewer images than there are components, there is but one class, a setting is out of
                 range, or a code is not finite.
         """
-        mixture = replace(mixture or Mixture(), **changes)
+        mixture = (mixture or Mixture()).changed(**changes)
         names = labels.tolist() if isinstance(labels, Tensor) else list(labels)
         if len(names) != len(images):
             raise InputError(f"there are {len(names)} labels for {len(images)} images; give one an image")

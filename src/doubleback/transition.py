@@ -10,7 +10,7 @@ that has no part in it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ def image_transition(
     Raises:
         InputError: a setting or an image is out of range, or a target is no class.
     """
-    walk = replace(walk or Walk(beyond=0), **changes)
+    walk = (walk or Walk(beyond=0)).changed(**changes)
     x = as_unit(x).clone()
     K = len(classifier.classes)
     if targets.shape != x.shape[:1] or not 0 <= int(targets.min()) <= int(targets.max()) < K:

@@ -85,8 +85,11 @@ def attacks_of(given: Iterable[Any], price: Price, search: Search) -> list[Attac
     Raises:
         InputError: one is unknown, two have the same name, or there is none.
     """
-    found = {}
-    for one in dict.fromkeys(given):
+    found: dict[str, Attack] = {}
+    wanted = list(given)
+    for place, one in enumerate(wanted):
+        if one in wanted[:place]:
+            continue
         attack = one if isinstance(one, Attack) else Attack(goal_of(one), price, search)
         if attack.name in found:
             raise InputError(f"two attacks are called {attack.name}; give each a name of its own: Attack(..., name=)")

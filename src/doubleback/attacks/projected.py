@@ -12,7 +12,6 @@ A row leaves once what counts is no longer positive; each row keeps the iterate 
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -61,7 +60,7 @@ def minimize_in_ball(
     Returns:
         The iterates at which what counts was lowest, and its value there.
     """
-    search, best = replace(search or BallSearch(), **changes), Best(start)
+    search, best = (search or BallSearch()).changed(**changes), Best(start)
     tell = advance or (lambda _: None)
     descend = _pgd if method == "pgd" else _apgd
     for rows in torch.split(torch.arange(len(start), device=start.device), max_rows or rows_at_once(start)):

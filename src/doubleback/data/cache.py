@@ -40,6 +40,9 @@ def cached(source: Source) -> Decoded:
     own, shared = os.environ.get("DOUBLEBACK_CACHE"), os.environ.get("XDG_CACHE_HOME")
     home = Path(own or Path(shared or "~/.cache", "doubleback")).expanduser()
     kept = home / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', source.name)}-{key}"
+    if home.is_dir():
+        with suppress(OSError):
+            sweep(home, "decoding")
     found = _mapped(kept)
     if found is not None:
         return found
@@ -67,7 +70,6 @@ def _stamp(folder: Path) -> list[list[Any]]:
 
 def _decode_under(home: Path, kept: Path | None, source: Source, splits: Mapping[str, Any] | None) -> Decoded:
     """Decode into a scratch folder under `home`, map the result and move it, whole, to `kept`."""
-    sweep(home, "decoding")
     with tempfile.TemporaryDirectory(prefix=temporary("decoding"), dir=home, ignore_cleanup_errors=True) as scratch:
         fresh = Path(scratch, "decoded")
         fresh.mkdir()

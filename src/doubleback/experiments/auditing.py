@@ -37,17 +37,15 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
     if len(runs) < len(command.runs):
         raise InputError("two of the runs have the same folder name and would share one output; audit them apart")
     planned = [_planned(path, run, command, words) for path, run in runs.items()]
-    due = [folder for folder, _ in planned if folder.state() != "finished"]
+    due = [folder.state() != "finished" for folder, _ in planned]
     fabric = launched()
-    for folder, plan in planned:
-        if folder not in due:
-            continue
+    for (folder, plan), to_do in zip(planned, due, strict=True):
         model: Any = plan.model
         model.to(fabric.device)
         with noticing_lost_processes("the runs that are finished are kept, audit again for the rest"):
             if fabric.is_global_zero:
                 _leave(folder, plan)
-            else:
+            elif to_do:
                 plan.run()
     if not fabric.is_global_zero:
         return {}

@@ -27,6 +27,7 @@ def resolve(said: Training, parent: TrainedRun | None) -> tuple[Training, ImageD
         InputError: a setting is out of range, belongs to another model, or contradicts the parent; the images cannot be
             read or do not fit the parent. What can be refused without the images is refused before they are opened.
     """
+    said.loop.check_shares()
     architecture = _of_parent(said.architecture, parent) if parent else said.architecture.filled(model="vae")
     data = said.images.filled(**vars(parent.settings.images)) if parent else said.images.filled(data="digits")
     said = replace(
@@ -41,7 +42,9 @@ def resolve(said: Training, parent: TrainedRun | None) -> tuple[Training, ImageD
     classes: tuple[str | int, ...] = ()
     if MODELS[architecture.model].classifies:
         images, classes = as_classes(images)
-    return said.filled(**_defaults(said, parent, images.image_shape)), images, classes
+    settings = said.filled(**_defaults(said, parent, images.image_shape))
+    settings.loop.check_shares()
+    return settings, images, classes
 
 
 def _of_parent(said: Architecture, parent: TrainedRun) -> Architecture:

@@ -50,6 +50,7 @@ def robustness(command: Robustness, words: Sequence[str]) -> dict[str, Any]:
     folder = Folder(command.output, "robustness", described, words, (IMAGES,), noted)
     with folder.claimed() as finished:
         if finished:
+            shutil.rmtree(folder.path / UNFINISHED, ignore_errors=True)  # of a process killed at its last step
             return finished
         started = time.perf_counter()
         rows = torch.randperm(len(part), generator=generator(command.threats.seed, Stream.ORDER))[: command.samples]

@@ -56,7 +56,10 @@ def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
     state = folder.state()
     main_process = rank() == 0
     if main_process and state != "free" and not command.resume:
-        raise InputError(f"{folder.path} holds this very run, {state}; add --resume to go on, or give another --output")
+        with folder.claimed():  # whoever is writing there is named first
+            raise InputError(
+                f"{folder.path} holds this very run, {state}; add --resume to go on, or give another --output"
+            )
 
     def trained() -> History:
         place, resume, identity = folder.path, command.resume, folder.identity

@@ -1,5 +1,6 @@
 """One command of a reproduction in a process of its own, with its log; and signals, so that none outlives us."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from types import FrameType
 from doubleback.paper.members import Member
 
 LOGS = "logs"
+_PR_SET_PDEATHSIG = 1
 
 
 class Launched:
@@ -38,6 +40,7 @@ class Launched:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 process_group=0,  # Ctrl-C reaches us alone: we pass it on, once
+                preexec_fn=_end_with_parent,
             )
 
     def seconds(self) -> float:
@@ -50,6 +53,12 @@ class Launched:
         own = [line.removeprefix("doubleback: ") for line in lines if line.startswith("doubleback: ")]
         says = (own or lines or ["it said nothing"])[-1]
         return says if own else f"status {self.process.returncode}: {says}; its output is in {self.log}"
+
+
+def _end_with_parent() -> None:
+    """A command ends when the reproduction is killed: it would write into folders that the next one fills (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

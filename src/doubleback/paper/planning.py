@@ -9,8 +9,8 @@ import torch
 
 from doubleback.data import load_images, stored
 from doubleback.errors import InputError
-from doubleback.files import read_json, replacing
-from doubleback.folders import CONFIG, is_finished
+from doubleback.files import read_json
+from doubleback.folders import CONFIG, is_finished, is_ours
 from doubleback.paper.members import ARTEFACTS, RECORD, Member, members
 from doubleback.paper.running import Progress, Reproduction, identity
 from doubleback.paper.scales import SCALES
@@ -25,13 +25,12 @@ def plan(settings: Reproduce) -> Reproduction:
     """Find out what has to be run: which data are there, what is finished already.
 
     Raises:
-        InputError: the folder holds another reproduction, or cannot be written; a setting is out of range.
+        InputError: the folder holds another reproduction; a setting is out of range.
     """
     folder = settings.output or Path(f"reproduction-{settings.scale}")
     _settle_data(settings.data_dir)
     data = _stand_ins()
     _check_folder(folder, identity(settings.scale, data))
-    _check_writable(folder)
     artefacts = ARTEFACTS if "all" in settings.what else settings.what
     wanted = members(SCALES[settings.scale], artefacts, data)
     jobs, why = (settings.jobs, "as asked for") if settings.jobs is not None else _jobs()
@@ -60,7 +59,7 @@ def _stand_ins() -> dict[str, str]:
 
 def _check_folder(folder: Path, ours: Mapping[str, Any]) -> None:
     if not (folder / RECORD).exists():
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        if folder.is_file() or (folder.is_dir() and any(not is_ours(one) for one in folder.iterdir())):
             raise InputError(f"{folder} is not empty and holds no reproduction; give another --output")
         return
     there = read_json(folder / RECORD)
@@ -70,16 +69,6 @@ def _check_folder(folder: Path, ours: Mapping[str, Any]) -> None:
                 f"{folder} holds a reproduction of another {name.replace('_', '-')} ({there.get(name)} there, "
                 f"{here} here); give another --output"
             )
-
-
-def _check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written to, before hours of work; nothing is left behind."""
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    with replacing(folder / ".probe"):
-        pass
-    (folder / ".probe").unlink()
-    for place in made:
-        place.rmdir()
 
 
 def _progress(folder: Path, member: Member, before: Mapping[str, Any]) -> Progress:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from doubleback._version import __version__
 from doubleback.files import read_json, write_json
-from doubleback.folders import SCHEMA
+from doubleback.folders import SCHEMA, locked
 from doubleback.paper.launching import Launched, terminable
 from doubleback.paper.members import RECORD, Member
 from doubleback.processes import machine
@@ -66,10 +66,11 @@ class Reproduction:
         """Run what is due; `told` hears of every command that begins or ends.
 
         Raises:
+            InputError: another process fills this folder, or it cannot be written.
             KeyboardInterrupt: after Ctrl-C or SIGTERM; the commands have been stopped and have kept what they had done.
         """
-        self._write()
-        with terminable(), self._leaving_nobody():
+        with locked(self.folder), terminable(), self._leaving_nobody():
+            self._write()
             while self._running or self.of_state("due"):
                 for member in self._ready():
                     self._running[member.folder] = Launched(self.folder, member, self.environment)

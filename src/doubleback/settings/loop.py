@@ -19,8 +19,7 @@ class Loop(Settings):
 
     Raises:
         InputError: a count is under 1, a rate is not positive, the precision is unknown, the seed is out of range, a
-            batch does not divide over the processes, a CUDA graph is asked for without a GPU or of several processes,
-            or TensorBoard is not installed.
+            CUDA graph is asked for without a GPU or of several processes, or TensorBoard is not installed.
     """
 
     epochs: Annotated[
@@ -55,13 +54,20 @@ class Loop(Settings):
         at_least(1, epochs=self.epochs, batch_size=self.batch_size, devices=self.devices)
         positive(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
         one_of(get_args(Precision), precision=self.precision)
+        if self.cuda_graph:
+            self._check_cuda_graph(processes(self.devices))
+        if self.tensorboard and not find_spec("tensorboard"):
+            raise InputError("tensorboard is not installed; pip install 'doubleback[tensorboard]'")
+
+    def check_shares(self) -> None:
+        """Refuse a batch that the processes of this run cannot share; settings that are only read may have one.
+
+        Raises:
+            InputError: it does not divide over them.
+        """
         count = processes(self.devices)
         if self.batch_size is not None and self.batch_size % count:
             raise InputError(f"batch size {self.batch_size} does not divide over {count} processes; give a multiple")
-        if self.cuda_graph:
-            self._check_cuda_graph(count)
-        if self.tensorboard and not find_spec("tensorboard"):
-            raise InputError("tensorboard is not installed; pip install 'doubleback[tensorboard]'")
 
     @staticmethod
     def _check_cuda_graph(count: int) -> None:

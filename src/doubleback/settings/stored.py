@@ -54,8 +54,10 @@ def _taken(kind: type[Stored], left: dict[str, Any]) -> Stored:
     for field in fields(kind):  # type: ignore[arg-type]
         inner = type(field.default)
         if is_dataclass(inner):
-            kept = field.metadata.get("kept")
-            values[field.name] = _taken(inner, dict(left.pop(field.name, {})) if kept else left)
+            own = dict(left.pop(field.name, {})) if field.metadata.get("kept") else left
+            values[field.name] = _taken(inner, own)
+            if own is not left and own:
+                left[f"{field.name}.{min(own)}"] = own  # known to nobody
         elif field.name in left:
             values[field.name] = _restored(field.name, left.pop(field.name))
     return kind(**values)

@@ -103,6 +103,7 @@ def fit(
         KeyboardInterrupt: passed on after the running step (on a GPU after at most `UNREAD` more), its state saved.
     """
     loop = settled_precision((settings or Loop()).changed(**changes)).filled(**DEFAULTS)
+    loop.check_shares()
     home = _Home(folder, identity, resume) if folder else None
     if loop.tensorboard and home is None:
         raise InputError("tensorboard is asked for without a folder; give the folder to write to")

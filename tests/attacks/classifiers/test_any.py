@@ -1,6 +1,8 @@
 """What holds for any attack on any classifier."""
 
 import math
+import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from doubleback.attacks.classifiers import Adversarial, apgd, fgsm, margin, pgd
+from doubleback.attacks.classifiers import Adversarial, apgd, fgsm, margin, pgd, random_noise, square
 from doubleback.models import MLP
-from doubleback.settings.ball import LOSSES
+from doubleback.settings.ball import LOSSES, BallSearch
 from tests.attacks.classifiers.problems import (
     NORMS,
     RUNS,
@@ -215,3 +217,26 @@ def test_labels_of_any_integer_type(dtype: torch.dtype) -> None:
     expected = fgsm(Parallel(), images(3), zeros(3), eps=(0.1,), targets=zeros(3) + 1)
     found = fgsm(Parallel(), images(3), zeros(3).to(dtype), eps=(0.1,), targets=(zeros(3) + 1).to(dtype))
     assert torch.equal(found.margin, expected.margin)
+
+
+def test_one_search_serves_every_attack(bends: tuple[Bends, Tensor, Tensor]) -> None:
+    """Each takes what it knows of it: FGSM stays one step, random noise knows no loss; changes come on top."""
+    given = {"eps": (0.02, 0.05), "norm": "L2"}
+    search = BallSearch(steps=5, step_size=0.3, losses=["margin"], queries=30, seed=3)
+    for attack, own in (
+        (fgsm, {"losses": ("margin",), "seed": 3}),
+        (pgd, {"steps": 5, "step_size": 0.3, "losses": ("margin",), "seed": 3}),
+        (apgd, {"steps": 5, "losses": ("margin",), "seed": 3}),
+        (random_noise, {"steps": 5, "seed": 3}),
+        (square, {"queries": 30, "seed": 3}),
+    ):
+        assert torch.equal(attack(*bends, search, **given).x_adv, attack(*bends, **own, **given).x_adv)
+    changed = pgd(*bends, search, steps=9, **given)
+    assert torch.equal(changed.x_adv, pgd(*bends, replace(search, steps=9), **given).x_adv)
+
+
+def test_an_attack_has_the_name_and_the_words_of_its_function() -> None:
+    """So that help shows them, and so that it is pickled by name, as a function is."""
+    assert pgd.__name__ == "pgd"
+    assert "Madry" in str(pgd.__doc__)
+    assert pickle.loads(pickle.dumps([pgd, square])) == [pgd, square]

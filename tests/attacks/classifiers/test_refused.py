@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from doubleback.attacks.classifiers import apgd, fgsm, pgd, random_noise
+from doubleback.attacks.classifiers import apgd, fgsm, pgd, random_noise, square
 from doubleback.errors import InputError
 from tests.attacks.classifiers.problems import Parallel, Run, every_attack, images, zeros
 
@@ -70,3 +70,19 @@ def test_more_bad_settings(run: Run, given: dict[str, Any], said: str) -> None:
 def test_bad_settings_are_found_where_nothing_is_left_to_attack(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         fgsm(Parallel(bias=-20), images(3), zeros(3), **{"eps": (0.1,), **given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("run", "given"),
+    [
+        (fgsm, {"steps": 3}),
+        (pgd, {"queries": 3}),
+        (apgd, {"step_size": 0.1}),
+        (random_noise, {"restarts": 2}),
+        (square, {"losses": ("margin",)}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_an_attack_says_which_settings_it_takes(run: Run, given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"takes no '{next(iter(given))}'; its search has"):
+        run(Parallel(), images(3), zeros(3), eps=(0.1,), **given)

@@ -7,7 +7,7 @@ smaller epsilons.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -123,7 +123,7 @@ class ClassifierAttack:
         if unknown := sorted(set(changes) - set(self.takes)):
             raise TypeError(f"{self.__name__}() takes no {unknown[0]!r}; its search has {', '.join(self.takes)}")
         given = {} if search is None else {name: getattr(search, name) for name in self.takes}
-        search = replace(self.default, **{**given, **changes})
+        search = self.default.changed(**{**given, **changes})
         inputs = checked_inputs(model, x, y, targets, search.samples)
         attempts = self.attempts(inputs, search, advance or (lambda _: None))
         return over_epsilons(inputs, eps, norm, attempts, keep=search.keep)
@@ -185,7 +185,7 @@ def checked_inputs(model: Classifier, x: Tensor, y: Tensor, targets: Tensor | No
     Raises:
         InputError: an image is out of range, shapes do not match, or a class is none of the model's.
     """
-    x = as_unit(x)
+    x = as_unit(x).detach()
     for name, labels in (("y", y), ("targets", targets)):
         if labels is not None and labels.shape != x.shape[:1]:
             raise InputError(f"{name} is {tuple(labels.shape)} for {len(x)} images; give one class an image")
