@@ -21,7 +21,7 @@ test: $(READY)  ## format, lint, types, layers, quick tests: what CI runs
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow'
 
 test-slow: $(READY)  ## the long tests
 	$(BIN)/pytest -m slow

@@ -2,15 +2,18 @@
 
 import json
 import math
+import os
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from doubleback.errors import InputError
-from doubleback.files import read_json, replacing, write_arrays, write_json, write_rows, write_text
+from doubleback.files import read_json, replacing, sweep, temporary, write_arrays, write_json, write_rows, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
@@ -21,6 +24,46 @@ def test_a_failure_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_temporary_file_says_whose_it_is(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.txt") as scratch:
+        assert scratch.parent == tmp_path
+        assert scratch.name.startswith(temporary("a.txt"))
+        assert f"-{os.getpid()}-" in scratch.name
+        assert scratch.suffix == ".txt"
+    assert not scratch.exists()
+
+
+def test_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
+    """SIGKILL in the midst of a file; the next to write it clears up, and touches nothing of anyone else."""
+    path = tmp_path / "a.txt"
+    code = f"""
+import os, signal
+from pathlib import Path
+from doubleback.files import replacing
+with replacing(Path({str(path)!r})) as scratch:
+    scratch.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.Popen([sys.executable, "-c", code])
+    assert killed.wait() == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    ours, theirs = f"-{os.getpid()}-", f"-{killed.pid}-"
+    assert left.name == f"{temporary('a.txt').replace(ours, theirs)}{left.name.rpartition('-')[2]}"
+    alive = temporary("a.txt").replace(ours, f"-{os.getppid()}-") + "x.txt"
+    others = [alive, left.name.replace("a.txt-", "b.txt-", 1), left.name.replace(theirs, f"_{theirs}"), "a.txt-1-x"]
+    for name in others:
+        (tmp_path / name).touch()
+    write_text(path, "whole")
+    assert {one.name for one in tmp_path.iterdir()} == {*others, "a.txt"}
+    folder = tmp_path / temporary("decoded").replace(ours, theirs)
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "file").touch()
+    sweep(tmp_path, "other")
+    assert folder.exists()
+    sweep(tmp_path, "decoded")
+    assert not folder.exists()
 
 
 def test_folders_are_made_and_permissions_are_the_users(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Only what is named so is imported; nothing is ever imported from a folder that i
 import hashlib
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ def named_object(text: str) -> Any:
     home, _, name = text.rpartition(":")
     if not home or not name:
         raise InputError(f"{text!r} names no object; give module:name or file.py:name")
+    if home.endswith(".py") and not Path(home).is_file():
+        raise InputError(f"{home} does not exist; give file.py:name of a file that does")
     try:
         module = _from_file(Path(home)) if home.endswith(".py") else importlib.import_module(home)
-    except FileNotFoundError:
-        raise InputError(f"{home} does not exist; give file.py:name of a file that does") from None
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         raise InputError(
@@ -53,11 +54,9 @@ def code_digest(text: str) -> str:
 
 
 def _from_file(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(str(path.resolve()), path)  # no other module has such a name
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module

@@ -87,7 +87,7 @@ def test_scores_of_the_linear_autoencoder() -> None:
     pairs = Pairs(model, source, target, [None])
     x_adv = torch.stack([source, source.lerp(target, 0.5), target], dim=1)
     assert torch.allclose(pairs.distortion(x_adv), torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64).expand(4, 3))
-    v = pairs.adversarial_distance(x_adv, "latent")
+    v = pairs.adversarial_distance(x_adv)
     assert torch.allclose(v[:, 0], torch.ones(4, dtype=torch.float64))
     assert torch.allclose(v[:, 2], torch.zeros(4, dtype=torch.float64), atol=1e-12)
 
@@ -96,7 +96,7 @@ def test_scores_of_the_linear_autoencoder() -> None:
 
     middle = (distance(x_adv[:, 1]) - distance(target)) / (distance(source) - distance(target))
     assert torch.allclose(v[:, 1], middle)
-    untargeted = pairs.adversarial_distance(x_adv, "untargeted")
+    untargeted = pairs.adversarial_distance(x_adv, targeted=False)
     assert torch.allclose(untargeted, torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64).expand(4, 3), atol=1e-12)
 
 
@@ -108,6 +108,6 @@ def test_scores_are_means_over_the_draws() -> None:
     x_adv = source.lerp(target, 0.3)[:, None]
     each = [Pairs(model, source, target, [draw]) for draw in draws]
     both = Pairs(model, source, target, draws)
-    expected = sum(one.adversarial_distance(x_adv, "output") for one in each) / 2
-    assert torch.allclose(both.adversarial_distance(x_adv, "output"), expected)
+    expected = sum(one.adversarial_distance(x_adv) for one in each) / 2
+    assert torch.allclose(both.adversarial_distance(x_adv), expected)
     assert torch.equal(both.flagged, each[0].flagged | each[1].flagged)

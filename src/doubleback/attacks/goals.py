@@ -97,19 +97,15 @@ class Output:
     def loss(self, model: Autoencoder, source: Tensor, target: Tensor) -> RowLoss:
         """||x_hat(x) - x_t||^2."""
         del source
-
-        def of(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
-            return squared_distance(model(x, noise).likelihood.mean, target.index_select(0, pair))
-
-        return of
+        return lambda x, pair, noise: squared_distance(model(x, noise).likelihood.mean, target.index_select(0, pair))
 
 
 @dataclass(frozen=True)
 class Damage:
     """Any other reconstruction, as far away as can be. Results call it `untargeted`."""
 
-    name: ClassVar[str] = "untargeted"
     targeted: ClassVar[bool] = False
+    name: ClassVar[str] = "untargeted"
     about: ClassVar[str] = "moves the reconstruction away, anywhere"
 
     def loss(self, model: Autoencoder, source: Tensor, target: Tensor) -> RowLoss:
@@ -138,13 +134,16 @@ def goal_of(given: "str | Goal | type[Any]") -> Goal:
         given: a goal, its class, the name of one of `GOALS`, or `file.py:name` or `module:name` of one of your own.
 
     Raises:
-        InputError: it is none of these.
+        InputError: it is none of these, or a class that needs arguments.
     """
     if isinstance(given, str):
         if not is_named(given) and given not in GOALS:
             raise InputError(f"attack {given} is unknown; choose from {', '.join(GOALS)}, or give file.py:name")
         given = named_object(given) if is_named(given) else GOALS[given]
-    goal = given() if isinstance(given, type) else given
+    try:
+        goal = given() if isinstance(given, type) else given
+    except TypeError as error:
+        raise InputError(f"{given!r} cannot be made without arguments ({error}); give a goal that is made") from error
     if not isinstance(goal, Goal):
         raise InputError(f"{given!r} is no goal; it needs `name`, `targeted` and `loss(model, source, target)`")
     return goal

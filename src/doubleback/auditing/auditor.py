@@ -6,7 +6,7 @@ on the number of processes.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -20,10 +20,11 @@ from torch import Tensor
 from doubleback.attacks import Attack, Goal, attacks_of
 from doubleback.attacks.engine import rows_together
 from doubleback.auditing.pairs import Pairs, draw_pairs, label_of
-from doubleback.auditing.record import BLEND, Audited
+from doubleback.auditing.record import BLEND, CEILING, WORST_CASE, Audited
 from doubleback.auditing.sheet import Rows, Sheet
 from doubleback.auditing.trust import audit_checks
 from doubleback.data import ImageData, Split
+from doubleback.errors import InputError
 from doubleback.evaluation import evaluating
 from doubleback.models import Autoencoder
 from doubleback.progress import progress_bar
@@ -69,23 +70,29 @@ def audit(
     ['latent', 'output', 'worst_case']
     """
     settings = (settings or Auditing()).changed(**changes)
-    return plan_audit(model, images, labels, settings, attacks=attacks).run(progress=progress)
+    split = images.test if isinstance(images, ImageData) else Split(images, labels)
+    names = images.label_names if isinstance(images, ImageData) else None
+    return plan_audit(model, split, settings, attacks=attacks, names=names).run(progress=progress)
 
 
 def plan_audit(
     model: Autoencoder,
-    images: ImageData | UInt8[Tensor, "N C H W"],
-    labels: Int[Tensor, "N"] | None = None,
-    settings: Auditing | None = None,
+    split: Split,
+    settings: Auditing,
     *,
-    attacks: Iterable[str | Goal | Attack] = ("latent", "output"),
+    attacks: Iterable[str | Goal | Attack],
+    names: Sequence[str] | None = None,
 ) -> "Plan":
-    """An audit that can be run: what it cannot do is refused here, before the first attack. Otherwise as `audit`."""
-    settings = settings or Auditing()
-    names = images.label_names if isinstance(images, ImageData) else None
-    split = images.test if isinstance(images, ImageData) else Split(images, labels)
+    """An audit that can be run: what it cannot do is refused here, before the first attack.
+
+    `model`, `settings` and `attacks` as in `audit`; `names` are those of the labels, where they have any.
+    """
     check_shape(model, split.images)
     tried = attacks_of(attacks, settings.price, settings.search)
+    if taken := {BLEND, WORST_CASE, CEILING}.intersection(attack.name for attack in tried):
+        raise InputError(
+            f"no attack can be called {min(taken)}, which every audit has; give another: Attack(..., name=)"
+        )
     ends = [label_of(end, names) for end in (settings.pairing.source_label, settings.pairing.target_label)]
     source, target = draw_pairs(len(split), split.labels, settings.pairing.pairs, settings.search.seed, *ends)
     samples = max(attack.search.samples for attack in tried)

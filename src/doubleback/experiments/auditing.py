@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from doubleback.auditing import Plan, plan_audit
-from doubleback.auditing.pairs import label_of
 from doubleback.data import Split, fingerprint, settled
 from doubleback.errors import InputError
 from doubleback.experiments.runs import TrainedRun, load_run
@@ -13,7 +12,6 @@ from doubleback.files import write_arrays
 from doubleback.folders import CURVES, IMAGES, Folder
 from doubleback.imports import code_digest, is_named
 from doubleback.processes import launched, noticing_lost_processes
-from doubleback.settings import Auditing
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
 
@@ -67,8 +65,8 @@ def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) 
     """One run's folder, and what will be done to it."""
     images = run.images(command.data)
     split: Split = getattr(images, command.split)
-    settings = _between_labels(command.auditing, images.label_names)
-    plan = plan_audit(run.autoencoder, split.images, split.labels, settings, attacks=command.attack)
+    names = images.label_names
+    plan = plan_audit(run.autoencoder, split, command.auditing, attacks=command.attack, names=names)
     chosen = {name: value for name, value in flat(command).items() if name not in ("runs", "output")}
     chosen["data"] = command.data and settled(command.data)
     described: dict[str, Any] = {
@@ -82,16 +80,6 @@ def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) 
         described["code"] = code
     noted = {"run": str(run.folder.resolve())}
     return Folder(path, "audit", described, words, (CURVES, IMAGES), noted), plan
-
-
-def _between_labels(settings: Auditing, names: Sequence[str] | None) -> Auditing:
-    """The settings with labels in the place of the names of classes.
-
-    Raises:
-        InputError: a class is none of the data's.
-    """
-    ends = {name: getattr(settings.pairing, name) for name in ("source_label", "target_label")}
-    return settings.changed(**{name: label_of(end, names) for name, end in ends.items()})
 
 
 def _audit_folder(run: Path, command: Audit) -> Path:

@@ -66,9 +66,6 @@ def load_classifier(folder: str | Path) -> Loaded:
 def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
     """Fit mixtures to a run's codes and leave a classifier's folder; what is there already is kept.
 
-    Returns:
-        What `results.json` holds.
-
     Raises:
         InputError: a setting, the run or the folder is unusable; the images have no labels.
     """

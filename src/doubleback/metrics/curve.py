@@ -24,6 +24,7 @@ from torch import Tensor
 from doubleback.errors import InputError
 from doubleback.tensors import norm
 
+Images = Float[Tensor, "P C H W"]
 Numbers = Sequence[float | int] | NDArray[Any] | Tensor
 
 # A pair is kept if going from x^_0 to x^_t shortens the way to x_t by more than this share of it. v measures
@@ -32,9 +33,7 @@ Numbers = Sequence[float | int] | NDArray[Any] | Tensor
 CLEAR_SHARE = 0.05
 
 
-def distortion(
-    x_adv: Float[Tensor, "P K C H W"], source: Float[Tensor, "P C H W"], target: Float[Tensor, "P C H W"]
-) -> Float[Tensor, "P K"]:
+def distortion(x_adv: Float[Tensor, "P K C H W"], source: Images, target: Images) -> Float[Tensor, "P K"]:
     """u = ||x_a - x_0|| / ||x_0 - x_t||, for K adversarial inputs of each pair; u >= 0, no unit.
 
     Measure after the box: `x_adv` is what the model is shown. Where source = target u is not finite (`flag`).
@@ -43,10 +42,7 @@ def distortion(
 
 
 def adversarial_distance(
-    rec_adv: Float[Tensor, "P K C H W"],
-    rec_source: Float[Tensor, "P C H W"],
-    rec_target: Float[Tensor, "P C H W"],
-    target: Float[Tensor, "P C H W"],
+    rec_adv: Float[Tensor, "P K C H W"], rec_source: Images, rec_target: Images, target: Images
 ) -> Float[Tensor, "P K"]:
     """v = (||x^_a - x_t|| - ||x^_t - x_t||) / (||x^_0 - x_t|| - ||x^_t - x_t||), no unit.
 
@@ -58,12 +54,7 @@ def adversarial_distance(
     return (norm(rec_adv - target[:, None], 2) - floor) / (start - floor)
 
 
-def flag(
-    source: Float[Tensor, "P C H W"],
-    target: Float[Tensor, "P C H W"],
-    rec_source: Float[Tensor, "P C H W"],
-    rec_target: Float[Tensor, "P C H W"],
-) -> Bool[Tensor, "P"]:
+def flag(source: Images, target: Images, rec_source: Images, rec_target: Images) -> Bool[Tensor, "P"]:
     """The pairs without a meaningful curve, to be left out and counted.
 
     A pair is kept if u and v both have a denominator that is clearly positive,

@@ -56,8 +56,7 @@ def jacobian_frobenius(
     Raises:
         InputError: `projections` is under 1.
     """
-    if projections < 1:
-        raise InputError(f"projections is {projections}; give 1 or more")
+    _at_least_one("projections", projections)
     with torch.no_grad():
         y, pull_back = _vjp(f, x)
         squares = [norm(pull_back(_normal_like(y, generator))).square() for _ in range(projections)]
@@ -85,13 +84,10 @@ def jacobian_spectral(
         max_iterations: one backward and one double backward pass each.
 
     Returns:
-        (B,), at least 0 (0 for a zero Jacobian), in units of f per unit of x.
-
-    Raises:
-        InputError: `max_iterations` is under 1.
+        (B,), at least 0 (0 for a zero Jacobian), in units of f per unit of x. Raises as `jacobian_frobenius` does, of
+        `max_iterations`.
     """
-    if max_iterations < 1:
-        raise InputError(f"max_iterations is {max_iterations}; give 1 or more")
+    _at_least_one("max_iterations", max_iterations)
     with torch.no_grad():
         y, pull_back = _vjp(f, x)
         _, push_forward = _vjp(lambda v: _vjp(f, x)[1](v), torch.zeros_like(y))
@@ -105,6 +101,11 @@ def jacobian_spectral(
             if ((largest - previous).abs() <= tolerance * largest).all():
                 break
         return largest
+
+
+def _at_least_one(name: str, count: int) -> None:
+    if count < 1:
+        raise InputError(f"{name} is {count}; give 1 or more")
 
 
 def _vjp(f: Function, x: Tensor) -> tuple[Tensor, Function]:

@@ -80,8 +80,7 @@ class ReadWindow(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], hidden: int, size: int) -> None:
         super().__init__()
-        self.size = size
-        self.image_shape = image_shape
+        self.size, self.image_shape = size, image_shape
         self.where = nn.Linear(hidden, 5)
 
     def forward(

@@ -89,12 +89,11 @@ class CvNet(nn.Module):
 
     Args:
         image_shape: (C, H, W), H and W at least two to the power of the number of filters.
-        classes: names or numbers of the K classes.
+        classes: as in `MLP`.
         filters: of each pair of convolutions, multiples of 8.
         hidden: width of the dense layer.
 
-    Raises:
-        InputError: a size does not fit, or there are fewer than two classes.
+    Raises: as `MLP`, and where a size does not fit the images.
     """
 
     def __init__(

@@ -8,21 +8,19 @@ adopts, come out: three convolutions for 28x28 and 32x32, four for 64x64.
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from doubleback.distributions import DiagonalGaussian, Likelihood
 from doubleback.errors import InputError
-from doubleback.models.base import Reconstruction
-from doubleback.models.parts import PixelLikelihood, as_posterior, check_sizes, dense, drawn
+from doubleback.models.parts import CodeAutoencoder, check_sizes, dense
 
 FIRST_FILTERS = 32
 SMALLEST = 3  # the side, in pixels, under which images are not halved any more
 
 
-class ConvVAE(nn.Module):
-    """Convolutional encoder and decoder, a diagonal Gaussian code, and a pixel likelihood.
+class ConvVAE(CodeAutoencoder):
+    """Convolutional encoder and decoder.
 
     Args:
         image_shape: (C, H, W), any that can be halved once for every convolution.
@@ -30,10 +28,7 @@ class ConvVAE(nn.Module):
             smaller side leaves 3 pixels.
         hidden: the width of the dense layer between the convolutions and the code.
         latent: D, the size of the code.
-        likelihood: "bernoulli", "gaussian" (fixed variance) or "gaussian-learned", see `PixelLikelihood`.
-        variance: of the Gaussian likelihood, or where its learning starts; 0.02 weighs the squared error by 25.
-        variational: False makes a plain autoencoder: the code is deterministic, its posterior N(z, I), and training
-            knows no KL.
+        pixels: `likelihood`, `variance` and `variational` of `CodeAutoencoder`.
 
     Raises:
         InputError: the images are too small, a size or the variance is not positive, or the likelihood is unknown.
@@ -46,11 +41,8 @@ class ConvVAE(nn.Module):
         filters: Sequence[int] | None = None,
         hidden: int = 512,
         latent: int = 32,
-        likelihood: str = "bernoulli",
-        variance: float = 0.02,
-        variational: bool = True,
+        **pixels: Any,
     ) -> None:
-        super().__init__()
         check_sizes("ConvVAE", image_shape=image_shape, filters=filters or (), hidden=hidden, latent=latent)
         channels, *side = image_shape
         filters = _fitting_filters(min(side)) if filters is None else tuple(filters)
@@ -63,39 +55,20 @@ class ConvVAE(nn.Module):
                 f"images of {side[0]}x{side[1]} are too small for {halvings}; at least {least}x{least} is needed: "
                 "enlarge them (--image-size), or use a dense model"
             )
-        self.image_shape = image_shape
-        self.noise_shape: tuple[int, ...] = (latent,)
-        self.likelihood = likelihood
-        self.variance = variance
-        self.variational = variational
         innermost = (filters[-1], *sides[-1])
-        self.encoder = nn.Sequential(
+        outputs = latent * (2 if pixels.get("variational", True) else 1)
+        encoder = nn.Sequential(
             *_halvings((channels, *filters)),
             nn.Flatten(),
-            *dense((math.prod(innermost), hidden, latent * (2 if variational else 1)), nn.ELU),
+            *dense((math.prod(innermost), hidden, outputs), nn.ELU),
         )
-        self.decoder = nn.Sequential(
+        decoder = nn.Sequential(
             *dense((latent, hidden, math.prod(innermost)), nn.ELU),
             nn.ELU(),
             nn.Unflatten(1, innermost),
             *_doublings((*reversed(filters), channels), sides[::-1]),
         )
-        self.pixels = PixelLikelihood(likelihood, variance)
-
-    def encode(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> DiagonalGaussian:
-        """q(z|x), (B, D). `noise` is taken for the protocol's sake: this posterior does not depend on it."""
-        del noise
-        return as_posterior(self.encoder(x), variational=self.variational)
-
-    def decode(self, z: Float[Tensor, "B D"]) -> Likelihood:
-        """p(x|z) over (B, C, H, W)."""
-        likelihood: Likelihood = self.pixels(self.decoder(z))
-        return likelihood
-
-    def forward(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> Reconstruction:
-        """Encode, draw z = mean + sigma * noise (None: the mean), decode."""
-        posterior = self.encode(x)
-        return Reconstruction(posterior, self.decode(drawn(posterior, noise, variational=self.variational)))
+        super().__init__(encoder, decoder, image_shape, latent, **pixels)
 
 
 def _fitting_filters(side: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ p(x|z) = Bernoulli(logits), or N(sigmoid(logits), variance) with a fixed or a le
 
 import itertools
 import math
+from abc import ABC
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,8 +15,59 @@ from torch import Tensor, nn
 
 from doubleback.distributions import Bernoulli, DiagonalGaussian, Gaussian, Likelihood
 from doubleback.errors import InputError
+from doubleback.models.base import Reconstruction
 
 LIKELIHOODS = ("bernoulli", "gaussian", "gaussian-learned")
+
+
+class CodeAutoencoder(nn.Module, ABC):
+    """What the dense and the convolutional autoencoder share: a diagonal Gaussian code, and a pixel likelihood.
+
+    Args:
+        encoder: images -> the code's mean and log-variance side by side, or a plain code.
+        decoder: a code -> what the likelihood makes pixels of.
+        image_shape: (C, H, W).
+        latent: D, the size of the code.
+        likelihood: "bernoulli", "gaussian" (fixed variance) or "gaussian-learned", see `PixelLikelihood`.
+        variance: of the Gaussian likelihood, or where its learning starts; 0.02 weighs the squared error by 25.
+        variational: False makes a plain autoencoder: the code is deterministic, its posterior N(z, I), and training
+            knows no KL.
+
+    Raises:
+        InputError: the variance is not positive, or the likelihood is unknown.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        image_shape: tuple[int, int, int],
+        latent: int,
+        *,
+        likelihood: str = "bernoulli",
+        variance: float = 0.02,
+        variational: bool = True,
+    ) -> None:
+        super().__init__()
+        self.image_shape, self.noise_shape = image_shape, (latent,)
+        self.likelihood, self.variance, self.variational = likelihood, variance, variational
+        self.encoder, self.decoder = encoder, decoder
+        self.pixels = PixelLikelihood(likelihood, variance)
+
+    def encode(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> DiagonalGaussian:
+        """q(z|x), (B, D). `noise` is taken for the protocol's sake: this posterior does not depend on it."""
+        del noise
+        return as_posterior(self.encoder(x), variational=self.variational)
+
+    def decode(self, z: Float[Tensor, "B D"]) -> Likelihood:
+        """p(x|z) over (B, C, H, W)."""
+        likelihood: Likelihood = self.pixels(self.decoder(z))
+        return likelihood
+
+    def forward(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> Reconstruction:
+        """Encode, draw z = mean + sigma * noise (None: the mean), decode."""
+        posterior = self.encode(x)
+        return Reconstruction(posterior, self.decode(drawn(posterior, noise, variational=self.variational)))
 
 
 class PixelLikelihood(nn.Module):

@@ -19,8 +19,13 @@ from doubleback.distributions import Bernoulli, Gaussian
 from doubleback.models.base import Autoencoder, Reconstruction
 from doubleback.tensors import column, squared_norm
 
+Images = Float[Tensor, "B C H W"]
+Noise = Float[Tensor, "B ..."] | None
+Differentiated = Literal["output", "latent"]
+Penalised = tuple[Reconstruction, Float[Tensor, "B"]]
 
-def reconstruction_loss(reconstruction: Reconstruction, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B"]:
+
+def reconstruction_loss(reconstruction: Reconstruction, x: Images) -> Float[Tensor, "B"]:
     """L0 = -log p(x|z) in nats, summed over the pixels."""
     return -reconstruction.likelihood.log_prob(x)
 
@@ -33,11 +38,11 @@ def target_moves(reconstruction: Reconstruction, through_target: bool | None) ->
 
 def gradient_penalty(
     model: Autoencoder,
-    x: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B ..."] | None,
+    x: Images,
+    noise: Noise,
     *,
     through_target: bool | None = None,
-) -> tuple[Reconstruction, Float[Tensor, "B"]]:
+) -> Penalised:
     """L2 = ||d L0 / d x||^2, by double backpropagation (paper, algorithms 1 and 2).
 
     Args:
@@ -58,8 +63,8 @@ def gradient_penalty(
 
 def perturbed_gradient_penalty(
     model: Autoencoder,
-    x: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B ..."] | None,
+    x: Images,
+    noise: Noise,
     weight: float,
     *,
     through_target: bool | None = None,
@@ -86,21 +91,14 @@ def perturbed_gradient_penalty(
 
 
 def jacobian_penalty(
-    model: Autoencoder,
-    x: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B ..."] | None,
-    projections: Float[Tensor, "P B ..."],
-    *,
-    of: Literal["output", "latent"],
-) -> tuple[Reconstruction, Float[Tensor, "B"]]:
+    model: Autoencoder, x: Images, noise: Noise, projections: Float[Tensor, "P B ..."], *, of: Differentiated
+) -> Penalised:
     """L2 = mean over v of ||v' d x_hat / d x||^2 (`of="output"`) or ||v' d mean / d x||^2 (`of="latent"`).
 
-    With v ~ N(0, I) its expectation is the squared Frobenius norm of the Jacobian.
+    With v ~ N(0, I) its expectation is the squared Frobenius norm of the Jacobian. `model`, `x` and `noise` as in
+    `gradient_penalty`.
 
     Args:
-        model: an autoencoder whose rows do not interact.
-        x: images in [0, 1].
-        noise: (B, *noise_shape), or None for the mean path.
         projections: the draws of v, each shaped as what is differentiated: (B, C, H, W) or (B, D).
         of: what is differentiated.
 
@@ -118,12 +116,12 @@ def jacobian_penalty(
 
 def gradient_penalty_by_differences(
     model: Autoencoder,
-    x: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B ..."] | None,
+    x: Images,
+    noise: Noise,
     *,
     through_target: bool | None = None,
     step: float = 1e-2,
-) -> tuple[Reconstruction, Float[Tensor, "B"]]:
+) -> Penalised:
     """L2 = ((L0(x + h g/||g||) - L0(x)) / h)^2 with g = d L0 / d x held fixed: no second derivative is taken.
 
     For small h this is ||g||^2, and its gradient in the parameters that of ||g||^2 (Finlay & Oberman 2019, "Scaleable
@@ -143,13 +141,13 @@ def gradient_penalty_by_differences(
 
 def jacobian_penalty_by_differences(
     model: Autoencoder,
-    x: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B ..."] | None,
+    x: Images,
+    noise: Noise,
     directions: Float[Tensor, "P B C H W"],
     *,
-    of: Literal["output", "latent"],
+    of: Differentiated,
     step: float = 1e-2,
-) -> tuple[Reconstruction, Float[Tensor, "B"]]:
+) -> Penalised:
     """L2 = mean over w of ||f(x + h w) - f(x)||^2 / h^2 with f = x_hat or mean: forward passes only.
 
     With w ~ N(0, I) in the INPUT space its expectation is the squared Frobenius norm of the Jacobian, up to O(h).

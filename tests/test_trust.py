@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from doubleback.checks import CHECKS, beaten, check, recorded, single_noise, vanishing_gradients
+from doubleback.trust import CHECKS, Check, beaten, recorded, single_noise, vanishing_gradients
 
 
 def images(count: int = 10) -> Tensor:
@@ -13,9 +13,9 @@ def images(count: int = 10) -> Tensor:
 
 def test_a_check_fires_above_its_threshold_and_not_at_it() -> None:
     threshold, _ = CHECKS["more_steps_help"]
-    assert not check("more_steps_help", threshold).fires
-    assert check("more_steps_help", threshold + 1e-6).fires
-    record = recorded([check("more_steps_help", 0.5), check("noise_beats_gradient", 0.0)])
+    assert not Check.named("more_steps_help", threshold).fires
+    assert Check.named("more_steps_help", threshold + 1e-6).fires
+    record = recorded([Check.named("more_steps_help", 0.5), Check.named("noise_beats_gradient", 0.0)])
     assert list(record["checks"]) == ["more_steps_help", "noise_beats_gradient"]
     assert record["flags"] == {"more_steps_help": "four times the steps get 50.0% more"}
 

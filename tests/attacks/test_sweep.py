@@ -1,4 +1,4 @@
-"""Attacks on the linear autoencoder, whose optimum is known, and what must hold on any model."""
+"""Sweeps on the linear autoencoder, whose optimum is known, and what must hold for any model and any goal."""
 
 from itertools import pairwise
 
@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from doubleback.attacks import coefficient_sweep, latent_attack, output_attack, untargeted_attack
+from doubleback.attacks import Attack, Damage, Goal, Latent, Output, coefficient_sweep, latent_attack, output_attack
+from doubleback.attacks.sweep import coefficients_of, thinned
+from doubleback.distributions import DiagonalGaussian
 from doubleback.errors import InputError
 from doubleback.models import VAE
+from doubleback.settings import Price, Search
 from tests.problems import LinearAutoencoder
-
-ATTACKS = {"latent": latent_attack, "output": output_attack, "untargeted": untargeted_attack}
 
 
 def near_grey(pairs: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -26,10 +27,21 @@ def vae() -> VAE:
     return VAE((1, 6, 6), hidden=(16,), latent=3)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pairs() -> tuple[Tensor, Tensor]:
     source, target = torch.rand(2, 3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     return source, target
+
+
+@torch.no_grad()
+def aim(goal: str, vae: VAE, x: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """What each goal minimises on the mean path, from its definition."""
+    if goal == "latent":
+        return vae.encode(x).kl(vae.encode(target))
+    x_hat = vae(x).likelihood.mean
+    if goal == "output":
+        return (x_hat - target).flatten(1).square().sum(1)
+    return -(x_hat - vae(source).likelihood.mean).flatten(1).square().sum(1)
 
 
 def test_latent_attack_reaches_the_linear_optimum() -> None:
@@ -54,64 +66,59 @@ def test_latent_attack_reaches_the_linear_optimum() -> None:
             assert (error <= 0.01 * delta.flatten(1).norm(dim=1)).all()
 
 
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_objective_is_that_of_the_images_in_the_box(attack, vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
-    """`objective` recomputed from `x_adv` and the definition."""
-    source, target = pairs
-    C = torch.tensor([0.0, 0.1, 10.0])
-    found = attack(vae, source, target, coefficients=C, steps=30)
-    assert found.x_adv.shape == (3, 3, 1, 6, 6)
-    assert found.x_adv.min() >= 0
-    assert found.x_adv.max() <= 1
-    with torch.no_grad():
-        for k, coefficient in enumerate(C):
-            x = found.x_adv[:, k]
-            aims = {
-                "latent_attack": vae.encode(x).kl(vae.encode(target)),
-                "output_attack": (vae(x).likelihood.mean - target).flatten(1).square().sum(1),
-                "untargeted_attack": -(vae(x).likelihood.mean - vae(source).likelihood.mean).flatten(1).square().sum(1),
-            }
-            expected = aims[attack.__name__] + coefficient * (x - source).flatten(1).square().sum(1)
-            assert torch.allclose(found.objective[:, k], expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_no_worse_than_doing_nothing_or_blending(attack, vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize("goal", [Latent(), Output(), Damage()], ids=lambda goal: goal.name)
+def test_the_objective_is_that_of_images_in_the_box_and_no_worse_than_blending(
+    goal: Goal, vae: VAE, pairs: tuple[Tensor, Tensor]
+) -> None:
+    """`objective` recomputed from `x_adv` and the definition; a single step is enough for what needs no step."""
     source, target = pairs
     C = coefficient_sweep(5)
-    found = attack(vae, source, target, coefficients=C, steps=1)
+    found = Attack(goal, Price(5), Search(steps=1))(vae, source, target)
+    assert torch.equal(found.coefficients, C)
+    assert found.x_adv.shape == (3, 6, 1, 6, 6)
+    assert found.x_adv.min() >= 0
+    assert found.x_adv.max() <= 1
+    for k, coefficient in enumerate(C):
+        x = found.x_adv[:, k]
+        expected = aim(goal.name, vae, x, source, target) + coefficient * (x - source).flatten(1).square().sum(1)
+        assert torch.allclose(found.objective[:, k], expected, rtol=1e-4, atol=1e-5)
     for u in (0.0, 0.25, 0.5, 1.0):
         blend = source.lerp(target, u)
-        with torch.no_grad():
-            aims = {
-                "latent_attack": vae.encode(blend).kl(vae.encode(target)),
-                "output_attack": (vae(blend).likelihood.mean - target).flatten(1).square().sum(1),
-                "untargeted_attack": -(vae(blend).likelihood.mean - vae(source).likelihood.mean)
-                .flatten(1)
-                .square()
-                .sum(1),
-            }
         cost = (blend - source).flatten(1).square().sum(1)
-        value = aims[attack.__name__][:, None] + C * cost[:, None]
+        value = aim(goal.name, vae, blend, source, target)[:, None] + C * cost[:, None]
         assert (found.objective <= value + 1e-4 * value.abs() + 1e-5).all()
 
 
 def test_more_restarts_never_hurt(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
-    values = [output_attack(vae, *pairs, steps=15, restarts=count, seed=3).objective for count in range(4)]
+    C = coefficient_sweep(11)
+    values = [output_attack(vae, *pairs, coefficients=C, steps=15, restarts=n, seed=3).objective for n in range(4)]
     assert all((after <= before).all() for before, after in pairwise(values))
     assert (values[-1] < values[0]).any()
 
 
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_progress_adds_up(attack, vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+def test_progress_adds_up(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    """Also where most coefficients begin at their neighbours' ends."""
     told: list[int] = []
-    attack(vae, *pairs, coefficients=torch.tensor([0.0, 1.0]), steps=23, restarts=1, advance=told.append)
-    assert sum(told) == 3 * 2 * 23 * (2 + 1)
+    Attack(Latent(), Price(11), Search(steps=23, restarts=1))(vae, *pairs, advance=told.append)
+    assert sum(told) == 3 * 12 * 23 * (2 + 1)
+
+
+def test_the_order_of_the_coefficients_does_not_matter(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    """Neighbours are neighbours by size: what each reaches is no worse for it."""
+    C = torch.tensor([1.0, 0.0, 4.0, 0.5, 2.0])
+    mixed = latent_attack(vae, *pairs, coefficients=C)
+    sorted_ = latent_attack(vae, *pairs, coefficients=C.sort().values)
+    assert torch.equal(mixed.coefficients, C)
+    assert torch.allclose(mixed.objective, sorted_.objective[:, C.argsort().argsort()], rtol=1e-2, atol=1e-3)
 
 
 def test_same_seed_same_attack(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
-    one, other = (latent_attack(vae, *pairs, steps=10, restarts=1, samples=2, seed=5) for _ in range(2))
-    assert torch.equal(one.x_adv, other.x_adv)
+    C = torch.tensor([0.0, 0.1, 10.0])
+    one, same, other = (
+        latent_attack(vae, *pairs, coefficients=C, steps=10, restarts=1, samples=2, seed=seed) for seed in (5, 5, 6)
+    )
+    assert torch.equal(one.x_adv, same.x_adv)
+    assert not torch.equal(one.x_adv, other.x_adv)
 
 
 class Jumpy(nn.Module):
@@ -119,10 +126,11 @@ class Jumpy(nn.Module):
 
     noise_shape = (4,)
 
-    def encode(self, x: Tensor, noise: Tensor | None = None):  # type: ignore[no-untyped-def]
-        from doubleback.distributions import DiagonalGaussian
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws: list[Tensor | None] = []
 
-        self.draws = [] if not hasattr(self, "draws") else self.draws
+    def encode(self, x: Tensor, noise: Tensor | None = None) -> DiagonalGaussian:
         self.draws.append(None if noise is None else noise.detach().clone())
         mean = x.flatten(1) + (0 if noise is None else noise)
         return DiagonalGaussian(mean, torch.zeros_like(mean))
@@ -132,7 +140,7 @@ def test_samples_are_fresh_at_every_step_and_selection_uses_others() -> None:
     """samples = 2 on a stochastic encoder: no draw is used for two steps, and none of them selects."""
     model = Jumpy()
     source, target = torch.rand(2, 2, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    latent_attack(model, source, target, coefficients=torch.tensor([1.0]), steps=20, samples=2)
+    latent_attack(model, source, target, coefficients=torch.tensor([1.0]), steps=20, samples=2)  # type: ignore[arg-type]
     noises = [draw for draw in model.draws if draw is not None]
     fresh = {tuple(draw.flatten().tolist()) for draw in noises if len({tuple(row) for row in draw.tolist()}) > 1}
     held = {tuple(draw[0].tolist()) for draw in noises if len({tuple(row) for row in draw.tolist()}) == 1}
@@ -151,36 +159,7 @@ def test_linear_latent_attack_is_blind_to_output_noise() -> None:
     assert torch.allclose(noisy.objective, exact.objective, rtol=0.02)
 
 
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"coefficients": torch.tensor([-1.0])}, "coefficients must be"),
-        ({"coefficients": torch.tensor([])}, "coefficients must be"),
-        ({"restarts": -1}, "restarts is -1"),
-        ({"samples": -1}, "samples is -1"),
-        ({"steps": 0}, "steps is 0"),
-        ({"distance": "cosine"}, "distance is 'cosine'"),
-    ],
-)
-def test_bad_settings(change: dict[str, object], said: str, vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
-    with pytest.raises(InputError, match=said):
-        latent_attack(vae, *pairs, **change)  # type: ignore[arg-type]
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_bad_images(attack, vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
-    source, target = pairs
-    with pytest.raises(InputError, match="one target a source"):
-        attack(vae, source, target[:2])
-    with pytest.raises(InputError, match="NaN"):
-        attack(vae, source, target * float("nan"))
-    with pytest.raises(InputError, match="divide by 255"):
-        attack(vae, 255 * source, target)
-
-
-def test_sweep_is_zero_and_powers_of_two() -> None:
+def test_the_sweep_is_zero_and_powers_of_two() -> None:
     C = coefficient_sweep(50)
     assert C.shape == (51,)
     assert C[0] == 0
@@ -189,3 +168,12 @@ def test_sweep_is_zero_and_powers_of_two() -> None:
     assert torch.allclose(C[2:] / C[1:-1], C[2] / C[1])
     with pytest.raises(InputError, match="coefficients is 0"):
         coefficient_sweep(0)
+
+
+def test_a_prices_coefficients_and_every_third_of_them() -> None:
+    assert torch.equal(coefficients_of(Price(4)), coefficient_sweep(4))
+    assert coefficients_of(Price((0.3, 0.0))).tolist() == [0.3, 0.0]
+    for price in (Price(8), Price((0.0, 0.1, 0.2, 0.3, 0.4))):
+        few = thinned(price, 3)
+        assert torch.equal(coefficients_of(few).to(coefficients_of(price)), coefficients_of(price)[::3])
+        assert few.count == len(coefficients_of(few))

@@ -1,0 +1,153 @@
+"""An attack as a value: its parts, its name, what it refuses, and the same in one call."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from doubleback.attacks import (
+    Attack,
+    Damage,
+    Examples,
+    Latent,
+    Output,
+    attacks_of,
+    latent_attack,
+    output_attack,
+    untargeted_attack,
+)
+from doubleback.attacks.attack import pursue
+from doubleback.errors import InputError
+from doubleback.models import VAE
+from doubleback.settings import Price, Search
+
+
+@pytest.fixture(scope="module")
+def vae() -> VAE:
+    torch.manual_seed(0)
+    return VAE((1, 6, 6), hidden=(16,), latent=3)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[Tensor, Tensor]:
+    source, target = torch.rand(2, 3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    return source, target
+
+
+def test_one_call_is_the_attack_of_the_same_parts(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    C = torch.tensor([0.25, 4.0])
+    told: list[int] = []
+    search = Search(steps=5, restarts=1, samples=1, seed=3)
+    for attacked, goal in ((output_attack, Output()), (untargeted_attack, Damage()), (latent_attack, Latent())):
+        one = attacked(vae, *pairs, coefficients=C, steps=5, restarts=1, samples=1, seed=3, advance=told.append)
+        assert torch.equal(one.x_adv, Attack(goal, Price((0.25, 4.0)), search)(vae, *pairs).x_adv)
+    assert sum(told) == 3 * (3 * 2 * 5 * 3)
+    far = latent_attack(vae, *pairs, coefficients=C, steps=5, distance="l2")
+    assert torch.equal(far.x_adv, Attack(Latent("l2"), Price((0.25, 4.0)), Search(steps=5))(vae, *pairs).x_adv)
+    assert output_attack(vae, *pairs, steps=1).coefficients.shape == (51,)
+
+
+def test_an_attack_is_called_as_its_goal_unless_it_has_a_name() -> None:
+    assert Attack(Damage()).name == "untargeted"
+    assert Attack(Damage(), name="far").name == "far"
+    assert replace(Attack(Damage(), name="far"), search=Search(steps=1)).name == "far"
+    assert Attack(Latent()).about == "moves the code to the target's"
+
+
+class Darker:
+    """A goal that says only what it has to."""
+
+    name, targeted = "darker", False
+
+    def loss(self, model, source, target):  # type: ignore[no-untyped-def]
+        return lambda x, pair, noise: model(x, noise).likelihood.mean.flatten(1).sum(1)
+
+
+def test_a_goal_of_ones_own_is_attacked(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    attack = Attack(Darker(), Price((0.0, 1e6)), Search(steps=30))
+    assert attack.about == ""
+    free, dear = (vae(x).likelihood.mean.sum((1, 2, 3)) for x in attack(vae, *pairs).x_adv.unbind(1))
+    assert (free < dear - 1e-3).all()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_attackers_own_capability_is_registered(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    """Here: any share of the way to the target, but nothing else."""
+
+    @dataclass(frozen=True)
+    class Halfway:
+        share: float = 0.5
+
+    attack = Attack(Output(), Halfway())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"Halfway\(share=0.5\) is no capability"):
+        attack(vae, *pairs)
+
+    @pursue.register
+    def _(capability: Halfway, problem, search, advance) -> Examples:  # type: ignore[no-untyped-def]
+        x = problem.source.lerp(problem.target, capability.share)
+        loss = problem.loss(x, torch.arange(len(x)), None)
+        return Examples(x[:, None], torch.zeros(1), loss[:, None], torch.ones(len(x), 1, dtype=torch.bool))
+
+    found = attack(vae, *pairs)
+    assert torch.equal(found.x_adv[:, 0], pairs[0].lerp(pairs[1], 0.5))
+
+
+def test_attacks_of_names_goals_and_attacks() -> None:
+    own, price, search = Attack(Output(), Price(3), name="few"), Price(7), Search(steps=9)
+    found = attacks_of(["latent", own, Damage(), Output], price, search)
+    assert [attack.name for attack in found] == ["latent", "few", "untargeted", "output"]
+    assert found[1] is own
+    assert all((one.capability, one.search) == (price, search) for one in found if one is not own)
+    assert len(attacks_of(["output", "output"], price, search)) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["output", Attack(Output(), Price(3))],
+        [Attack(Output(), Price(3)), Attack(Output(), Price(4))],
+        [Latent("kl"), Latent("l2")],
+        [Darker(), Darker()],
+    ],
+)
+def test_two_attacks_of_one_name_are_refused(given: list[object]) -> None:
+    with pytest.raises(InputError, match=r"two attacks are called (output|latent|darker); give each a name of its own"):
+        attacks_of(given, Price(), Search())
+    assert len(attacks_of([given[0], Attack(Output(), name="mine")], Price(), Search())) == 2
+
+
+def test_no_attack_is_refused() -> None:
+    with pytest.raises(InputError, match="attack is missing"):
+        attacks_of([], Price(), Search())
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"coefficients": torch.tensor([-1.0])}, "coefficients must be"),
+        ({"coefficients": torch.tensor([])}, "coefficients must be"),
+        ({"coefficients": torch.tensor([float("inf")])}, "coefficients must be"),
+        ({"restarts": -1}, "restarts is -1"),
+        ({"samples": -1}, "samples is -1"),
+        ({"steps": 0}, "steps is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+        ({"distance": "cosine"}, "distance is 'cosine'"),
+    ],
+)
+def test_bad_settings(change: dict[str, object], said: str, vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(InputError, match=said):
+        latent_attack(vae, *pairs, **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_images(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    (source, target), attack = pairs, Attack(Output())
+    with pytest.raises(InputError, match="one target a source"):
+        attack(vae, source, target[:2])
+    with pytest.raises(InputError, match="NaN"):
+        attack(vae, source, target * float("nan"))
+    with pytest.raises(InputError, match="divide by 255"):
+        attack(vae, 255 * source, target)

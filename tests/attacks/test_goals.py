@@ -1,0 +1,133 @@
+"""Goals: their losses from the definitions, with and without noise, and who is taken for a goal."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from doubleback.attacks import Damage, Goal, Latent, Output
+from doubleback.attacks.goals import GOALS, goal_of
+from doubleback.distributions import DiagonalGaussian, Gaussian
+from doubleback.errors import InputError
+from doubleback.models import Reconstruction
+
+
+class Noisy(nn.Module):
+    """Whose encoder and decoder both draw: mean = 2 x + noise, log_var = x, x_hat = mean / 4 + noise."""
+
+    noise_shape = (4,)
+
+    def encode(self, x: Tensor, noise: Tensor | None = None) -> DiagonalGaussian:
+        return DiagonalGaussian(2 * x.flatten(1) + (0 if noise is None else noise), x.flatten(1))
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Reconstruction:
+        code = self.encode(x, noise)
+        x_hat = code.mean / 4 + (0 if noise is None else noise)
+        return Reconstruction(code, Gaussian(x_hat.view_as(x), x.new_zeros(())))
+
+
+def images() -> tuple[Tensor, Tensor, Tensor]:
+    """Three sources and targets, and five iterates."""
+    generator = torch.Generator().manual_seed(0)
+    source, target = torch.rand(2, 3, 1, 2, 2, generator=generator, dtype=torch.float64)
+    return source, target, torch.rand(5, 1, 2, 2, generator=generator, dtype=torch.float64)
+
+
+PAIR = torch.tensor([2, 0, 0, 1, 2])
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_losses_from_their_definitions(noisy: bool) -> None:
+    """Each row is measured against its own pair; with noise both sides of a distance take the same draw."""
+    model, (source, target, x) = Noisy(), images()
+    noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64) if noisy else None
+
+    def loss(goal: Goal) -> Tensor:
+        return goal.loss(model, source, target)(x, PAIR, noise)
+
+    code, aim = model.encode(x, noise), model.encode(target[PAIR], noise)
+    x_hat, before = (model(images, noise).likelihood.mean for images in (x, source[PAIR]))
+    assert torch.allclose(loss(Latent()), code.kl(aim))
+    assert torch.allclose(loss(Latent("l2")), (code.mean - aim.mean).square().sum(1))
+    assert torch.allclose(loss(Output()), (x_hat - target[PAIR]).square().sum((1, 2, 3)))
+    assert torch.allclose(loss(Damage()), -(x_hat - before).square().sum((1, 2, 3)))
+
+
+def test_every_loss_can_be_followed_with_noise_or_without() -> None:
+    model, (source, target, x) = Noisy(), images()
+    for goal in GOALS.values():
+        for noise in (None, torch.zeros(5, 4, dtype=torch.float64)):
+            loss = goal.loss(model, source, target)(x.requires_grad_(), PAIR, noise)
+            (gradient,) = torch.autograd.grad(loss.sum(), x)
+            assert gradient.abs().amax((1, 2, 3)).min() > 0
+
+
+@dataclass
+class Share:
+    """A goal with a parameter, written as anyone would write it: it cannot even be hashed."""
+
+    share: float = 1.0
+    name = "share"
+    targeted = False
+
+    def loss(self, model, source, target):  # type: ignore[no-untyped-def]
+        return lambda x, pair, noise: self.share * x.flatten(1).sum(1)
+
+
+def test_a_goal_is_named_made_or_given(tmp_path: Path) -> None:
+    assert goal_of("latent") == goal_of(Latent) == goal_of(Latent("kl")) == Latent()
+    assert goal_of("untargeted") == Damage()
+    assert goal_of(Share) == Share()
+    assert goal_of(one := Share(0.5)) is one
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass\n"
+        "class Mine:\n"
+        "    share: float = 0.5\n"
+        "    name = 'mine'\n"
+        "    targeted = True\n"
+        "    def loss(self, model, source, target):\n"
+        "        return lambda x, pair, noise: x.flatten(1).sum(1)\n"
+        "half = Mine(0.25)\n"
+        "number = 3\n"
+    )
+    assert goal_of(f"{mine}:Mine").name == "mine"
+    assert goal_of(f"{mine}:half").share == 0.25  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="3 is no goal; it needs `name`, `targeted` and `loss"):
+        goal_of(f"{mine}:number")
+
+
+class Nameless:
+    targeted = True
+
+    def loss(self, model, source, target): ...  # type: ignore[no-untyped-def]
+
+
+class Needy(Share):
+    def __init__(self, share: float) -> None:
+        super().__init__(share)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("latnt", "attack latnt is unknown; choose from latent, output, untargeted, or give file.py:name"),
+        (Nameless(), "is no goal"),
+        (Needy, "cannot be made without arguments"),
+        (3, "3 is no goal"),
+    ],
+)
+def test_what_is_no_goal_is_refused_in_one_line(given: object, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        goal_of(given)  # type: ignore[arg-type]
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_unknown_distance() -> None:
+    with pytest.raises(InputError, match="distance is 'cosine'; choose one of kl, l2"):
+        Latent("cosine")

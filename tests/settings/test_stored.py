@@ -1,0 +1,74 @@
+"""Settings as JSON, and back; folders that version 0.1.0 has written among them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doubleback.errors import InputError
+from doubleback.settings import Architecture, Auditing, Data, Loop, Pairing, Penalty, Price, Sizes, Threats, Training
+from doubleback.settings.stored import flat, unflat
+
+SETTINGS = Training(
+    Data("digits", 8),
+    Architecture("conv-vae", Sizes((9,), 3, (4, 8)), "gaussian", 0.1),
+    Penalty("reconstruction", 0.25, True),
+    0.5,
+    Loop(3, 20, 0.01, devices=2),
+    Path("runs/a"),
+)
+
+
+@pytest.mark.parametrize(
+    "settings", [Training(), SETTINGS, Auditing(Pairing(source_label="9"), Price((0.0, 1.0))), Threats(eps=("8/255",))]
+)
+def test_settings_come_back(settings: Any) -> None:
+    stored = json.loads(json.dumps(flat(settings)))
+    assert stored == flat(settings), "it is plain JSON"
+    assert unflat(type(settings), stored, "here") == settings
+
+
+def test_the_names_are_those_of_the_fields() -> None:
+    stored = flat(SETTINGS)
+    assert stored["sizes"] == {
+        "hidden": [9],
+        "latent": 3,
+        "filters": [4, 8],
+        "steps": None,
+        "read_size": None,
+        "write_size": None,
+    }
+    assert (stored["data"], stored["init"], stored["through_target"]) == ("digits", "runs/a", True)
+    assert {"model", "likelihood", "penalty", "kl_weight", "epochs", "seed"} < set(stored)
+
+
+def test_what_the_weights_depend_on() -> None:
+    """Not how the run is watched, nor how its steps are recorded."""
+    watched = SETTINGS.changed(tensorboard=True)
+    assert watched.described == SETTINGS.described
+    assert SETTINGS.changed(seed=1).described != SETTINGS.described
+    assert unflat(Training, SETTINGS.described, "here") == SETTINGS
+
+
+def test_what_is_missing_takes_its_default() -> None:
+    assert unflat(Training, {"data": "mnist"}, "here") == Training(Data("mnist"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"colour": "red"}, "here holds the unknown setting 'colour'"),
+        ({"sizes": {"latent": 3, "depth": 2}}, "here holds the unknown setting 'sizes.depth'"),
+        ({"sizes": 3}, "here holds settings that cannot be used"),
+        ({"epochs": "many"}, "here holds settings that cannot be used"),
+        ({"epochs": 0}, "cannot be used .epochs is 0"),
+        ({"model": "transformer"}, "cannot be used .model is 'transformer'"),
+        ({"model": ["vae"]}, "cannot be used"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_cannot_be_read(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        unflat(Training, flat(SETTINGS) | changes, "here")
+    assert "\n" not in str(caught.value)
