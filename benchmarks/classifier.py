@@ -34,7 +34,7 @@ def load(given: argparse.Namespace) -> tuple[VAE, ImageData, str]:
     """A trained run, or a VAE hardened now: on MNIST, or the bundled digits if that cannot be had."""
     if given.run:
         run = load_run(given.run)
-        return run.autoencoder, as_classes(run.images())[0], str(run.settings.data)  # type: ignore[return-value]
+        return run.autoencoder, as_classes(run.images())[0], str(run.settings.images.data)
     images = mnist_or_digits()
     epochs = 60 if images.name == "digits" else 1 if given.quick else 5
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 """The figures of a model whose Jacobians and reconstructions are known."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -8,9 +9,9 @@ from torch import Tensor
 
 from doubleback.data import Split
 from doubleback.errors import InputError
-from doubleback.evaluation import classification_quality, evaluate, reconstruct, reconstruction_quality
+from doubleback.evaluation import classification_quality, evaluate, evaluating, reconstruct, reconstruction_quality
 from doubleback.models import MLP, VAE
-from doubleback.tensors import as_pixels, placed
+from doubleback.tensors import placed
 from tests.problems import LinearAutoencoder
 
 
@@ -62,18 +63,19 @@ def test_one_noise_for_all(images: Tensor) -> None:
     assert not torch.allclose(reconstruct(model, x), expected)
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_placed_follows_the_model(images: Tensor) -> None:
-    assert placed(VAE((1, 4, 4), hidden=(8,)).double(), images).dtype == torch.float64
-    assert placed(lambda x: x, images).dtype == torch.float32  # type: ignore[arg-type]
-
-
-def test_pixels_outside_the_range_do_not_wrap() -> None:
-    assert as_pixels(torch.tensor([-0.01, 0.5, 1.01]).view(1, 1, 1, 3)).flatten().tolist() == [0, 128, 255]
-
-
-def test_pixels_come_back(images: Tensor) -> None:
-    assert (as_pixels(placed(LinearAutoencoder(), images)) == images.numpy()).all()
+@pytest.mark.parametrize("fails", [False, True])
+def test_evaluation_mode_is_lent_to_each_part(fails: bool) -> None:
+    """A frozen layer stays frozen, also where what is evaluated fails."""
+    model = VAE((1, 4, 4), hidden=(8,)).train()
+    model.decoder.eval()
+    with pytest.raises(ZeroDivisionError) if fails else nullcontext(), evaluating(model):
+        assert not any(part.training for part in model.modules())
+        _ = 1 // (not fails)
+    assert model.training
+    assert model.encoder.training
+    assert not any(part.training for part in model.decoder.modules())
+    with evaluating(Thresholds()):
+        pass
 
 
 class Thresholds:

@@ -136,8 +136,11 @@ class Folder:
             if old.get(name) != new.get(name):
                 return f"{name.replace('_', '-')}: {old.get(name)} there, {new.get(name)} here"
         others = {name: json.loads(json.dumps(value)) for name, value in self.described.items()}
-        same = all(there.get(name) == value for name, value in others.items())
-        return "" if same else "made from other data or weights"
+        if all(there.get(name) == value for name, value in others.items()):
+            return ""
+        if any(name not in there for name in others):
+            return f"written by version {there.get('version')}, which did not note the content of data and weights"
+        return "made from other data or weights"
 
 
 def is_finished(folder: Path) -> bool:

@@ -1,42 +1,43 @@
 """A whole audit: its figures follow from its points, whatever the chunks; flagged pairs are left out."""
 
+import copy
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 import doubleback
-from doubleback.auditing import Audit, audit
-from doubleback.auditing.auditor import BUDGETS, SHOWN
+from doubleback.attacks import Attack, Latent, Output
+from doubleback.auditing import Audited, audit
 from doubleback.auditing.record import GRID
+from doubleback.auditing.sheet import BUDGETS, SHOWN
 from doubleback.data import ImageData
 from doubleback.errors import InputError
 from doubleback.metrics.curve import DistortionCurve, auddc
 from doubleback.models import VAE
 from doubleback.randomness import Stream, generator
-from doubleback.training import fit
+from doubleback.settings import Auditing, Price, Search
 from tests.problems import LinearAutoencoder
 
-QUICK = {"coefficients": 8, "steps": 30, "progress": False}
+QUICK: dict[str, Any] = {"coefficients": (0.0, 0.05), "steps": 10, "progress": False}
 
 
 @pytest.fixture(scope="module")
-def model(tiny: ImageData) -> VAE:
-    torch.manual_seed(0)
-    vae = VAE((1, 8, 8), hidden=(32,), latent=4)
-    fit(vae, tiny, epochs=40, batch_size=32, progress=False)
-    return vae
+def found(vae: VAE, tiny: ImageData) -> Audited:
+    attacks = ("latent", "output", "untargeted")
+    return audit(vae, tiny, attacks=attacks, pairs=12, coefficients=8, steps=30, progress=False)
 
 
-@pytest.fixture(scope="module")
-def found(model: VAE, tiny: ImageData) -> Audit:
-    return audit(model, tiny, attacks=("latent", "output", "untargeted"), pairs=12, **QUICK)  # type: ignore[arg-type]
+@pytest.fixture
+def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the checks out, which attack again and for longer: tests/auditing/test_trust.py is about them."""
+    monkeypatch.setattr("doubleback.auditing.auditor.audit_checks", lambda *_, **__: [])
 
 
-def test_figures_follow_from_the_points(found: Audit) -> None:
+def test_figures_follow_from_the_points(found: Audited) -> None:
     results = found.results()
     kept = ~found.flagged
     assert results["pairs"] == {"requested": 12, "used": int(kept.sum()), "flagged": int(found.flagged.sum())}
@@ -54,7 +55,7 @@ def test_figures_follow_from_the_points(found: Audit) -> None:
     json.dumps(results, allow_nan=False)
 
 
-def test_the_worst_case_is_the_lowest_curve_everywhere(found: Audit) -> None:
+def test_the_worst_case_is_the_lowest_curve_everywhere(found: Audited) -> None:
     grid = np.linspace(0, 1, 331)
     every = zip(*(found.curves(name) for name in ("worst_case", "latent", "output", "blend")), strict=True)
     for worst, *others in every:
@@ -64,7 +65,7 @@ def test_the_worst_case_is_the_lowest_curve_everywhere(found: Audit) -> None:
     assert (found.auddc("worst_case") <= found.auddc("ceiling") + 1e-12).all()
 
 
-def test_arrays_are_those_of_the_run_directory(found: Audit) -> None:
+def test_arrays_are_those_of_the_run_directory(found: Audited) -> None:
     arrays = found.arrays()
     assert arrays["coefficients"].shape == (9,)
     for name in ("latent", "output", "untargeted"):
@@ -74,9 +75,12 @@ def test_arrays_are_those_of_the_run_directory(found: Audit) -> None:
         assert arrays[f"{name}/envelope"].shape == (12, len(GRID))
     assert arrays["worst_case/auddc"].shape == arrays["ceiling/auddc"].shape == (12,)
     assert all(array.dtype.kind in "bfiu" for array in arrays.values())
+    curve = found.curves("latent")[0]
+    assert isinstance(curve, DistortionCurve)
+    assert np.array_equal(arrays["latent/envelope"][0], curve.at(GRID))
 
 
-def test_the_gallery_keeps_its_budgets(found: Audit, tiny: ImageData) -> None:
+def test_the_gallery_keeps_its_budgets(found: Audited, tiny: ImageData) -> None:
     gallery = found.gallery
     assert gallery["source"].shape == (SHOWN, 1, 8, 8)
     assert (gallery["source"] == tiny.test.images[found.source_index[:SHOWN]].numpy()).all()
@@ -92,21 +96,33 @@ def test_the_gallery_keeps_its_budgets(found: Audit, tiny: ImageData) -> None:
                 assert v[pair, q] == points.adversarial_distance[pair][within].min()
 
 
-def test_chunks_do_not_matter(model: VAE, tiny: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("unjudged")
+def test_chunks_bound_the_memory_and_do_not_matter(vae: VAE, tiny: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
     """More pairs than a chunk holds: the same curves, to what the starting noise of 1e-8 leaves."""
-    whole = audit(model, tiny, pairs=7, **QUICK)  # type: ignore[arg-type]
+    sizes: list[int] = []
+
+    class Watching(Output):
+        def loss(self, model, source, target):  # type: ignore[no-untyped-def]
+            sizes.append(len(source))
+            return super().loss(model, source, target)
+
+    settings: dict[str, Any] = {"attacks": [Watching()], "pairs": 7, "coefficients": 8, "steps": 30, "progress": False}
+    whole = audit(vae, tiny, **settings)
     monkeypatch.setattr("doubleback.auditing.auditor.CHUNK", 3)
-    parts = audit(model, tiny, pairs=7, **QUICK)  # type: ignore[arg-type]
+    parts = audit(vae, tiny, **settings)
+    assert sizes == [7, 3, 3, 1]
     assert np.allclose(whole.auddc("output"), parts.auddc("output"), atol=0.02)
     assert (whole.source_index == parts.source_index).all()
 
 
-def test_the_same_seed_gives_the_same_audit(model: VAE, tiny: ImageData) -> None:
-    one, other = (audit(model, tiny, pairs=3, seed=4, restarts=1, samples=2, **QUICK) for _ in range(2))  # type: ignore[arg-type]
+@pytest.mark.usefixtures("unjudged")
+def test_the_same_seed_gives_the_same_audit(vae: VAE, tiny: ImageData) -> None:
+    one, other = (audit(vae, tiny, pairs=3, seed=4, restarts=1, samples=2, **QUICK) for _ in range(2))
     assert all(np.array_equal(array, other.arrays()[name], equal_nan=True) for name, array in one.arrays().items())
     assert one.results()["attacks"]["latent"]["converged"] is None
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_flagged_pairs_are_left_out() -> None:
     """Pairs 0 and 2 of the linear autoencoder reconstruct to the same image: no meaningful curve."""
     model = LinearAutoencoder()
@@ -116,7 +132,7 @@ def test_flagged_pairs_are_left_out() -> None:
         model.V.copy_(torch.linalg.pinv(model.W))
         model.b.copy_(-model.W @ model.c)
     images[::2, 0, 3] = 128  # these differ only where the model is blind
-    found = audit(model, images, pairs=30, **QUICK)  # type: ignore[arg-type]
+    found = audit(model, images, pairs=30, **QUICK)
     blind = (found.source_index % 2 == 0) & (found.target_index % 2 == 0)
     assert blind.any()
     assert found.flagged[blind].all()
@@ -135,7 +151,7 @@ def test_a_model_that_says_nothing_has_no_figures() -> None:
     with torch.no_grad():
         model.V.zero_()
     images = torch.randint(256, (9, 1, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    results = audit(model, images, pairs=5, **QUICK).results()  # type: ignore[arg-type]
+    results = audit(model, images, pairs=5, **QUICK).results()
     assert results["pairs"] == {"requested": 5, "used": 0, "flagged": 5}
     assert results["attacks"]["worst_case"] == {
         "auddc": {"envelope": {"mean": None, "ci95": None}},
@@ -143,6 +159,7 @@ def test_a_model_that_says_nothing_has_no_figures() -> None:
     }
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_a_projection_cannot_be_fooled_beyond_blending() -> None:
     """x_hat = P (x - 1/2) + 1/2 moves with its input, one to one: attacks gain what P throws away, no more.
 
@@ -157,23 +174,15 @@ def test_a_projection_cannot_be_fooled_beyond_blending() -> None:
     assert np.allclose(found.auddc("worst_case"), found.auddc("ceiling"), atol=0.03)
 
 
-def test_a_module_is_left_in_its_mode(model: VAE, tiny: ImageData) -> None:
-    model.train()
-    audit(model, tiny, pairs=1, **QUICK)  # type: ignore[arg-type]
-    assert model.training
-    model.eval()
-    audit(model, tiny, pairs=1, **QUICK)  # type: ignore[arg-type]
-    assert not model.training
-
-
-def test_each_part_of_a_module_is_left_in_its_mode(model: VAE, tiny: ImageData) -> None:
-    """A frozen layer stays frozen."""
-    model.train()
+@pytest.mark.usefixtures("unjudged")
+def test_one_pair_has_no_interval_and_leaves_each_part_of_the_model_in_its_mode(vae: VAE, tiny: ImageData) -> None:
+    """Also the parts that differ: a frozen layer stays frozen."""
+    model = copy.deepcopy(vae).train()
     model.decoder.eval()
-    audit(model, tiny, pairs=1, **QUICK)  # type: ignore[arg-type]
+    results = audit(model, tiny, pairs=1, **QUICK).results()
+    assert results["ceiling"]["ci95"] is None
     assert model.encoder.training
     assert not model.decoder.training
-    model.eval()
 
 
 def test_noise_that_scores_is_none_that_an_attack_has_seen() -> None:
@@ -186,53 +195,71 @@ def test_noise_that_scores_is_none_that_an_attack_has_seen() -> None:
     assert len(set(draws.values())) == len(draws)
 
 
-def test_one_pair_has_no_interval(model: VAE, tiny: ImageData) -> None:
-    results = audit(model, tiny, pairs=1, **QUICK).results()  # type: ignore[arg-type]
-    assert results["ceiling"]["ci95"] is None
-
-
-def test_tensors_go_through_the_public_name(model: VAE, tiny: ImageData) -> None:
-    one = doubleback.audit(model, tiny.test.images, tiny.test.labels, pairs=2, **QUICK)
-    other = doubleback.audit(model, tiny, pairs=2, **QUICK)
+@pytest.mark.usefixtures("unjudged")
+def test_tensors_go_through_the_public_name(vae: VAE, tiny: ImageData) -> None:
+    one = doubleback.audit(vae, tiny.test.images, tiny.test.labels, pairs=2, **QUICK)
+    other = doubleback.audit(vae, tiny, pairs=2, **QUICK)
     assert np.array_equal(one.auddc("latent"), other.auddc("latent"))
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_settings_are_given_whole_or_by_name(vae: VAE, tiny: ImageData) -> None:
+    whole = Auditing().changed(pairs=2, coefficients=3, steps=5, seed=7)
+    by_name = audit(vae, tiny, pairs=2, coefficients=3, steps=5, seed=7, progress=False)
+    both = audit(vae, tiny, None, whole.changed(steps=9), steps=5, progress=False)
+    assert (
+        by_name.attacks == both.attacks == [Attack(goal, Price(3), Search(5, seed=7)) for goal in (Latent(), Output())]
+    )
+    assert np.array_equal(by_name.source_index, both.source_index)
+    assert len(both.source_index) == 2
+    with pytest.raises(TypeError, match="there is no setting step;"):
+        audit(vae, tiny, step=3)
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_attacks_may_differ_in_their_coefficients(vae: VAE, tiny: ImageData) -> None:
+    """Each has its own columns; what they say is C stands beside each, not once for all."""
+    attacks = [
+        Attack(Output(), Price((0.0, 0.5, 8.0)), Search(steps=4)),
+        Attack(Latent(), Price(5), Search(steps=3, restarts=1)),
+        Attack(Latent("l2"), Price(5), Search(steps=3), name="l2"),
+    ]
+    found = audit(vae, tiny, pairs=3, attacks=attacks, progress=False)
+    arrays = found.arrays()
+    assert "coefficients" not in arrays
+    assert arrays["output/coefficients"].tolist() == [0.0, 0.5, 8.0]
+    assert len(arrays["latent/coefficients"]) == len(arrays["l2/coefficients"]) == 6
+    for name, count in (("output", 3), ("latent", 6), ("l2", 6)):
+        assert arrays[f"{name}/distortion"].shape == arrays[f"{name}/adversarial_distance"].shape == (3, count)
+        assert np.isfinite(arrays[f"{name}/distortion"]).all()
+    assert set(found.results()["attacks"]) == {"output", "latent", "l2", "worst_case"}
+    same = audit(vae, tiny, pairs=1, attacks=attacks[1:], progress=False).arrays()
+    assert "latent/coefficients" not in same
+    assert len(same["coefficients"]) == 6
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"attacks": ("latnt",)}, "attack latnt; choose from latent"),
+        ({"attacks": ("latnt",)}, "attack latnt is unknown; choose from latent"),
         ({"attacks": ()}, "attack is missing"),
+        ({"attacks": ["output", Attack(Output(), Price(3))]}, "two attacks are called output"),
+        ({"attacks": [Attack(Output(), name="blend")]}, "no attack can be called blend"),
+        ({"attacks": [Attack(Output(), name="worst_case")]}, "no attack can be called worst_case"),
+        ({"attacks": [Attack(Output(), name="ceiling")]}, "no attack can be called ceiling"),
         ({"pairs": 0}, "pairs is 0"),
         ({"pairs": 41}, "pairs is 41, but there are 40"),
         ({"steps": 0}, "steps is 0"),
         ({"coefficients": 0}, "coefficients is 0"),
-        ({"restarts": -1}, "restarts is -1"),
-        ({"samples": -1}, "samples is -1"),
-        ({"seed": -1}, "seed is -1"),
+        ({"target_label": "cat"}, "class 'cat' is unknown"),
     ],
 )
-def test_bad_settings(model: VAE, tiny: ImageData, settings: dict[str, object], said: str) -> None:
+def test_bad_settings(vae: VAE, tiny: ImageData, settings: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        audit(model, tiny, **{**QUICK, **settings})  # type: ignore[arg-type]
+        audit(vae, tiny, **{**QUICK, **settings})
 
 
-def test_memory_is_bounded_by_chunks(model: VAE, tiny: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No attack ever sees more pairs than a chunk."""
-    sizes: list[int] = []
-
-    def watching(model: VAE, source: Tensor, *args: object, **kwargs: object) -> object:
-        sizes.append(len(source))
-        return doubleback.latent_attack(model, source, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("doubleback.auditing.auditor.ATTACKS", {"latent": watching})
-    monkeypatch.setattr("doubleback.auditing.auditor.CHUNK", 4)
-    audit(model, tiny, attacks=("latent",), pairs=10, **QUICK)  # type: ignore[arg-type]
-    assert max(sizes) == 4
-
-
-def test_envelopes_are_written_at_the_grid(found: Audit) -> None:
-    envelope = found.arrays()["latent/envelope"][0]
-    curve = found.curves("latent")[0]
-    assert isinstance(curve, DistortionCurve)
-    assert np.array_equal(envelope, curve.at(GRID))
+def test_images_of_another_shape_are_refused(vae: VAE) -> None:
+    with pytest.raises(InputError, match="takes images of 1 channel and 8x8 pixels, these are 3 channels and 8x8"):
+        audit(vae, torch.zeros(4, 3, 8, 8, dtype=torch.uint8), pairs=1)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doubleback.auditing.pairs import Pairs, draw_pairs
+from doubleback.auditing.pairs import Pairs, draw_pairs, label_of
 from doubleback.errors import InputError
 from tests.problems import LinearAutoencoder
 
@@ -78,6 +78,26 @@ def test_seeds_draw_other_pairs() -> None:
 def test_bad_requests(count: int, labels: torch.Tensor | None, pairs: int, said: str) -> None:
     with pytest.raises(InputError, match=said):
         draw_pairs(count, labels, pairs, 0)
+
+
+def test_a_label_by_its_name_its_number_or_itself() -> None:
+    names = ("cat", "dog", 7)
+    assert [label_of(named, names) for named in (None, "dog", "7", 1)] == [None, 1, 2, 1]
+    assert label_of("7", None) == 7
+
+
+@pytest.mark.parametrize(
+    ("named", "names", "said"),
+    [
+        ("cow", ("cat", "dog"), "class 'cow' is unknown; choose one of cat, dog"),
+        ("1", ("cat", "dog"), "class '1' is unknown; choose one of cat, dog"),
+        ("cow", None, "class 'cow' is unknown; choose one of the labels, whole numbers"),
+        ("-1", None, "class '-1' is unknown"),
+    ],
+)
+def test_a_class_that_there_is_not(named: str, names: tuple[str, ...] | None, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        label_of(named, names)
 
 
 def test_scores_of_the_linear_autoencoder() -> None:

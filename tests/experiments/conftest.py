@@ -12,7 +12,7 @@ from doubleback.settings.commands import Audit, Classify, Train
 
 WORDS = ("doubleback",)
 QUICK = {"data": "digits", "image_size": 8, "limit": 300, "hidden": (32,), "latent": 4}
-QUICK |= {"epochs": 4, "batch_size": 4, "kl_weight": 0.1}
+QUICK |= {"epochs": 4, "batch_size": 2, "kl_weight": 0.1}
 
 
 def settings(output: Path, *, resume: bool = False, **changes: object) -> Train:
@@ -25,7 +25,7 @@ def quick(
 ) -> Audit:
     """An audit of a second."""
     asked = Audit(runs, output=output, split=split, data=data)  # type: ignore[arg-type]
-    auditing = asked.auditing.changed(**{"pairs": 4, "coefficients": 6, "steps": 20, **changes})
+    auditing = asked.auditing.changed(**{"pairs": 4, "coefficients": 4, "steps": 8, **changes})
     return Audit(runs, output=output, split=split, data=data, auditing=auditing)  # type: ignore[arg-type]
 
 

@@ -126,4 +126,4 @@ def test_a_run_is_read_by_any_number_of_processes(plain: Path, tmp_path: Path, m
     """Its batch need not divide over those that audit it."""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "3")
-    assert load_run(plain).settings.loop.batch_size == 4
+    assert load_run(plain).settings.loop.batch_size == 2

@@ -1,8 +1,7 @@
-"""The curve, its area, the worst case of two, and intervals: areas worked by hand, and invariants."""
+"""The curve, its area and the worst case of two: areas worked by hand, and invariants."""
 
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +12,6 @@ from doubleback.metrics.curve import (
     DistortionCurve,
     adversarial_distance,
     auddc,
-    bootstrap_interval,
     distortion,
     flag,
 )
@@ -237,41 +235,3 @@ def test_minimum_is_the_pointwise_minimum(first: list, second: list) -> None:
     assert worst.area() <= min(one.area(), other.area()) + 1e-12
     assert (np.diff(worst.u) > 0).all()
     np.testing.assert_array_equal(one.minimum(one).at(u), one.at(u))
-
-
-# --- intervals over pairs ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("level", [0.8, 0.95])
-def test_bootstrap_agrees_with_scipy(level: float) -> None:
-    """Both ends within 0.15 standard errors: four times the resampling's own noise."""
-    values = np.random.default_rng(0).gamma(2.0, 0.2, size=40)
-    expected = scipy.stats.bootstrap(
-        (values,), np.mean, method="percentile", confidence_level=level, n_resamples=10_000, rng=1
-    )
-    ours = bootstrap_interval(values, level)
-    assert ours == pytest.approx(tuple(expected.confidence_interval), abs=0.15 * float(expected.standard_error))
-
-
-def test_bootstrap_is_repeatable_and_leaves_the_global_generator_alone() -> None:
-    values = torch.linspace(0, 1, 20)
-    state = torch.get_rng_state()
-    assert bootstrap_interval(values) == bootstrap_interval(values.tolist())
-    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_bootstrap_of_equal_values_and_of_too_few() -> None:
-    assert bootstrap_interval([0.25] * 8) == (0.25, 0.25)
-    assert bootstrap_interval([0.25]) is None
-    assert bootstrap_interval([]) is None
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [{"values": [0.1, float("nan")]}, {"values": np.ones((1, 2))}]
-    + [{"values": [0.1, 0.2], **bad} for bad in ({"level": 1.0}, {"level": 0.0}, {"resamples": 0})],
-)
-def test_bootstrap_refuses(arguments: dict) -> None:
-    with pytest.raises(InputError):
-        bootstrap_interval(**arguments)

@@ -12,13 +12,14 @@ from doubleback.data import ImageData, Split
 from doubleback.errors import InputError
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import MLP, LeNet
-from doubleback.robustness import Settings, robust_accuracy
+from doubleback.robustness import Withstood, robust_accuracy
 from doubleback.robustness.measuring import gradient_norms, kind
+from doubleback.settings import Threats
 from doubleback.tensors import as_unit
 from doubleback.training import fit
 from tests.problems import LinearAutoencoder
 
-QUICK = Settings(eps=(0.02, 0.2), steps=10, queries=60)
+QUICK = Threats(eps=(0.02, 0.2), steps=10, queries=60)
 
 
 class Linear(nn.Module):
@@ -78,7 +79,9 @@ def test_a_linear_model_withstands_what_its_margins_allow() -> None:
     y = model(x).argmax(1)
     least = model.least_eps(x, y)
     eps = (float(least.quantile(0.3)), float(least.quantile(0.7)))
-    found = robust_accuracy({"linear": model}, x, y, settings=Settings(eps=eps, queries=0), progress=False)["linear"]
+    found = robust_accuracy({"linear": model}, x, y, threats=Threats(eps=eps, steps=10, queries=0), progress=False)[
+        "linear"
+    ]
     exact = torch.stack([least > e for e in eps])
     assert found.clean.all()
     for name in ("fgsm", "pgd", "apgd"):
@@ -109,40 +112,42 @@ def lenet(tiny: ImageData) -> tuple[LeNet, Tensor, Tensor]:
 def test_nothing_fires_on_a_plain_mlp_and_lenet(
     trained: MLP, labelled: tuple[Tensor, Tensor], lenet: tuple[LeNet, Tensor, Tensor]
 ) -> None:
-    settings = Settings(eps=(0.05, 0.2), steps=40, queries=60)
+    threats = Threats(eps=(0.05, 0.2), steps=20, queries=60)
     for model, x, y in ((trained, *labelled), lenet):
-        assert recorded_flags(robust_accuracy({"m": model}, x, y, settings=settings, progress=False)["m"]) == {}
+        assert recorded_flags(robust_accuracy({"m": model}, x, y, threats=threats, progress=False)["m"]) == {}
 
 
 def test_a_rounded_input_is_flagged(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
     """Its gradient is zero, so every gradient attack fails, and what needs no gradient does not."""
     rounded = Wrapped(trained, before=lambda x: (4 * x).round() / 4)
-    settings = Settings(eps=(0.3,), steps=10, queries=200)
-    found = robust_accuracy({"m": rounded}, *labelled, settings=settings, progress=False)["m"]
+    threats = Threats(eps=(0.3,), steps=10, queries=200)
+    found = robust_accuracy({"m": rounded}, *labelled, threats=threats, progress=False)["m"]
     flags = recorded_flags(found)
     assert {"vanishing_gradients", "unbounded_attack_fails", "black_box_beats_white_box"} <= set(flags)
 
 
 def test_a_saturated_softmax_is_flagged(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
     saturated = Wrapped(trained, after=lambda s: (1e4 * s).softmax(1))
-    found = robust_accuracy({"m": saturated}, *labelled, settings=QUICK, progress=False)["m"]
+    found = robust_accuracy(
+        {"m": saturated}, *labelled, threats=Threats(eps=(0.2,), steps=5, queries=0), progress=False
+    )["m"]
     assert {"vanishing_gradients", "unbounded_attack_fails"} <= set(recorded_flags(found))
 
 
 def test_a_model_that_is_noisy_when_asked_is_flagged(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
     noisy = Wrapped(trained, before=lambda x: (x + 0.1 * torch.randn_like(x)).clamp(0, 1))
-    found = robust_accuracy({"m": noisy}, *labelled, settings=QUICK, progress=False)["m"]
+    found = robust_accuracy({"m": noisy}, *labelled, threats=QUICK, progress=False)["m"]
     assert "single_noise" in recorded_flags(found)
-    averaged = Settings(eps=(0.2,), steps=3, queries=0, noise_samples=4)
-    found = robust_accuracy({"m": noisy}, *labelled, settings=averaged, progress=False)["m"]
+    averaged = Threats(eps=(0.2,), steps=3, queries=0, noise_samples=4)
+    found = robust_accuracy({"m": noisy}, *labelled, threats=averaged, progress=False)["m"]
     assert "single_noise" not in recorded_flags(found)
 
 
 def test_too_few_steps_are_flagged(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
     """Where the slope turns with every small change, one step goes astray and four find the way; both count."""
     crooked = Wrapped(trained, before=lambda x: x + 0.02 * torch.sin(200 * x))
-    one = Settings(attacks=("pgd",), eps=(0.15, 0.25), steps=1, queries=0)
-    found = robust_accuracy({"m": crooked}, *labelled, settings=one, progress=False)["m"]
+    one = Threats(attack=("pgd",), eps=(0.15, 0.25), steps=1, queries=0)
+    found = robust_accuracy({"m": crooked}, *labelled, threats=one, progress=False)["m"]
     assert "more_steps_help" in recorded_flags(found)
     assert bool((found.worst_case <= found.attacks["longer"]).all())
     assert bool((found.worst_case.float().mean(1) < found.attacks["pgd"].float().mean(1)).any())
@@ -151,40 +156,43 @@ def test_too_few_steps_are_flagged(trained: MLP, labelled: tuple[Tensor, Tensor]
 def test_noise_that_beats_the_gradient_is_flagged(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
     rounded = Wrapped(trained, before=lambda x: (2 * x).round() / 2)
     found = robust_accuracy(
-        {"m": rounded}, *labelled, settings=Settings(eps=(0.6,), steps=60, queries=0), progress=False
+        {"m": rounded}, *labelled, threats=Threats(eps=(0.6,), steps=30, queries=0), progress=False
     )["m"]
     assert "noise_beats_gradient" in recorded_flags(found)
 
 
-def test_the_worst_case_is_image_by_image_and_counts_transferred_examples(
-    trained: MLP, labelled: tuple[Tensor, Tensor]
-) -> None:
-    x, y = labelled
+@pytest.fixture(scope="module")
+def measured(trained: MLP, labelled: tuple[Tensor, Tensor]) -> dict[str, Withstood]:
+    """A trained model beside another, which is a black box, too; and, as a black box, the trained one once more."""
     torch.manual_seed(1)
     other = MLP((1, 8, 8), (0, 1), hidden=(8,)).eval()
-    found = robust_accuracy({"a": trained, "b": other}, x, y, black_box={"c": other}, settings=QUICK, progress=False)
-    assert set(found) == {"a", "b"}
-    assert set(found["a"].transfer) == {"b", "c"}
-    every = [*found["a"].attacks.values(), *found["a"].transfer.values()]
-    assert torch.equal(found["a"].worst_case, torch.stack(every).all(0))
-    assert set(found["a"].attacks) == {"fgsm", "pgd", "apgd", "noise", "square", "longer"}
-    assert torch.equal(found["a"].transfer["b"], found["a"].transfer["c"])  # the same model under two names
+    return robust_accuracy(
+        {"a": trained, "b": other}, *labelled, black_box={"c": other, "twin": trained}, threats=QUICK, progress=False
+    )
+
+
+def test_the_worst_case_is_image_by_image_and_counts_transferred_examples(measured: dict[str, Withstood]) -> None:
+    a = measured["a"]
+    assert set(measured) == {"a", "b"}
+    assert set(a.transfer) == {"b", "c", "twin"}
+    every = [*a.attacks.values(), *a.transfer.values()]
+    assert torch.equal(a.worst_case, torch.stack(every).all(0))
+    assert set(a.attacks) == {"fgsm", "pgd", "apgd", "noise", "square", "longer"}
+    assert torch.equal(a.transfer["b"], a.transfer["c"])  # the same model under two names
     for rights in every:
         assert bool((rights[1] <= rights[0]).all())  # what a small ball holds, a larger one does
-        assert bool((rights <= found["a"].clean).all())
+        assert bool((rights <= a.clean).all())
 
 
-def test_examples_for_others_go_on_after_their_own_model_is_fooled(
-    trained: MLP, labelled: tuple[Tensor, Tensor]
-) -> None:
+def test_examples_for_others_go_on_after_their_own_model_is_fooled(measured: dict[str, Withstood]) -> None:
     """The same weights again: what fools one by the full attack fools the other just so."""
-    found = robust_accuracy({"a": trained, "b": trained}, *labelled, settings=QUICK, progress=False)
-    assert bool((found["b"].transfer["a"] <= found["b"].attacks["pgd"]).float().mean() > 0.95)
+    a = measured["a"]
+    assert bool((a.transfer["twin"] <= a.attacks["pgd"]).float().mean() > 0.95)
 
 
-def test_results_are_as_documented(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
-    found = robust_accuracy({"a": trained}, *labelled, settings=QUICK, progress=False)["a"]
-    results = found.results(["0.02", "1/5"])
+def test_results_are_as_documented(measured: dict[str, Withstood]) -> None:
+    found = measured["a"]
+    results = found.results([0.02, "1/5"])
     assert results["kind"] == "mlp"
     assert set(results["worst_case"]) == set(results["robust_accuracy"]["apgd"]) == {"0.02", "1/5"}
     low, high = results["ci95"]["worst_case"]["1/5"]
@@ -193,6 +201,17 @@ def test_results_are_as_documented(trained: MLP, labelled: tuple[Tensor, Tensor]
     assert found.shown is not None
     assert found.shown.shape == (8, 2, 1, 8, 8)
     assert found.shown.dtype == np.uint8
+
+
+def test_a_record_comes_back_from_its_arrays(measured: dict[str, Withstood]) -> None:
+    """But for what others tried on the model: that is found anew."""
+    one = measured["a"]
+    back = Withstood.of_arrays(one.arrays())
+    assert back.checks == one.checks
+    assert back.gradients == one.gradients
+    assert torch.equal(back.clean, one.clean)
+    assert all(torch.equal(back.attacks[name], rights) for name, rights in one.attacks.items())
+    assert not back.transfer
 
 
 def test_gradient_norms_of_a_linear_code() -> None:
@@ -208,28 +227,41 @@ def test_gradient_norms_of_a_linear_code() -> None:
 
 
 def test_what_was_not_measured_is_no_check(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
-    alone = Settings(eps=(0.1,), steps=2, queries=0)
-    found = robust_accuracy({"a": trained}, *labelled, settings=alone, progress=False)["a"]
+    alone = Threats(eps=(0.1,), steps=2, queries=0)
+    found = robust_accuracy({"a": trained}, *labelled, threats=alone, progress=False)["a"]
     assert "black_box_beats_white_box" not in found.results(["0.1"])["checks"]
 
 
-def test_bad_settings(trained: MLP, labelled: tuple[Tensor, Tensor], unchecked: None) -> None:
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"attack": ("deepfool",)}, "deepfool"),
+        ({"attack": ()}, "is missing"),
+        ({"steps": 0}, "steps is 0"),
+        ({"queries": -1}, "queries is -1"),
+        ({"noise_samples": 0}, "noise samples is 0"),
+        ({"norm": "L1"}, "L1"),
+        ({"eps": ()}, "eps is empty"),
+        ({"eps": (-0.1,)}, "-0.1"),
+        ({"eps": ("a tenth",)}, "'a tenth' is no number"),
+        ({"eps": (math.nan,)}, "nan is no number"),
+        ({"eps": (0.1, "1/10")}, "eps 1/10 is there twice"),
+    ],
+)
+def test_bad_threats(given: dict[str, Any], says: str, unchecked: None) -> None:
+    with pytest.raises(InputError, match=says):
+        Threats(**given)
+
+
+def test_epsilons_are_words_or_numbers() -> None:
+    assert Threats(eps=(0.05, "0.1", "8/255")).radii == [0.05, 0.1, 8 / 255]
+
+
+def test_models_that_cannot_be_measured_together(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
     other = MLP((1, 8, 8), ("left", "right"))
-    for settings, says in (
-        (Settings(attacks=("deepfool",)), "deepfool"),  # type: ignore[arg-type]
-        (Settings(attacks=()), "is missing"),
-        (Settings(steps=0), "steps is 0"),
-        (Settings(queries=-1), "queries is -1"),
-        (Settings(noise_samples=0), "noise samples is 0"),
-        (Settings(norm="L1"), "L1"),  # type: ignore[arg-type]
-        (Settings(eps=()), "eps is empty"),
-        (Settings(eps=(-0.1,)), "-0.1"),
-    ):
-        with pytest.raises(InputError, match=says):
-            robust_accuracy({"a": trained}, *labelled, settings=settings, progress=False)
     with pytest.raises(InputError, match="no model"):
-        robust_accuracy({}, *labelled, settings=QUICK, progress=False)
+        robust_accuracy({}, *labelled, threats=QUICK, progress=False)
     with pytest.raises(InputError, match="both attacked and a black box"):
-        robust_accuracy({"a": trained}, *labelled, black_box={"a": trained}, settings=QUICK, progress=False)
+        robust_accuracy({"a": trained}, *labelled, black_box={"a": trained}, threats=QUICK, progress=False)
     with pytest.raises(InputError, match="different classes"):
-        robust_accuracy({"a": trained, "b": other}, *labelled, settings=QUICK, progress=False)
+        robust_accuracy({"a": trained, "b": other}, *labelled, threats=QUICK, progress=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as tried
 from hypothesis import strategies as st
 
 from doubleback.cli.main import NAMES, _parsed
@@ -134,6 +135,7 @@ def test_words() -> None:
     assert words(commands.Demo()) == ("demo",)
 
 
+@tried(max_examples=15, deadline=None)
 @given(
     st.floats(0, 1e9, exclude_min=True),
     st.lists(st.floats(0, 1e9), min_size=1, max_size=3),

@@ -86,6 +86,6 @@ def _audit_folder(run: Path, command: Audit) -> Path:
     """`audit` is of the run's own test images, which the report joins to the run; others stand apart."""
     if command.output:
         return command.output / run.resolve().name
-    other = [Path(command.data).name] if command.data else []
+    other = [Path(settled(command.data)).name] if command.data else []
     other += [command.split] if command.split != "test" else []
     return run / "-".join(["audit", *other])

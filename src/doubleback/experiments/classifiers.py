@@ -58,6 +58,8 @@ def load_classifier(folder: str | Path) -> Loaded:
     model = run.model
     if not isinstance(model, Classifier):
         if (folder / CLASSIFIER / CONFIG).is_file():
+            if read_json(folder / CLASSIFIER / CONFIG).get("weights") not in (None, run.weights):
+                raise InputError(f"{folder / CLASSIFIER} is of other weights than {folder} has now; classify it again")
             return _load_mixture(folder / CLASSIFIER)
         raise InputError(f"{folder} is an autoencoder; make it a classifier first: doubleback classify {folder}")
     return Loaded(folder, run.model.requires_grad_(False), run, run.weights)

@@ -10,7 +10,7 @@ from doubleback.errors import InputError
 from doubleback.experiments.auditing import audit
 from doubleback.experiments.training import train
 from doubleback.files import write_json
-from doubleback.folders import RESULTS, SCHEMA
+from doubleback.folders import CONFIG, RESULTS, SCHEMA
 from doubleback.processes import processes
 from doubleback.settings import Auditing, Data, Loop, Penalty, Training
 from doubleback.settings.commands import Audit, Demo, Train
@@ -24,9 +24,14 @@ def demo(command: Demo) -> dict[str, Any]:
 
     Returns:
         What `results.json` holds: `plain` and `hardened`, each the figures of its training and of its audit.
+
+    Raises:
+        InputError: a setting or the folder is unusable, or torchrun has started several processes.
     """
     if processes() > 1:
         raise InputError("demo is for one process; start it without torchrun")
+    if (command.output / CONFIG).exists():
+        raise InputError(f"{command.output} holds a run or a study; give another --output")
     started = time.perf_counter()
     auditing = Auditing().changed(pairs=command.pairs, coefficients=command.coefficients, seed=command.seed)
     test = load_images(command.data).test

@@ -16,8 +16,9 @@ def words(command: Any, *, left_out: tuple[str, ...] = ()) -> tuple[str, ...]:
         left_out: names of settings to leave out.
 
     >>> from doubleback.settings.commands import Train
+    >>> from pathlib import Path
     >>> from doubleback.settings import Loop, Sizes, Architecture, Training
-    >>> words(Train("runs/a", Training(architecture=Architecture(sizes=Sizes(hidden=(3, 4))), loop=Loop(compile=True))))
+    >>> words(Train(Path("runs/a"), Training(architecture=Architecture(sizes=Sizes(hidden=(3, 4))), loop=Loop(compile=True))))
     ('train', '--output', 'runs/a', '--model.hidden', '3', '4', '--compile')
     """
     places, flags = _split(command, "", left_out)

@@ -35,6 +35,7 @@ from doubleback.training.interrupts import interrupt_between_steps
 
 STATE = Path("checkpoint/state.safetensors")
 LOG = Path("log.csv")
+OPTIMIZER = "optimizer."  # begins its tensors' names in the checkpoint; the objective's come first, under their own
 UNREAD = {"cuda": 20}  # steps before the loss is read, else 1: a GPU that is asked at every step waits for Python
 DEFAULTS = {"epochs": 20, "batch_size": 256, "learning_rate": 3e-3}  # of what is left out
 _FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
@@ -151,7 +152,7 @@ class _Run:
         batch_size = min(loop.batch_size, len(images.train) // fabric.world_size * fabric.world_size)
         if batch_size < 1:
             raise InputError(f"there are {len(images.train)} images for {fabric.world_size} processes; start fewer")
-        self.fabric, self.objective, self.model, self.images = fabric, objective, objective.model, images
+        self.fabric, self.objective, self.images = fabric, objective, images
         self.loop, self.home = loop, home
         self.batches = Batches(fabric, images.train, batch_size, loop.seed)
         self.steps = loop.epochs * self.batches.in_epoch
@@ -167,7 +168,7 @@ class _Run:
         # the compiled objective goes inside DDP: what splits a graph around DDP cannot take a derivative inside it
         self.module, self.wrapped_optimizer = fabric.setup(module, self.optimizer, _reapply_compile=False)
         self.history = History()
-        self._kinds: dict[bool, Callable[..., Tensor]] = {}
+        self._graphs: dict[float, GraphedGradients] = {}
         self._taken: dict[bool, tuple[str, ...]] = {}
         self._unread: list[tuple[Tensor, float]] = []
 
@@ -176,7 +177,7 @@ class _Run:
         started = time.perf_counter()
         history, step = self.history, self.history.step
         weight = self.objective.penalty_weight(step, self.steps)
-        first = (weight > 0) not in self._kinds
+        first = (weight > 0) not in self._taken
         self._unread.append((self._gradients_of(weight)(*self.batches.share(self.objective, step)), weight))
         self.wrapped_optimizer.step()
         self.scheduler.step()
@@ -191,12 +192,13 @@ class _Run:
         return stop
 
     def _gradients_of(self, weight: float) -> Callable[..., Tensor]:
-        """`_learn` with this weight, as a graph if so asked: one for plain steps, one for penalised."""
-        kind = weight > 0
-        if kind not in self._kinds:
-            learn = partial(self._learn, weight)
-            self._kinds[kind] = GraphedGradients(learn, self.objective.parameters()) if self.loop.cuda_graph else learn
-        return self._kinds[kind]
+        """`_learn` with this weight; where graphs are asked for, one for each weight, which it holds as a number."""
+        learn = partial(self._learn, weight)
+        if not self.loop.cuda_graph:
+            return learn
+        if weight not in self._graphs:
+            self._graphs[weight] = GraphedGradients(learn, self.objective.parameters())
+        return self._graphs[weight]
 
     def _learn(self, weight: float, *share: Tensor | None) -> Tensor:
         """Leave the clipped gradient in the parameters; return the loss and each term's mean, 0 for one not taken."""
@@ -283,17 +285,16 @@ class _Run:
 
     def _pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         moments, groups = pack_optimizer(self.optimizer)
-        parts = {"model": self.model.state_dict(), "optimizer": moments}
-        tensors = {f"{part}.{name}": value.clone() for part, named in parts.items() for name, value in named.items()}
+        named = self.objective.state_dict() | {f"{OPTIMIZER}{name}": value for name, value in moments.items()}
+        tensors = {name: value.clone() for name, value in named.items()}
         return tensors, {"groups": groups, "scheduler": self.scheduler.state_dict(), "history": asdict(self.history)}
 
     def _unpack(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
-        for name, value in tensors.items():
-            part, key = name.split(".", 1)
-            parts[part][key] = value
-        load_weights(self.model, parts["model"], self.home.folder if self.home else STATE)
-        unpack_optimizer(self.optimizer, parts["optimizer"], state["groups"])
+        moments = {name: value for name, value in tensors.items() if name.startswith(OPTIMIZER)}
+        weights = {name: value for name, value in tensors.items() if name not in moments}
+        load_weights(self.objective, weights, self.home.folder if self.home else STATE)
+        moments = {name.removeprefix(OPTIMIZER): value for name, value in moments.items()}
+        unpack_optimizer(self.optimizer, moments, state["groups"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.history = History(**state["history"])
 

@@ -1,0 +1,107 @@
+"""A goal of someone's own goes through the whole audit, and nothing there knows its name."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from doubleback.attacks import Attack
+from doubleback.auditing import Audited, audit
+from doubleback.auditing.record import Points
+from doubleback.auditing.sheet import BUDGETS
+from doubleback.data import ImageData
+from doubleback.errors import InputError
+from doubleback.models import VAE
+from doubleback.settings import Price, Search
+
+
+class Nearest:
+    """The target's own reconstruction, measured by the largest error instead of the sum."""
+
+    name, targeted = "nearest", True
+
+    def loss(self, model, source, target):  # type: ignore[no-untyped-def]
+        aim = model(target).likelihood.mean.detach()
+        return lambda x, pair, noise: (model(x, noise).likelihood.mean - aim[pair]).flatten(1).square().amax(1)
+
+
+class Unlike:
+    """Any other reconstruction, by absolute errors."""
+
+    name, targeted, about = "unlike", False, "changes the reconstruction"
+
+    def loss(self, model, source, target):  # type: ignore[no-untyped-def]
+        before = model(source).likelihood.mean.detach()
+        return lambda x, pair, noise: -(model(x, noise).likelihood.mean - before[pair]).flatten(1).abs().sum(1)
+
+
+@pytest.fixture(scope="module")
+def found(vae: VAE, tiny: ImageData) -> Audited:
+    return audit(vae, tiny, attacks=(Nearest(), Unlike), pairs=3, coefficients=6, steps=20, progress=False)
+
+
+def test_it_is_recorded_beside_the_others(found: Audited) -> None:
+    results = json.loads(json.dumps(found.results(), allow_nan=False))
+    attacks, arrays = results["attacks"], found.arrays()
+    assert list(attacks) == ["nearest", "unlike", "worst_case"]
+    assert [attacks[name]["targeted"] for name in ("nearest", "unlike")] == [True, False]
+    assert [attacks[name]["about"] for name in ("nearest", "unlike")] == ["", "changes the reconstruction"]
+    for name in ("nearest", "unlike"):
+        assert attacks[name]["auddc"]["envelope"]["mean"] < 0.95
+        assert arrays[f"{name}/distortion"].shape == arrays[f"{name}/adversarial_distance"].shape == (3, 7)
+        assert found.gallery[f"{name}/x_adv"].shape == (3, len(BUDGETS), 1, 8, 8)
+        assert np.isfinite(found.gallery[f"{name}/adversarial_distance"]).all()
+
+
+@pytest.mark.parametrize(("name", "counts"), [("nearest", True), ("unlike", False)])
+def test_only_what_is_targeted_counts_in_the_worst_case(found: Audited, name: str, counts: bool) -> None:
+    """Had one reached everything for almost nothing: a change without a target is a distance of another kind."""
+    easy = Points(np.full((3, 1), 0.01), np.zeros((3, 1)), np.ones(3))
+    planted = replace(found, points=found.points | {name: easy})
+    assert (planted.auddc(name) < 0.01).all()
+    worst = planted.auddc(name) if counts else found.auddc("worst_case")
+    assert np.allclose(planted.auddc("worst_case"), worst)
+    assert (found.auddc("worst_case") > 0.1).all()
+    assert (found.points["unlike"].adversarial_distance >= 0).all()
+
+
+def test_it_is_checked(found: Audited, vae: VAE, tiny: ImageData) -> None:
+    assert len(found.results()["checks"]) == 6
+    assert "vanishing_gradients" not in found.results()["flags"]
+
+    class Deaf(Nearest):
+        def loss(self, model, source, target):  # type: ignore[no-untyped-def]
+            loss = super().loss(model, source, target)
+            return lambda x, pair, noise: loss(x.round(), pair, noise)
+
+    alone = audit(vae, tiny, attacks=[Deaf()], pairs=2, coefficients=(0.0,), steps=2, progress=False).results()
+    assert "vanishing_gradients" in alone["flags"]
+
+
+def test_of_untargeted_attacks_alone_the_worst_case_is_blending(vae: VAE, tiny: ImageData) -> None:
+    unlike = Attack(Unlike(), Price((0.0, 0.05)), Search(steps=3), name="away")
+    found = audit(vae, tiny, attacks=[unlike], pairs=2, progress=False)
+    assert np.allclose(found.auddc("worst_case"), found.auddc("ceiling"))
+    checks = found.results()["checks"]
+    assert len(checks) == 6
+    assert checks["black_box_beats_white_box"]["value"] == checks["noise_beats_gradient"]["value"] == 0
+    json.dumps(found.results(), allow_nan=False)
+
+
+def test_a_goal_is_given_as_a_file_and_a_name(vae: VAE, tiny: ImageData, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "class Dark:\n"
+        "    name, targeted = 'dark', True\n"
+        "    def loss(self, model, source, target):\n"
+        "        return lambda x, pair, noise: model(x, noise).likelihood.mean.flatten(1).sum(1)\n"
+        "dark = Dark()\n"
+    )
+    quick = {"pairs": 1, "coefficients": (0.05,), "steps": 3, "progress": False}
+    one = audit(vae, tiny, attacks=[f"{tmp_path}/mine.py:Dark"], **quick)  # type: ignore[arg-type]
+    other = audit(vae, tiny, attacks=[f"{tmp_path}/mine.py:dark"], **quick)  # type: ignore[arg-type]
+    assert list(one.results()["attacks"]) == ["dark", "worst_case"]
+    assert np.array_equal(one.auddc("dark"), other.auddc("dark"))
+    with pytest.raises(InputError, match=r"mine\.py has no 'Bright'"):
+        audit(vae, tiny, attacks=[f"{tmp_path}/mine.py:Bright"], **quick)  # type: ignore[arg-type]

@@ -1,0 +1,111 @@
+"""Classifiers on disk: what `classify` leaves, refuses and keeps; several go by their names."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from doubleback.errors import InputError
+from doubleback.experiments.classifiers import classify, labelled_images, load_classifier, named
+from doubleback.experiments.runs import load_run
+from doubleback.experiments.training import train
+from doubleback.mixture import LatentMixtureClassifier
+from doubleback.settings import Mixture
+from doubleback.settings.commands import Classify
+from doubleback.tensors import as_unit
+from tests.experiments.conftest import WORDS, settings, snapshot
+
+
+def test_classify_leaves_a_classifier_that_can_be_read_back(mixture: Path, hardened: Path) -> None:
+    results = json.loads((mixture / "results.json").read_text())
+    assert results["test"]["images"] > 0
+    assert 0.3 < results["test"]["accuracy"] <= 1
+    assert len(results["mixtures"]["converged"]) == 10
+    run = load_run(hardened)
+    images = run.images()
+    assert results["mixtures"]["codes"] == len(images.train)
+    assert {path.name for path in mixture.iterdir()} == {"config.json", "model.safetensors", "results.json"}
+    config = json.loads((mixture / "config.json").read_text())
+    assert (config["run"], config["weights"]) == (str(hardened), run.weights)
+    read = load_classifier(mixture)
+    assert isinstance(read.model, LatentMixtureClassifier)
+    assert read.model.classes == tuple(str(digit) for digit in range(10))
+    assert images.train.labels is not None
+    again = LatentMixtureClassifier.fit(run.autoencoder, images.train.images, images.train.labels, Mixture(2))
+    x = as_unit(images.test.images[:20])
+    assert torch.allclose(read.model(x), again(x))
+    assert not any(parameter.requires_grad for parameter in read.model.parameters())
+
+
+def test_a_run_that_was_classified_is_a_model_itself(copy: Path) -> None:
+    with pytest.raises(InputError, match="doubleback classify"):
+        load_classifier(copy)
+    classify(Classify(copy, Mixture(1)), WORDS)
+    found = load_classifier(copy)
+    assert isinstance(found.model, LatentMixtureClassifier)
+    before = snapshot(copy)
+    classify(Classify(copy, Mixture(1)), WORDS)  # the same again: nothing is done
+    with pytest.raises(InputError, match="components: 1 there, 2 here"):
+        classify(Classify(copy, Mixture(2)), WORDS)
+    assert snapshot(copy) == before
+
+
+def test_the_classifier_of_other_weights_is_not_the_runs(copy: Path, hardened: Path) -> None:
+    """As where a run is put in the place of another, whose classifier stays behind."""
+    classify(Classify(copy, Mixture(1)), WORDS)
+    for name in ("config.json", "model.safetensors", "results.json"):
+        shutil.copy(hardened / name, copy / name)
+    with pytest.raises(InputError, match="is of other weights"):
+        load_classifier(copy)
+    assert isinstance(load_classifier(copy / "classifier").model, LatentMixtureClassifier), "by itself it is sound"
+
+
+def test_what_classify_refuses(plain: Path, mixture: Path, mlp: Path, tmp_path: Path) -> None:
+    for run, settings_, says in (
+        (mlp, Mixture(), "is a classifier"),
+        (mixture, Mixture(), "is a classifier"),
+        (plain, Mixture(500), "500 components"),
+        (tmp_path, Mixture(), "config.json does not exist"),
+    ):
+        with pytest.raises(InputError, match=says):
+            classify(Classify(run, settings_, tmp_path / "out"), WORDS)
+        assert not (tmp_path / "out").exists(), says
+
+
+@pytest.mark.parametrize("damage", ["config", "weights", "cut", "version"])
+def test_a_damaged_classifier_is_refused(mixture: Path, hardened: Path, tmp_path: Path, damage: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(mixture, copy)
+    config = json.loads((copy / "config.json").read_text())
+    if damage == "config":
+        config["classify"]["components"] = 3
+    elif damage == "version":
+        del config["run_identity"]
+    elif damage == "weights":
+        shutil.copy(hardened / "model.safetensors", copy / "model.safetensors")
+    else:
+        (copy / "model.safetensors").write_bytes((mixture / "model.safetensors").read_bytes()[:1000])
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=str(copy)):
+        load_classifier(copy)
+
+
+def test_models_of_one_name_go_by_their_parents(mixture: Path, mlp: Path, tmp_path: Path) -> None:
+    for place in ("a", "b", "c/a"):
+        shutil.copytree(mixture, tmp_path / place / "classifier")
+    a, b, deep = (tmp_path / place / "classifier" for place in ("a", "b", "c/a"))
+    assert set(named([a, b, mlp])) == {"a/classifier", "b/classifier", "mlp"}
+    with pytest.raises(InputError, match="so have their parents"):
+        named([a, deep])
+    with pytest.raises(InputError, match="is there twice"):
+        named([mlp, mlp.parent / "mixture" / ".." / "mlp"])
+
+
+def test_models_of_one_study_know_the_same_images(mlp: Path, mixture: Path, tmp_path: Path) -> None:
+    train(settings(tmp_path / "large", model="mlp", image_size=9, latent=None, kl_weight=None, epochs=1), WORDS)
+    images, classes = labelled_images(named([mixture, mlp]))
+    assert (images.image_shape, len(classes)) == ((1, 8, 8), 10)
+    with pytest.raises(InputError, match="takes images of 1 channel and 9x9"):
+        labelled_images(named([mlp, tmp_path / "large"]))

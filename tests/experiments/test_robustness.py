@@ -1,0 +1,117 @@
+"""What `robustness` leaves, refuses and keeps, and where it goes on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from doubleback.errors import InputError
+from doubleback.experiments.robustness import robustness
+from doubleback.experiments.runs import load_run
+from doubleback.robustness import Withstood
+from doubleback.robustness.measuring import _Attacked
+from doubleback.settings import Threats
+from doubleback.settings.commands import Robustness
+from tests.experiments.conftest import WORDS, snapshot
+
+SMALL = Threats(eps=("0.02", "8/255"), steps=4, queries=10)
+NO_MORE = Threats(("fgsm",), eps=("8/255",), steps=1, queries=0)
+
+
+def quick(*models: Path, output: Path, threats: Threats = SMALL, samples: int = 20) -> Robustness:
+    return Robustness(models, threats, samples, output=output)
+
+
+def test_robustness_leaves_what_is_documented(mixture: Path, mlp: Path, tmp_path: Path) -> None:
+    results = robustness(quick(mixture, mlp, output=tmp_path / "r"), WORDS)
+    assert json.loads((tmp_path / "r" / "results.json").read_text()) == results
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {"config.json", "results.json", "images.npz"}
+    assert results["eps"] == ["0.02", "8/255"]
+    assert set(results["models"]) == {"mixture", "mlp"}
+    for name, other in (("mixture", "mlp"), ("mlp", "mixture")):
+        model = results["models"][name]
+        assert set(model["robust_accuracy"]) == {"fgsm", "pgd", "apgd", "square", "noise", "longer"}
+        assert set(model["transfer"]) == {other}
+        assert model["worst_case"]["8/255"] <= model["robust_accuracy"]["pgd"]["8/255"] <= model["clean_accuracy"]
+        assert set(model["flags"]) <= set(model["checks"])
+        assert len(model["checks"]) == 6
+    assert set(results["models"]["mixture"]["gradients"]) == {"score", "latent", "mixture"}
+    with np.load(tmp_path / "r" / "images.npz") as arrays:
+        assert arrays["mixture/x_adv"].shape == (8, 2, 1, 8, 8)
+        assert arrays["source"].dtype == np.uint8
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["models"]["mlp"] == {"path": str(mlp), "weights": load_run(mlp).weights}
+
+
+def test_robustness_is_kept_and_not_overwritten(mlp: Path, mixture: Path, tmp_path: Path) -> None:
+    asked = quick(mlp, output=tmp_path / "r", threats=NO_MORE)
+    results = robustness(asked, WORDS)
+    before = snapshot(tmp_path)
+    assert robustness(asked, ("another", "line")) == results
+    for other, says in (
+        (replace(asked, samples=10), "samples: 20 there, 10 here"),
+        (replace(asked, models=(mixture,)), "made from other data or weights"),
+        (replace(asked, black_box=(mixture,)), "made from other data or weights"),
+    ):
+        with pytest.raises(InputError, match=says):
+            robustness(other, WORDS)
+    assert snapshot(tmp_path) == before
+
+
+def test_robustness_goes_on_after_an_interruption(
+    mixture: Path, mlp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the second model: the first is not attacked again, and the results are those of one go."""
+    asked = quick(mlp, mixture, output=tmp_path / "r", threats=NO_MORE)
+    attacked, real = [], _Attacked.withstood
+
+    def withstood(self: _Attacked) -> Withstood:
+        attacked.append(self.model)
+        if len(attacked) == 2:
+            raise KeyboardInterrupt
+        return real(self)
+
+    monkeypatch.setattr(_Attacked, "withstood", withstood)
+    with pytest.raises(KeyboardInterrupt):
+        robustness(asked, WORDS)
+    assert not (tmp_path / "r" / "results.json").exists()
+    results = robustness(asked, WORDS)
+    assert len(attacked) == 3  # the first, the one interrupted, the same again
+    assert not (tmp_path / "r" / "unfinished").exists()
+    whole = robustness(replace(asked, output=tmp_path / "whole"), WORDS)
+    assert results["models"] == whole["models"]
+
+
+def test_more_images_keep_the_first(mlp: Path, tmp_path: Path) -> None:
+    """The images do not hang on how many are asked for: accuracies of nested samples are of nested sets."""
+    few, more = (
+        robustness(quick(mlp, output=tmp_path / str(n), threats=NO_MORE, samples=n), WORDS)["models"]["mlp"]
+        for n in (10, 20)
+    )
+    right = few["clean_accuracy"] * 10
+    assert right <= round(more["clean_accuracy"] * 20) <= right + 10
+
+
+def test_models_that_only_make_examples(mixture: Path, mlp: Path, tmp_path: Path) -> None:
+    asked = replace(quick(mlp, output=tmp_path / "r", threats=NO_MORE), black_box=(mixture,))
+    results = robustness(asked, WORDS)
+    assert set(results["models"]) == {"mlp"}
+    assert set(results["models"]["mlp"]["transfer"]) == {"mixture"}
+    assert set(json.loads((tmp_path / "r" / "config.json").read_text())["black_box"]) == {"mixture"}
+
+
+def test_what_is_refused(mlp: Path, plain: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for asked, says in (
+        (quick(output=out), "no model"),
+        (quick(mlp, output=out, samples=0), "samples is 0"),
+        (quick(mlp, mlp, output=out), "is there twice"),
+        (replace(quick(mlp, output=out), black_box=(mlp,)), "is there twice"),
+        (quick(plain, output=out), "doubleback classify"),
+        (quick(tmp_path / "nowhere", output=out), "not a folder"),
+    ):
+        with pytest.raises(InputError, match=says):
+            robustness(asked, WORDS)
+        assert not out.exists(), says
