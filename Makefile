@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test test-slow bench format clean
+.PHONY: help demo test test-slow test-kills bench format clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -25,6 +25,9 @@ test: $(READY)  ## format, lint, types, layers, quick tests: what CI runs
 
 test-slow: $(READY)  ## the long tests
 	$(BIN)/pytest -m slow
+
+test-kills: $(READY)  ## kill -9 at every step at which a command writes, then the same command: nothing is lost
+	$(BIN)/python -m tests.kills
 
 bench: $(READY)  ## speed, as ratios measured side by side, in minutes; without --quick: the figures of record
 	$(BIN)/python -m benchmarks.train --quick

@@ -26,10 +26,10 @@ from torch import Tensor
 from benchmarks.rates import DEVICE, MatmulCounter, matmul_rate, timed
 from benchmarks.recording import mnist_or_digits, record, told
 from doubleback.attacks import coefficient_sweep, latent_attack
-from doubleback.auditing import Audit, audit, draw_pairs
+from doubleback.auditing import Audited, audit, draw_pairs
 from doubleback.auditing.pairs import Pairs
 from doubleback.data import ImageData, load_images
-from doubleback.experiments.folders import load_run
+from doubleback.experiments.runs import load_run
 from doubleback.metrics.curve import auddc
 from doubleback.models import VAE
 from doubleback.progress import progress_bar
@@ -45,7 +45,7 @@ def load(given: argparse.Namespace) -> tuple[VAE, ImageData, str]:
     """A trained run, or a VAE trained now: on the data asked for, or the bundled digits if MNIST cannot be had."""
     if given.run:
         run = load_run(given.run)
-        return run.model, run.images(), str(run.settings.data)
+        return run.model, run.images(), str(run.settings.images.data)
     images = load_images(given.data) if given.data else mnist_or_digits()
     epochs = given.epochs or (100 if images.name == "digits" and not given.data else 1 if given.quick else 5)
     torch.manual_seed(0)
@@ -125,9 +125,7 @@ def baseline(model: VAE, source: Tensor, target: Tensor, C: Tensor, maxiter: int
 
 def scored(pairs: Pairs, x_adv: Tensor, attack: str, convention: str) -> float:
     """Mean AUDDC over the pairs that are not flagged."""
-    u, v = (
-        found.double().cpu().numpy() for found in (pairs.distortion(x_adv), pairs.adversarial_distance(x_adv, attack))
-    )
+    u, v = (found.double().cpu().numpy() for found in (pairs.distortion(x_adv), pairs.adversarial_distance(x_adv)))
     kept = ~pairs.flagged.cpu().numpy()
     return float(np.mean([auddc(*pair, convention) for pair in zip(u[kept], v[kept], strict=True)]))
 
@@ -187,7 +185,7 @@ def ladder(model: VAE, images: ImageData, settings: dict[str, Any]) -> dict[str,
     return found
 
 
-def rung(done: Audit) -> dict[str, float]:
+def rung(done: Audited) -> dict[str, float]:
     """Seconds, and the mean AUDDC of each attack."""
     figures = done.results()["attacks"]
     return {"seconds": done.seconds, **{f"auddc_{a}": figures[a]["auddc"]["envelope"]["mean"] for a in ATTACKS}}

@@ -24,10 +24,10 @@ from benchmarks.recording import mnist_or_digits, record, told
 from benchmarks.whole_training import FULL, QUICK, whole_training
 from doubleback.data import load_images
 from doubleback.models import DRAW, VAE, ConvVAE
-from doubleback.objective import Objective
-from doubleback.objective.autoencoder import Estimator
+from doubleback.objective import Objective, Terms
 from doubleback.processes import has_bf16
 from doubleback.progress import progress_bar
+from doubleback.settings.penalty import Estimator
 from doubleback.training.graph import WARM_UP, GraphedGradients
 from doubleback.training.loop import lay_channels_last
 
@@ -71,7 +71,7 @@ def make_step(case: Case, mode: str, precision: str, kind: str, batch: int) -> C
     estimator: Estimator = "perturbed" if kind == "perturbed" else "exact"
     model: Any = case.build()
     objective = Objective(model, penalty=PENALTY, penalty_weight=case.weight, estimator=estimator).to(DEVICE)
-    module: Callable[..., tuple[Tensor, ...]] = objective
+    module: Callable[..., Terms] = objective
     if "compiled" in mode:
         lay_channels_last(objective)
         module = torch.compile(objective)
@@ -82,8 +82,7 @@ def make_step(case: Case, mode: str, precision: str, kind: str, batch: int) -> C
 
     def learn(x: Tensor, noise: Tensor) -> Tensor:
         with torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            reconstruction, kl, penalty = module(x, noise, None, kind != "plain")
-            loss = reconstruction.mean() + kl.mean() + case.weight * penalty.mean()
+            loss = objective.total(module(x, noise, None, kind != "plain"), case.weight)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), 30)
         return loss.detach()

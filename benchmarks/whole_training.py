@@ -19,15 +19,15 @@ from torch._inductor.utils import fresh_cache
 from doubleback.auditing import audit
 from doubleback.data import ImageData, Split
 from doubleback.evaluation import evaluating, reconstruction_quality
-from doubleback.experiments.folders import AutoencoderModel
 from doubleback.models import DRAW, VAE, ConvVAE
 from doubleback.objective import Objective
-from doubleback.objective.autoencoder import Estimator
 from doubleback.processes import has_bf16
+from doubleback.settings.loop import Precision
+from doubleback.settings.penalty import Estimator
 from doubleback.training import fit
-from doubleback.training.launching import Precision
 
 Shape = tuple[int, int, int]
+Model = VAE | ConvVAE | DRAW
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ SPARSE = Mode(compiled=True, estimator="perturbed", every=2)
 class Training:
     """A model and how it is trained; `fast`: where there is no bf16; `gpu`: on a GPU."""
 
-    build: Callable[[Shape], AutoencoderModel]
+    build: Callable[[Shape], Model]
     batch: int
     weight: float
     epochs: int
@@ -92,7 +92,7 @@ FIGURES = ("reconstruction_l2", "auddc_latent", "auddc_output")
 class Trained:
     """A finished training."""
 
-    model: AutoencoderModel
+    model: Model
     seconds: float  # those of compiling left out
     compile_seconds: float
 
@@ -161,7 +161,7 @@ def _trained(training: Training, images: ImageData, mode: Mode, *, seed: int, ha
             penalty="reconstruction",
             penalty_weight=training.weight,
             estimator=mode.estimator,
-            penalty_every=mode.every,
+            every=mode.every,
             penalty_start=mode.start,
         )
     started = time.perf_counter()
@@ -179,7 +179,7 @@ def _trained(training: Training, images: ImageData, mode: Mode, *, seed: int, ha
     return Trained(model.eval(), seconds, history.compile_seconds)
 
 
-def _quality(model: AutoencoderModel, test: Split, pairs: int) -> dict[str, float | None]:
+def _quality(model: Model, test: Split, pairs: int) -> dict[str, float | None]:
     """L2, and the AUDDC of both attacks with its 95 % interval over pairs; None where every pair is flagged."""
     with evaluating(model):
         found = {"reconstruction_l2": reconstruction_quality(model, test.images)["reconstruction_l2"]}

@@ -1,8 +1,10 @@
 """The command as people run it: in a process of its own where that matters, else through `main`."""
 
 import json
+import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,8 @@ from PIL import Image
 
 import doubleback
 from doubleback.cli import main
-from doubleback.experiments.folders import load_run
+from doubleback.experiments.runs import load_run
+from doubleback.folders import Folder
 
 COMMAND = [sys.executable, "-m", "doubleback"]
 SMALL = shlex.split("train --data digits --image-size 8 --limit 300 --model.hidden 32 --model.latent 4")
@@ -45,10 +48,13 @@ def test_help_imports_nothing_heavy() -> None:
     code = """
 import sys
 from doubleback.cli import main
-try:
-    main(["--help"])
-except SystemExit as leaving:
-    assert leaving.code in (0, None)
+for words in (["--help"], ["train", "--help"], ["reproduce", "--help"], ["--version"], []):
+    try:
+        main(words)
+    except SystemExit as leaving:
+        assert leaving.code in (0, None)
+assert main(["train", "--output", "x", "--epochs", "0"]) == 2, "nor to refuse a setting"
+assert main(["robustness", "x", "--eps", "much"]) == 2
 heavy = {"torch", "datasets", "sklearn", "lightning_fabric", "torchmetrics", "matplotlib", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 """
@@ -69,7 +75,9 @@ def test_public_names_are_there() -> None:
         _ = doubleback.nothing
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "audit", "classify", "robustness", "transition", "report"])
+@pytest.mark.parametrize(
+    "command", ["demo", "train", "audit", "classify", "robustness", "transition", "reproduce", "report"]
+)
 def test_every_setting_is_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main([command, "--help"])
@@ -117,9 +125,29 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("train --output x --data mnits", "did you mean mnist"),
         ("train --output x --epochs 0", "epochs is 0"),
         ("train --output x --epochs -3", "epochs is -3"),
-        ("train --output x --penalty latent --penalty-weight -1", "penalty_weight is -1"),
-        ("train --output x --limit 0", "limit 0"),
+        ("train --output x --penalty latent --penalty-weight -1", "penalty weight is -1"),
+        ("train --output x --limit 0", "limit is 0"),
         ("train --output x --seed -1", "seed is -1"),
+        ("train --output x --through-target perhaps", "through-target"),
+        ("train --output x --penalty output --estimator perturbed", "the output penalty cannot be perturbed"),
+        ("train --output x --model vae --model.steps 3", "--model.steps is no size of vae"),
+        ("train --output x --model draw --model.hidden 3 4", "draw has one: give one number"),
+        ("train --output x --model ae --kl-weight 2", "ae has no KL"),
+        ("train --output x --batch-size 5 --devices 2", "does not divide over 2 processes"),
+        ("train --output x --cuda-graph", "a CUDA graph is asked for, but there is no GPU"),
+        ("audit x --pairs 0", "pairs is 0"),
+        ("audit x --coefficients -1", "coefficients"),
+        ("audit x --coefficients 0", "coefficients is 0"),
+        ("audit x --steps 0", "steps is 0"),
+        ("classify x --components 0", "components is 0"),
+        ("classify x --regularization -1", "regularization is -1"),
+        ("robustness x --eps 1/0", "eps '1/0' is no number"),
+        ("robustness x --attack", "attack"),
+        ("robustness x --samples 0", "samples is 0"),
+        ("transition x --eta 0", "eta is 0"),
+        ("transition x --confidence 2", "confidence is 2.0"),
+        ("reproduce table9", "table9"),
+        ("reproduce --jobs 0", "jobs"),
         ("train --output x --seed 99999999999999999999", "seed is 9"),
         ("train --output x --devices 0", "devices is 0"),
         ("train --output x --devices 3", "does not divide over 3 processes"),
@@ -218,11 +246,20 @@ def test_classify_robustness_transition_report(tmp_path: Path, capsys: pytest.Ca
     assert main(["report", str(tmp_path), "--output", str(tmp_path / "all.html")]) == 0
 
 
-def test_bad_output_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main([*SMALL, "--epochs", "1", "--output", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def test_bad_output_folders(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = [*SMALL, "--epochs", "1", "--output", str(folder)]
-    assert main(train) == 0
-    capsys.readouterr()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert "another configuration (seed: 0 there, 1 here)" in refused(capsys, [*train, "--seed", "1"])
     assert "add --resume" in refused(capsys, train)
@@ -237,13 +274,29 @@ def test_bad_output_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "is damaged" in refused(capsys, ["audit", folder])
 
 
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_two_at_once(folder: Path, resume: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """One works; the other says which process does, and changes nothing. Then the way is free again."""
+    (folder / "results.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    described = {name: config[name] for name in ("train", "image_shape", "images")}
+    train = [*SMALL, "--epochs", "1", "--output", str(folder)]
+    with Folder(folder, "train", described, ()).claimed():
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        said = refused(capsys, [*train, *resume])
+        assert f"{folder} is being written by process {os.getpid()} on " in said
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert main([*train, "--resume"]) == 0
+    assert not (folder / ".lock").exists()
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     """The process's file size limit stands in for the disk's end."""
     code = f"""
 import resource, signal, sys
 from doubleback.cli import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-import doubleback.experiments.run
+import doubleback.experiments.training
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 sys.exit(main({[*SMALL, "--epochs", "1", "--output", str(tmp_path / "run")]!r}))
 """
@@ -267,7 +320,7 @@ def started(words: Sequence[object], until: Path) -> subprocess.Popen[str]:
 
 def test_killed_and_resumed_is_never_interrupted(tmp_path: Path) -> None:
     """SIGKILL at some step; the resumed run ends with the same weights, bit for bit."""
-    train = [*SMALL, "--penalty", "reconstruction", "--epochs", "150"]
+    train = [*SMALL, "--penalty", "reconstruction", "--epochs", "100"]
     assert main([*train, "--output", str(tmp_path / "whole")]) == 0
     process = started([*train, "--output", tmp_path / "killed"], tmp_path / "killed" / "log.csv")
     time.sleep(0.3)
@@ -275,7 +328,7 @@ def test_killed_and_resumed_is_never_interrupted(tmp_path: Path) -> None:
     process.communicate()
     assert not (tmp_path / "killed" / "results.json").exists()
     rows = len((tmp_path / "killed" / "log.csv").read_text().splitlines())
-    assert rows < 151
+    assert rows < 101
     assert main([*train, "--output", str(tmp_path / "killed"), "--resume"]) == 0
     whole, resumed = (load_run(tmp_path / name).model.state_dict() for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from benchmarks import page as speed
 
-from doubleback.report.reproduction.claims import claims
-from doubleback.report.reproduction.tables import markdown, tables
-from doubleback.report.reproduction.writing import page, write_tables
+from doubleback.paper.claims import claims
+from doubleback.paper.tables import markdown, tables
+from doubleback.paper.writing import page, write_tables
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"

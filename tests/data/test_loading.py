@@ -23,7 +23,6 @@ def test_digits_are_enlarged_and_split_evenly_by_class() -> None:
     assert loaded.test.labels is not None
     assert loaded.test.labels.bincount().min() >= 34
     assert loaded.label_names == tuple("0123456789")
-    assert loaded.box == (0.0, 1.0)
     small = load_images("digits", image_size=8).test.images[:, 0].double().numpy()
     # Bilinear: pixel centres of 28 in units of 8, each axis in turn.
     at = (np.arange(28) + 0.5) * 8 / 28 - 0.5

@@ -16,7 +16,6 @@ from doubleback.settings import Penalty
 from tests.objective.models import PENALTIES, SMALL, images, no_projection, small, small_vae
 from tests.problems import LinearAutoencoder
 
-
 TERMS = ([1.0, 3.0], [2.0, 4.0], [0.0, 8.0])  # of two examples, with the means 2, 3 and 4
 
 
@@ -34,12 +33,16 @@ def gradcheck(objective: Objective, share: tuple[Tensor | None, ...], held: Sequ
 
 @pytest.mark.parametrize("penalty", ["output", "latent"])
 def test_projections_average_to_the_frobenius_norm(penalty: str) -> None:
+    """E ||v' J||^2 = ||J||^2 wherever E v v' = I: exactly for sqrt(n) e_1 ... sqrt(n) e_n; the draws are such a v."""
     model, x = LinearAutoencoder(), images(1)
-    objective = Objective(model, penalty=penalty, projections=20_000)  # type: ignore[arg-type]
-    noise, projections = objective.draw(x, torch.Generator().manual_seed(0))
-    found = objective(x, noise, projections)["penalty"].item()
+    objective = Objective(model, penalty=penalty, projections=20_000)
+    noise, drawn = objective.draw(x, torch.Generator().manual_seed(0))
+    assert drawn is not None
+    size = drawn[0].numel()
+    assert torch.allclose(drawn.flatten(1).mT @ drawn.flatten(1) / len(drawn), torch.eye(size).double(), atol=0.05)
+    axes = size**0.5 * torch.eye(size, dtype=x.dtype).view(size, *drawn.shape[1:])
     J = model.V @ model.W if penalty == "output" else model.W
-    assert found == pytest.approx(J.square().sum().item(), rel=0.03)
+    assert objective(x, noise, axes)["penalty"].item() == pytest.approx(J.square().sum().item())
 
 
 def test_terms_are_the_elbos() -> None:
@@ -185,7 +188,7 @@ def test_a_learned_variance_is_not_moved_by_the_penalty(estimator: str) -> None:
     objective = Objective(model, penalty="reconstruction", estimator=estimator)  # type: ignore[arg-type]
     objective(x, torch.zeros(2, 2, dtype=torch.float64))["penalty"].sum().backward()
     assert model.pixels.log_var.grad is None
-    assert model.encoder[0].weight.grad is not None
+    assert next(model.encoder.parameters()).grad is not None
 
 
 def test_the_default_weight_goes_with_the_variance() -> None:

@@ -24,7 +24,7 @@ def test_what_is_no_module_cannot_be_trained() -> None:
             return x
 
     for given in (Frozen(), AutoencoderAdapter):
-        with pytest.raises(InputError, match="give a torch.nn.Module to train"):
+        with pytest.raises(InputError, match=r"give a torch.nn.Module to train"):
             objective_of(given)  # type: ignore[arg-type]
 
 

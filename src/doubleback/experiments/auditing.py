@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from doubleback.attacks import attacks_of
 from doubleback.auditing import Plan, plan_audit
 from doubleback.data import Split, fingerprint, settled
 from doubleback.errors import InputError
@@ -31,6 +32,7 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
     """
     if not command.runs:
         raise InputError("no run to audit; give one or more folders that `doubleback train` has written")
+    attacks_of(command.attack, command.auditing.price, command.auditing.search)  # refused before a run is read
     runs = {_audit_folder(run, command): load_run(run) for run in command.runs}
     if len(runs) < len(command.runs):
         raise InputError("two of the runs have the same folder name and would share one output; audit them apart")

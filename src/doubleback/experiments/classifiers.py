@@ -59,7 +59,9 @@ def load_classifier(folder: str | Path) -> Loaded:
     if not isinstance(model, Classifier):
         if (folder / CLASSIFIER / CONFIG).is_file():
             if read_json(folder / CLASSIFIER / CONFIG).get("weights") not in (None, run.weights):
-                raise InputError(f"{folder / CLASSIFIER} is of other weights than {folder} has now; classify it again")
+                raise InputError(
+                    f"{folder / CLASSIFIER} is of other weights than {folder} has; remove it, classify again"
+                )
             return _load_mixture(folder / CLASSIFIER)
         raise InputError(f"{folder} is an autoencoder; make it a classifier first: doubleback classify {folder}")
     return Loaded(folder, run.model.requires_grad_(False), run, run.weights)

@@ -18,7 +18,8 @@ def words(command: Any, *, left_out: tuple[str, ...] = ()) -> tuple[str, ...]:
     >>> from doubleback.settings.commands import Train
     >>> from pathlib import Path
     >>> from doubleback.settings import Loop, Sizes, Architecture, Training
-    >>> words(Train(Path("runs/a"), Training(architecture=Architecture(sizes=Sizes(hidden=(3, 4))), loop=Loop(compile=True))))
+    >>> training = Training(architecture=Architecture(sizes=Sizes(hidden=(3, 4))), loop=Loop(compile=True))
+    >>> words(Train(Path("runs/a"), training))
     ('train', '--output', 'runs/a', '--model.hidden', '3', '4', '--compile')
     """
     places, flags = _split(command, "", left_out)
