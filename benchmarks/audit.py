@@ -123,7 +123,7 @@ def baseline(model: VAE, source: Tensor, target: Tensor, C: Tensor, maxiter: int
     return found, time.perf_counter() - started
 
 
-def scored(pairs: Pairs, x_adv: Tensor, attack: str, convention: str) -> float:
+def scored(pairs: Pairs, x_adv: Tensor, convention: str) -> float:
     """Mean AUDDC over the pairs that are not flagged."""
     u, v = (found.double().cpu().numpy() for found in (pairs.distortion(x_adv), pairs.adversarial_distance(x_adv)))
     kept = ~pairs.flagged.cpu().numpy()
@@ -233,9 +233,9 @@ def main() -> None:
     found = {
         "speedup": seconds / ours.seconds,
         "auddc_ours": {a: figures[a]["auddc"]["envelope"]["mean"] for a in ATTACKS},
-        "auddc_baseline": {a: scored(pairs, theirs[a], a, "envelope") for a in ATTACKS},
+        "auddc_baseline": {a: scored(pairs, theirs[a], "envelope") for a in ATTACKS},
         "auddc_reference_ours": {a: figures[a]["auddc"]["reference"]["mean"] for a in ATTACKS},
-        "auddc_reference_baseline": {a: scored(pairs, theirs[a], a, "reference") for a in ATTACKS},
+        "auddc_reference_baseline": {a: scored(pairs, theirs[a], "reference") for a in ATTACKS},
         **share,
         **grown,
         "ladder": climbed,

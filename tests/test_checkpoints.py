@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
+from doubleback.checkpoints import (
+    load_tensors,
+    load_weights,
+    pack_optimizer,
+    save_tensors,
+    unpack_optimizer,
+    weights_digest,
+)
 from doubleback.errors import InputError
 
 
@@ -77,6 +85,46 @@ def test_foreign_damaged_and_missing_files(tmp_path: Path) -> None:
 def test_weights_that_do_not_fit(weights: dict[str, torch.Tensor], said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):
         load_weights(nn.Linear(3, 2), weights, tmp_path)
+
+
+def batched() -> nn.Sequential:
+    """A layer, and a normalisation with buffers."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+
+
+def flip_a_bit(module: nn.Sequential) -> None:
+    """The last bit of one weight."""
+    module[0].weight.detach().view(torch.int32)[1, 2] ^= 1  # type: ignore[operator, union-attr]
+
+
+def change_a_buffer(module: nn.Sequential) -> None:
+    module[1].running_mean[0] = 0.5  # type: ignore[index, operator, union-attr]
+
+
+def negate_a_zero(module: nn.Sequential) -> None:
+    """-0.0 == 0.0, but it is another bit."""
+    module[1].bias.detach()[0] = -0.0  # type: ignore[index, operator, union-attr]
+
+
+@pytest.mark.parametrize("change", [flip_a_bit, change_a_buffer, negate_a_zero, nn.Module.double])
+def test_every_bit_of_the_weights_and_buffers_is_in_their_digest(change: Callable[[nn.Module], object]) -> None:
+    changed = batched()
+    change(changed)
+    assert weights_digest(changed) != weights_digest(batched())
+
+
+def test_the_digest_is_of_names_and_values_alone(tmp_path: Path) -> None:
+    """Neither of how they lie in memory nor of what is not saved; written and read, they have the same."""
+    layer = nn.Conv2d(3, 2, 2)
+    expected = weights_digest(layer)
+    assert weights_digest(layer.to(memory_format=torch.channels_last).eval()) == expected  # type: ignore[call-overload]
+    save_tensors(tmp_path / "t.safetensors", layer.state_dict(), "me")
+    other = nn.Conv2d(3, 2, 2)
+    assert weights_digest(other) != expected
+    load_weights(other, load_tensors(tmp_path / "t.safetensors", "me")[0], tmp_path)
+    assert weights_digest(other) == expected
+    assert weights_digest(nn.Sequential(layer)) != expected
 
 
 def test_no_pickle_is_in_the_house() -> None:

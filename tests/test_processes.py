@@ -1,4 +1,4 @@
-"""Many processes: torchrun and --devices train and audit as one process does, and one that dies is told of, once."""
+"""The machine, as it is told of. Many processes train and audit as one does; one that dies is told of, once."""
 
 import json
 import os
@@ -11,11 +11,16 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import lightning_fabric
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 from torch import Tensor
+
+from doubleback import processes
+from doubleback.errors import InputError, LostProcessError
 
 SMALL = shlex.split("train --data digits --image-size 8 --limit 300 --model.latent 4 --penalty reconstruction")
 MODELS = {
@@ -26,6 +31,69 @@ MODELS = {
 DOUBLEBACK = [sys.executable, "-m", "doubleback"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "doubleback"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_what_figures_were_made_on() -> None:
+    told = processes.machine()
+    assert set(told) == {"processor", "cores", "gpu", "python", "torch"}
+    assert told["torch"] == torch.__version__
+    assert 1 <= told["cores"] == processes.cores()
+
+
+@pytest.mark.parametrize(("bf16", "float32", "has"), [(1.0, 2.0, True), (1.0, 1.1, False), (90.0, 1.0, False)])
+def test_bf16_is_had_where_its_products_are_faster(
+    bf16: float, float32: float, has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    seconds = {torch.bfloat16: bf16, torch.float32: float32}
+    monkeypatch.setattr(processes, "_product_seconds", seconds.__getitem__)
+    assert processes.has_bf16() is has
+
+
+def test_a_product_takes_time() -> None:
+    assert processes._product_seconds(torch.float32) > 0
+
+
+def test_memory_and_gpu_are_told() -> None:
+    assert processes.free_memory() > 0
+    assert processes.has_gpu() is torch.cuda.is_available()
+    peak = processes.peak_memory_mb()
+    assert peak is None or 50 < peak < 1e6
+
+
+def test_who_this_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun's word goes first; elsewhere RANK and WORLD_SIZE, which SLURM's users set, say nothing."""
+    for name in ("TORCHELASTIC_RUN_ID", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert (processes.rank(), processes.processes(), processes.processes(2)) == (0, 1, 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert processes.rank() == 1
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert (processes.rank(), processes.processes(2)) == (3, 4)
+    with pytest.raises(InputError, match="transition is for one process; start it without torchrun"):
+        processes.alone("transition")
+
+
+def test_more_devices_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Lightning says of it on a machine with GPUs is a page; its first line is enough."""
+
+    def refusing(**settings: object) -> None:
+        raise MisconfigurationException(f"You requested gpu: {settings['devices']}\n But your machine only has: 1")
+
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setattr(lightning_fabric, "Fabric", refusing)
+    with pytest.raises(InputError, match=r"devices is 2: You requested gpu: 2$"):
+        processes.launched(2)
+
+
+def test_only_errors_of_the_network_are_a_lost_process() -> None:
+    said = "another process of this run has died; kept"
+    with pytest.raises(LostProcessError, match=said), processes.noticing_lost_processes("kept"):
+        raise RuntimeError("[../gloo/transport/tcp/pair.cc:534] Connection closed by peer")
+    with pytest.raises(RuntimeError, match="of our own"), processes.noticing_lost_processes("kept"):
+        raise RuntimeError("of our own")
 
 
 def run(launcher: Sequence[str], *words: object) -> subprocess.CompletedProcess[str]:

@@ -96,6 +96,14 @@ def test_more_restarts_never_hurt(vae: VAE, pairs: tuple[Tensor, Tensor]) -> Non
     assert (values[-1] < values[0]).any()
 
 
+def test_without_a_target_an_attack_leaves_the_source_where_it_has_no_gradient(vae: VAE) -> None:
+    """Nor does a blend help, where the target is the source."""
+    grey = torch.full((2, 1, 6, 6), 0.5)
+    found = Attack(Damage(), Price((0.0,)), Search(steps=60))(vae, grey, grey)
+    far = aim("untargeted", vae, grey.round(), grey, grey)
+    assert (found.objective[:, 0] < 0.5 * far).all()
+
+
 def test_progress_adds_up(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
     """Also where most coefficients begin at their neighbours' ends."""
     told: list[int] = []

@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 
 from doubleback.data import cache as data_cache
 from doubleback.data import decoding, load_images
+from doubleback.files import temporary
 from tests.data.folders import entries, hub_folder, png, refused, values, write_parquet
 
 
@@ -119,6 +122,36 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, cache: Path, damage: Calla
         assert torch.equal(getattr(loaded, part).labels, getattr(expected, part).labels)
     assert entries(cache) == [entry]
     assert np.load(entry / "train.npy").shape == (20, 1, 5, 6)
+
+
+def test_what_a_killed_decoding_left_is_swept_whatever_is_loaded(tmp_path: Path, cache: Path) -> None:
+    """Also where nothing is to be decoded; what belongs to a process that lives stays."""
+    folder = hub_folder(tmp_path / "set")
+    load_images(folder)
+    (entry,) = entries(cache)
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    own = f"-{os.getpid()}-"
+    left, alive = (cache / f"{temporary('decoding')}x".replace(own, f"-{pid}-") for pid in (killed.pid, os.getppid()))
+    for scratch in (left, alive):
+        (scratch / "decoded").mkdir(parents=True)
+        (scratch / "decoded" / "train.npy").touch()
+    load_images(folder)
+    assert set(entries(cache)) == {entry, alive}
+
+
+def test_a_decoding_says_whose_it_is(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, decode = [], decoding.decode
+
+    def looking(source: Any, splits: Any, folder: Path) -> None:
+        seen.append(folder.parent.name)
+        decode(source, splits, folder)
+
+    monkeypatch.setattr(data_cache, "decode", looking)
+    load_images(hub_folder(tmp_path / "set"))
+    (name,) = seen
+    assert name.startswith(".doubleback-decoding-")
+    assert f"-{os.getpid()}-" in name
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])

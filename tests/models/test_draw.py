@@ -24,9 +24,13 @@ def inputs(model: DRAW, count: int = 5) -> tuple[Tensor, Tensor]:
     return x, torch.randn(count, *model.noise_shape, generator=generator)
 
 
-@pytest.mark.parametrize("windows", WINDOWS)
 @pytest.mark.parametrize(
-    ("likelihood", "kind"), [("bernoulli", Bernoulli), ("gaussian", Gaussian), ("gaussian-learned", Gaussian)]
+    ("windows", "likelihood", "kind"),
+    [
+        *((windows, "bernoulli", Bernoulli) for windows in WINDOWS),
+        ({}, "gaussian", Gaussian),
+        ({"read_size": 3, "write_size": 3}, "gaussian-learned", Gaussian),
+    ],
 )
 def test_follows_the_protocol(windows: dict[str, int], likelihood: str, kind: type) -> None:
     model = small(likelihood=likelihood, **windows)

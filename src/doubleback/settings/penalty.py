@@ -58,7 +58,7 @@ class Penalty(Settings):
         not_negative(penalty_weight=self.penalty_weight)
         at_least(1, projections=self.projections, every=self.every)
         positive(difference_step=self.difference_step)
-        if self.estimator == "perturbed" and self.penalty in ("output", "latent"):
+        if self.estimator == "perturbed" and self.penalty not in ("none", "reconstruction"):
             raise InputError(
                 f"the {self.penalty} penalty cannot be perturbed; take the estimator exact or finite-difference"
             )
