@@ -12,7 +12,7 @@ def test_someone_elses_model_is_audited_and_hardened() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found = module.main(["--pairs", "4", "--steps", "200", "--epochs", "20"])
+    found = module.main(["--pairs", "3", "--steps", "150", "--epochs", "12"])
     (_, plain), (_, hardened) = found["plain"], found["hardened"]
     assert hardened > 1.05 * plain
     assert found["hardened"][0] < 1.1 * found["plain"][0]

@@ -5,7 +5,7 @@ On classifiers: `classifiers/`. `engine` minimises in the box, `projected` in a 
 share.
 """
 
-from doubleback.attacks.attack import Attack, attacks_of, latent_attack, output_attack, untargeted_attack
+from doubleback.attacks.attack import Attack, Capability, attacks_of, latent_attack, output_attack, untargeted_attack
 from doubleback.attacks.classifiers import Adversarial, apgd, fgsm, pgd, random_noise, square
 from doubleback.attacks.engine import minimize
 from doubleback.attacks.goals import Damage, Goal, Latent, Output
@@ -14,6 +14,7 @@ from doubleback.attacks.sweep import Examples, coefficient_sweep
 __all__ = [
     "Adversarial",
     "Attack",
+    "Capability",
     "Damage",
     "Examples",
     "Goal",

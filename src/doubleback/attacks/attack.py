@@ -6,7 +6,7 @@ Attack(Output(), Price(50), Search(steps=300))(model, source, target).x_adv
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import singledispatch
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -19,14 +19,20 @@ from doubleback.settings.search import Price, Search
 from doubleback.tensors import as_unit
 
 
-@singledispatch
-def pursue(capability: Any, problem: Problem, search: Search, advance: Advance) -> Examples:  # noqa: ARG001
-    """The best examples that this capability allows; each capability registers its own way (`pursue.register`).
+@runtime_checkable
+class Capability(Protocol):
+    """What the attacker may do to the input; a new one has a method `pursue(problem, search, advance)`, too."""
 
-    Raises:
-        InputError: nobody has registered a way for it.
-    """
-    raise InputError(f"{capability!r} is no capability that an attack knows; give a Price")
+    @property
+    def count(self) -> int:
+        """How many examples it gives for each pair."""
+
+
+@singledispatch
+def pursue(capability: Any, problem: Problem, search: Search, advance: Advance) -> Examples:
+    """The best examples that this capability allows: by its own `pursue`; a price, which knows no torch, by `sweep`."""
+    found: Examples = capability.pursue(problem, search, advance)
+    return found
 
 
 pursue.register(Price)(sweep)
@@ -44,7 +50,7 @@ class Attack:
     """
 
     goal: Goal
-    capability: Price = field(default=Price())
+    capability: Capability = field(default=Price())
     search: Search = field(default=Search())
     name: str = ""
 

@@ -138,7 +138,7 @@ class Plan:
             self.source_index.numpy(),
             self.target_index.numpy(),
             sheet.flagged,
-            sheet.source_l2,
+            sheet.source_quality,
             sheet.points,
             sheet.gallery,
             checks,

@@ -19,6 +19,7 @@ from doubleback.attacks.sweep import coefficients_of
 from doubleback.metrics.curve import DistortionCurve, auddc
 from doubleback.metrics.intervals import bootstrap_interval
 from doubleback.processes import peak_memory_mb
+from doubleback.settings.search import Price
 from doubleback.trust import Check, recorded
 
 Array = NDArray[Any]
@@ -66,7 +67,7 @@ class Audited:
         attacks: those that were run.
         source_index, target_index: places in the test split, (P,).
         flagged: (P,), the pairs without a meaningful curve: left out everywhere.
-        source_l2: (P,), the reconstruction error of each source.
+        source_quality: by name, (P,): how well each source is reconstructed.
         points: by attack, and "blend".
         gallery: uint8 images of the first pairs, by their name in docs/run-directory.md.
         checks: of whether the figures are to be trusted; none without a pair to check by.
@@ -77,7 +78,7 @@ class Audited:
     source_index: Int[np.ndarray, "P"]
     target_index: Int[np.ndarray, "P"]
     flagged: Bool[np.ndarray, "P"]
-    source_l2: Float[np.ndarray, "P"]
+    source_quality: dict[str, Float[np.ndarray, "P"]]
     points: dict[str, Points]
     gallery: dict[str, Array]
     checks: list[Check]
@@ -128,7 +129,7 @@ class Audited:
             "ceiling": ceiling,
             **recorded(self.checks),
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
-            "reconstruction_l2": _mean(self.source_l2[~self.flagged]),
+            **{name: _mean(values[~self.flagged]) for name, values in self.source_quality.items()},
             "seconds": self.seconds,
             "peak_memory_mb": peak_memory_mb(),
         }
@@ -150,9 +151,10 @@ class Audited:
 
     def _coefficients(self) -> dict[str, Array]:
         """The C of every column: once where all attacks have the same, else attack by attack."""
-        each = {attack.name: coefficients_of(attack.capability).numpy() for attack in self.attacks}
-        first, *others = each.values()
-        if all(np.array_equal(first, other) for other in others):
+        prices = {attack.name: attack.capability for attack in self.attacks if isinstance(attack.capability, Price)}
+        each = {name: coefficients_of(price).numpy() for name, price in prices.items()}
+        first = next(iter(each.values()), np.zeros(0))
+        if len(each) == len(self.attacks) and all(np.array_equal(first, other) for other in each.values()):
             return {"coefficients": first}
         return {f"{name}/coefficients": values for name, values in each.items()}
 

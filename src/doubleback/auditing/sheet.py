@@ -21,6 +21,8 @@ BLEND_POINTS = 101
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 SHOWN = 8  # pairs in the gallery
 Rows = NDArray[np.intp]  # places of pairs
+QUALITY = {"reconstruction_l2": l2}
+"""By their names in the results: measures (x_hat, x) -> (P,) of how well the sources are reconstructed."""
 
 
 class Sheet:
@@ -29,7 +31,7 @@ class Sheet:
     def __init__(self, pairs: int, attacks: Sequence[Attack], image_shape: Sequence[int]) -> None:
         shown, budgets = min(pairs, SHOWN), len(BUDGETS)
         self.flagged = np.zeros(pairs, dtype=bool)
-        self.source_l2 = np.full(pairs, np.nan)
+        self.source_quality = {name: np.full(pairs, np.nan) for name in QUALITY}
         self.points = {attack.name: Points.none_yet(pairs, attack.capability.count) for attack in attacks}
         self.points[BLEND] = Points.none_yet(pairs, BLEND_POINTS)
         self.gallery: dict[str, Array] = {"budgets": np.array(BUDGETS)}
@@ -56,7 +58,8 @@ class Sheet:
     def put_reconstructions(self, rows: Rows, pairs: Pairs) -> None:
         """Which pairs are flagged, and what the gallery shows of every pair."""
         self.flagged[rows] = pairs.flagged.cpu().numpy()
-        self.source_l2[rows] = l2(pairs.rec_source[0], pairs.source).cpu().double().numpy()
+        for name, measure in QUALITY.items():
+            self.source_quality[name][rows] = measure(pairs.rec_source[0], pairs.source).cpu().double().numpy()
         self._show("source", rows, pairs.source)
         self._show("target", rows, pairs.target)
         self._show("source_reconstruction", rows, pairs.rec_source[0])

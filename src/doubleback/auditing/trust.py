@@ -10,9 +10,10 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from doubleback.attacks import Attack
+from doubleback.attacks import Attack, Capability
 from doubleback.attacks.goals import RowLoss
 from doubleback.attacks.rows import RowObjective
 from doubleback.attacks.sweep import coefficients_of, thinned
@@ -22,6 +23,7 @@ from doubleback.evaluation import reconstruct
 from doubleback.metrics.curve import DistortionCurve
 from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, generator
+from doubleback.settings.search import Price
 from doubleback.tensors import norm
 from doubleback.trust import MORE, Check, beaten, single_noise, vanishing_gradients
 
@@ -75,11 +77,16 @@ def _blending_beats(curves: dict[str, list[DistortionCurve]]) -> Check:
 
 
 def _unbounded(points: dict[str, Points], attacks: Sequence[Attack]) -> Check:
-    """Pairs that no attack brings to the target at its smallest C: at 0 any distortion is free."""
-    cheapest = [(points[attack.name], int(coefficients_of(attack.capability).argmin())) for attack in attacks]
-    reached = [each.adversarial_distance[:, place] for each, place in cheapest]
-    left = torch.from_numpy(np.min(reached, axis=0) > GAP)
+    """Pairs that no attack brings to the target where distortion is cheapest: at C = 0 it is free."""
+    reached = np.min([_freest(points[attack.name], attack.capability) for attack in attacks], axis=0)
+    left = torch.from_numpy(reached > GAP)
     return beaten("unbounded_attack_fails", left, torch.zeros_like(left))
+
+
+def _freest(points: Points, capability: Capability) -> NDArray[np.float64]:
+    """(P,), v at the smallest C of a price; of another capability the least that it reached."""
+    v = points.adversarial_distance
+    return v[:, int(coefficients_of(capability).argmin())] if isinstance(capability, Price) else v.min(1)
 
 
 def _gained_by_more_steps(pairs: Pairs, attacks: Sequence[Attack], progress: bool) -> float:
@@ -87,7 +94,7 @@ def _gained_by_more_steps(pairs: Pairs, attacks: Sequence[Attack], progress: boo
     if not attacks:
         return 0.0
     few = Pairs(pairs.model, pairs.source[:LONGER], pairs.target[:LONGER], pairs.draws)
-    tried = [replace(attack, capability=thinned(attack.capability, EVERY)) for attack in attacks]
+    tried = [_thinned(attack) for attack in attacks]
     rows = [len(few.source) * one.capability.count * (2 + one.search.restarts) * one.search.steps for one in tried]
 
     def area(attack: Attack, times: int) -> float:
@@ -99,6 +106,12 @@ def _gained_by_more_steps(pairs: Pairs, attacks: Sequence[Attack], progress: boo
 
     with progress_bar("checking", (1 + MORE) * sum(rows), progress) as advance:
         return max(max(0.0, area(attack, 1) - area(attack, MORE)) for attack in tried)
+
+
+def _thinned(attack: Attack) -> Attack:
+    """The attack with fewer coefficients, where it has some."""
+    capability = attack.capability
+    return replace(attack, capability=thinned(capability, EVERY)) if isinstance(capability, Price) else attack
 
 
 def _noise_beats(pairs: Pairs, curves: Sequence[list[DistortionCurve]], seed: int) -> Check:

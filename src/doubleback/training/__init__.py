@@ -1,4 +1,4 @@
-"""Training: `loop` (steps, checkpoints, log), `batches`, `graph` (steps on a GPU), `interrupts` (Ctrl-C)."""
+"""Training: `loop` (steps, checkpoints, log), `batches`, `graph` (GPU), `loggers`, `interrupts` (Ctrl-C)."""
 
 from doubleback.training.loop import STATE, History, fit, settled_precision
 

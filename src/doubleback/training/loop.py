@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, nn
 
 from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
@@ -32,6 +31,7 @@ from doubleback.settings.loop import Loop
 from doubleback.training.batches import Batches
 from doubleback.training.graph import GraphedGradients
 from doubleback.training.interrupts import interrupt_between_steps
+from doubleback.training.loggers import loggers
 
 STATE = Path("checkpoint/state.safetensors")
 LOG = Path("log.csv")
@@ -108,7 +108,7 @@ def fit(
     home = _Home(folder, identity, resume) if folder else None
     if loop.tensorboard and home is None:
         raise InputError("tensorboard is asked for without a folder; give the folder to write to")
-    fabric = launched(loop.devices, precision=_FABRIC_PRECISION[loop.precision], loggers=_loggers(loop, home))
+    fabric = launched(loop.devices, precision=_FABRIC_PRECISION[loop.precision], loggers=loggers(loop, folder))
     if loop.precision == "bf16-mixed" and fabric.is_global_zero and not has_bf16():
         print("doubleback: bf16 is slower than float32 on this machine; precision 32 is the faster", file=sys.stderr)
     run = _Run(fabric, objective_of(objective), images, loop, home)
@@ -127,13 +127,6 @@ def fit(
 def settled_precision(loop: Loop) -> Loop:
     """The settings with "fast" settled: bf16 where this machine computes it several times faster, else float32."""
     return replace(loop, precision="bf16-mixed" if has_bf16() else "32") if loop.precision == "fast" else loop
-
-
-def _loggers(loop: Loop, home: _Home | None) -> list[Any]:
-    """The loggers that Fabric tells of every epoch."""
-    return (
-        [TensorBoardLogger(root_dir=home.folder, name="tensorboard", version="")] if loop.tensorboard and home else []
-    )
 
 
 def lay_channels_last(module: nn.Module) -> None:
