@@ -17,7 +17,8 @@ from doubleback.attacks import (
     output_attack,
     untargeted_attack,
 )
-from doubleback.attacks.attack import pursue
+from doubleback.attacks.rows import Advance
+from doubleback.attacks.sweep import Problem
 from doubleback.errors import InputError
 from doubleback.models import VAE
 from doubleback.settings import Price, Search
@@ -71,26 +72,28 @@ def test_a_goal_of_ones_own_is_attacked(vae: VAE, pairs: tuple[Tensor, Tensor]) 
     assert (free < dear - 1e-3).all()
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_an_attackers_own_capability_is_registered(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
-    """Here: any share of the way to the target, but nothing else."""
+@dataclass(frozen=True)
+class Blends:
+    """A capability of someone's own: shares of the way to the target, but nothing else."""
 
-    @dataclass(frozen=True)
-    class Halfway:
-        share: float = 0.5
+    shares: tuple[float, ...] = (0.0, 0.5)
 
-    attack = Attack(Output(), Halfway())  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"Halfway\(share=0.5\) is no capability"):
-        attack(vae, *pairs)
+    @property
+    def count(self) -> int:
+        return len(self.shares)
 
-    @pursue.register
-    def _(capability: Halfway, problem, search, advance) -> Examples:  # type: ignore[no-untyped-def]
-        x = problem.source.lerp(problem.target, capability.share)
-        loss = problem.loss(x, torch.arange(len(x)), None)
-        return Examples(x[:, None], torch.zeros(1), loss[:, None], torch.ones(len(x), 1, dtype=torch.bool))
+    def pursue(self, problem: Problem, search: Search, advance: Advance) -> Examples:
+        x = torch.stack([problem.source.lerp(problem.target, share) for share in self.shares], 1)
+        every = torch.arange(len(x))
+        loss = torch.stack([problem.loss(one, every, None) for one in x.unbind(1)], 1)
+        return Examples(x, torch.zeros(self.count), loss, torch.ones(loss.shape, dtype=torch.bool))
 
-    found = attack(vae, *pairs)
-    assert torch.equal(found.x_adv[:, 0], pairs[0].lerp(pairs[1], 0.5))
+
+def test_an_attackers_own_capability_is_pursued(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    source, target = pairs
+    found = Attack(Output(), Blends())(vae, source, target)
+    assert torch.equal(found.x_adv[:, 1], source.lerp(target, 0.5))
+    assert torch.allclose(found.objective[:, 0], (vae(source).likelihood.mean - target).square().sum((1, 2, 3)))
 
 
 def test_attacks_of_names_goals_and_attacks() -> None:

@@ -1,4 +1,4 @@
-"""A goal of someone's own goes through the whole audit, and nothing there knows its name."""
+"""A goal or a capability of someone's own goes through the whole audit, and nothing there knows its name."""
 
 import json
 from dataclasses import replace
@@ -18,6 +18,7 @@ from doubleback.errors import InputError
 from doubleback.models import VAE
 from doubleback.settings import Price, Search
 from doubleback.tensors import as_unit
+from tests.attacks.test_attack import Blends
 
 COEFFICIENTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)
 
@@ -101,6 +102,21 @@ def test_of_untargeted_attacks_alone_the_worst_case_is_blending(vae: VAE, tiny: 
     assert len(checks) == 6
     assert checks["black_box_beats_white_box"]["value"] == checks["noise_beats_gradient"]["value"] == 0
     json.dumps(found.results(), allow_nan=False)
+
+
+def test_an_attackers_own_capability_is_audited_too(vae: VAE, tiny: ImageData) -> None:
+    """Beside a price, whose coefficients stand alone then."""
+    attacks = [Attack(Nearest(), Blends((0.0, 0.5, 1.0)), name="blends"), Attack(Nearest(), Price(3), Search(steps=2))]
+    found = audit(vae, tiny, attacks=attacks, pairs=2, progress=False)
+    arrays = found.arrays()
+    assert np.allclose(arrays["blends/distortion"], [0.0, 0.5, 1.0], atol=1e-6)
+    assert "coefficients" not in arrays
+    assert "blends/coefficients" not in arrays
+    assert len(arrays["nearest/coefficients"]) == 4
+    assert len(found.results()["checks"]) == 6
+    alone = audit(vae, tiny, attacks=attacks[:1], pairs=2, progress=False)
+    assert not any("coefficients" in name for name in alone.arrays())
+    json.dumps(alone.results(), allow_nan=False)
 
 
 def test_a_goal_is_given_as_a_file_and_a_name(vae: VAE, tiny: ImageData, tmp_path: Path) -> None:
