@@ -4,8 +4,9 @@
     python -m benchmarks.figures compare FOLDER OTHER             which figures differ
 
 Run the list before a change that should not touch any figure, run it again after, and compare. Everything but times and
-memory is compared: each `results.json`, and each array of `curves.npz` and `images.npz`. With `--data-dir` (it holds mnist/, svhn/ and faces/) the
-list ends with the smoke reproduction. The exit status of `compare` is 1 where a figure differs.
+memory is compared: each `results.json`, and each array of `curves.npz` and `images.npz`. With `--data-dir` (it holds
+mnist/, svhn/ and faces/) the list ends with the smoke reproduction. The exit status of `compare` is 1 where a figure
+differs.
 """
 
 import argparse
