@@ -129,16 +129,16 @@ class Folder:
 
     def _difference(self, there: Mapping[str, Any]) -> str:
         """The first setting in which the folder's configuration differs from this one; empty if there is none."""
-        old, new = there.get(self.section), json.loads(json.dumps(self.described[self.section]))
+        ours = json.loads(json.dumps(self.described))
+        old, new = there.get(self.section), ours[self.section]
         if not isinstance(old, dict):
             return f"no {self.section} settings there"
         for name in new | old:
             if old.get(name) != new.get(name):
                 return f"{name.replace('_', '-')}: {old.get(name)} there, {new.get(name)} here"
-        others = {name: json.loads(json.dumps(value)) for name, value in self.described.items()}
-        if all(there.get(name) == value for name, value in others.items()):
+        if all(there.get(name) == value for name, value in ours.items()):
             return ""
-        if any(name not in there for name in others):
+        if any(name not in there for name in ours):
             return f"written by version {there.get('version')}, which did not note the content of data and weights"
         return "made from other data or weights"
 

@@ -24,18 +24,6 @@ from doubleback.models import VAE
 from doubleback.settings import Price, Search
 
 
-@pytest.fixture(scope="module")
-def vae() -> VAE:
-    torch.manual_seed(0)
-    return VAE((1, 6, 6), hidden=(16,), latent=3)
-
-
-@pytest.fixture(scope="module")
-def pairs() -> tuple[Tensor, Tensor]:
-    source, target = torch.rand(2, 3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
-    return source, target
-
-
 def test_one_call_is_the_attack_of_the_same_parts(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
     C = torch.tensor([0.25, 4.0])
     told: list[int] = []

@@ -21,18 +21,6 @@ def near_grey(pairs: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return tuple(0.5 + 0.05 * torch.randn(2, pairs, 1, 4, 4, generator=generator, dtype=torch.float64))  # type: ignore[return-value]
 
 
-@pytest.fixture(scope="module")
-def vae() -> VAE:
-    torch.manual_seed(0)
-    return VAE((1, 6, 6), hidden=(16,), latent=3)
-
-
-@pytest.fixture(scope="module")
-def pairs() -> tuple[Tensor, Tensor]:
-    source, target = torch.rand(2, 3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
-    return source, target
-
-
 @torch.no_grad()
 def aim(goal: str, vae: VAE, x: Tensor, source: Tensor, target: Tensor) -> Tensor:
     """What each goal minimises on the mean path, from its definition."""
