@@ -86,7 +86,7 @@ def test_withheld_images_are_in_no_figure(reproduction: Path, results: dict[str,
     every = {drawing.key: drawing for drawing in drawings(reproduction, results)}
     for key in ("figure4", "figure5"):
         assert "celeba" in every[key].data
-        heights = [Image.open(io.BytesIO(found[key].encoded("png"))).height for found in (kept, every)]
+        heights = [Image.open(io.BytesIO(found[key].encoded()["png"])).height for found in (kept, every)]
         assert heights[0] < 0.7 * heights[1]
     assert list(drawings(reproduction, results, ["mnist", "celeba"])) == []
 

@@ -99,16 +99,12 @@ def _figure3(folder: Path, scale: Scale) -> Drawing | None:
         figure = blank(0.85 * len(shown) + 0.6, 2.75 * len(moves))
         blocks = figure.subfigures(len(moves), 1, squeeze=False)
         for move, block in zip(moves, blocks[:, 0], strict=True):
-            grid = block.add_gridspec(3, len(shown), height_ratios=(1, 1, 1.25))
-            for column, step in enumerate(shown):
-                above, below = (block.add_subplot(grid[row, column]) for row in (0, 1))
-                show(above, Shown(images[f"{model}/images"][move, column]))
-                show(below, Shown(images[f"{model}/reconstructions"][move, column]))
-                above.set_title(f"{step}", fontsize=8)
-                if column == 0:
-                    above.set_ylabel("image", fontsize=8)
-                    below.set_ylabel("comes out", fontsize=8)
-            _probabilities(block.add_subplot(grid[2, :]), study, model, move)
+            pictures, below = block.subplots(2, 1, height_ratios=(2, 1.25))
+            rows = [
+                [Shown(image) for image in images[f"{model}/{name}"][move]] for name in ("images", "reconstructions")
+            ]
+            show(pictures, rows, [f"{step}" for step in shown], ["image", "comes out"])
+            _probabilities(below, study, model, move)
         return figure
 
     label = next(one.label for one in classifiers(scale, "mnist") if one.name == model)
@@ -191,10 +187,10 @@ def _figure6(folder: Path, scale: Scale) -> Drawing | None:
                     row += ([None] if side else []) + [Shown(image) for image in images[f"{name}/{array}"][move]]
                 cells.append(row)
                 names.append(f"{ends[0]} to {ends[1]}" if array == "reconstructions" else "")
-        figure = picture_grid(cells, [], names)
+        titles = [""] * max(map(len, cells))
         for side, name in enumerate(sides):
-            middle = figure.axes[side * (len(shown) + 1) + len(shown) // 2]
-            middle.set_title(sides[name], fontsize=9)
+            titles[side * (len(shown) + 1) + len(shown) // 2] = sides[name]
+        figure = picture_grid(cells, titles, names)
         width, height = figure.get_size_inches()
         figure.set_size_inches(0.6 * width, 0.6 * height)
         return figure

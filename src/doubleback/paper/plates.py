@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from doubleback.report.runs import AuditFolder
 
+_GAP = 0.08  # between two images, each 1 wide
 BUDGET = 0.3  # the distortion that attacks are shown at, the same for the plain and the hardened model
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -55,28 +56,23 @@ class Drawing:
     data: tuple[str, ...]
     figure: Callable[[], Figure]
 
-    def encoded(self, form: str) -> bytes:
-        """As `png` or `svg`."""
-        buffer = io.BytesIO()
+    def encoded(self) -> dict[str, bytes]:
+        """As `png` and as `svg`, drawn once for both."""
+        found = {}
         with matplotlib.rc_context(_STYLE):
             figure = self.figure()
-            figure.savefig(buffer, format=form, dpi=180, metadata={"Date": None} if form == "svg" else None)
-        return buffer.getvalue()
+            for form, metadata in (("png", None), ("svg", {"Date": None})):
+                buffer = io.BytesIO()
+                figure.savefig(buffer, format=form, dpi=180, bbox_inches="tight", metadata=metadata)
+                found[form] = buffer.getvalue()
+        return found
 
 
 def picture_grid(cells: Sequence[Sequence[Shown | None]], columns: Sequence[str], rows: Sequence[str] = ()) -> Figure:
     """Images in rows and columns, with titles over the columns and beside the rows; None leaves a place empty."""
     height, width = len(cells), max(map(len, cells))
-    captions = any(cell and cell.caption for row in cells for cell in row)
-    figure = blank(0.95 * width + (1.2 if rows else 0), (1.12 if captions else 0.95) * height + 0.35)
-    axes = figure.subplots(height, width, squeeze=False)
-    for i, row in enumerate(cells):
-        for j, cell in enumerate(row):
-            show(axes[i][j], cell)
-            if i == 0 and j < len(columns):
-                axes[i][j].set_title(columns[j], fontsize=8)
-        if rows:
-            axes[i][0].set_ylabel(rows[i], rotation=0, ha="right", va="center", fontsize=8)
+    figure = blank(0.95 * width + (1.2 if rows else 0), (0.95 + _below(cells)) * height + 0.35)
+    show(figure.add_subplot(), cells, columns, rows)
     return figure
 
 
@@ -87,16 +83,31 @@ def blank(width: float, height: float) -> Figure:
     return figure
 
 
-def show(axes: Axes, cell: Shown | None) -> None:
-    """Show an image with its caption, or nothing, without axes."""
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    if cell is None:
-        return
+def show(axes: Axes, cells: Sequence[Sequence[Shown | None]], columns: Sequence[str], rows: Sequence[str] = ()) -> None:
+    """Fill axes with images in rows and columns; arguments as of `picture_grid`. A place is 1 wide and 1 high."""
+    pitch = 1 + _GAP + _below(cells)
+    axes.set_axis_off()
+    for i, row in enumerate(cells):
+        for j, cell in enumerate(row):
+            if cell is not None:
+                _show(axes, cell, j * (1 + _GAP), i * pitch)
+    for j, title in enumerate(columns):
+        axes.text(j * (1 + _GAP) + 0.5, -_GAP, title, fontsize=8, ha="center", va="bottom")
+    for i, title in enumerate(rows):
+        axes.text(-_GAP, i * pitch + 0.5, title, fontsize=8, ha="right", va="center")
+    axes.set(xlim=(0, max(map(len, cells)) * (1 + _GAP) - _GAP), ylim=(len(cells) * pitch - _GAP, 0), aspect="equal")
+
+
+def _show(axes: Axes, cell: Shown, left: float, top: float) -> None:
     pixels = cell.image.transpose(1, 2, 0) if len(cell.image) == 3 else cell.image[0]
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    if cell.caption:
-        axes.set_xlabel(cell.caption, fontsize=7, labelpad=2)
+    place = (left, left + 1, top + 1, top)
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest", extent=place)
+    axes.text(left + 0.5, top + 1 + _GAP / 2, cell.caption, fontsize=7, ha="center", va="top")
+
+
+def _below(cells: Sequence[Sequence[Shown | None]]) -> float:
+    """The height that captions take."""
+    return 0.17 if any(cell and cell.caption for row in cells for cell in row) else 0
 
 
 def usable(audits: Sequence[AuditFolder]) -> int | None:

@@ -19,6 +19,7 @@ from doubleback.paper.drawings import drawings
 from doubleback.paper.plates import Drawing
 from doubleback.paper.results import read_results
 from doubleback.paper.tables import markdown, tables
+from doubleback.progress import progress_bar
 
 PAGE, REPORT = "reproduction.md", "report.html"
 FIGURES, TABLES = "figures", "tables"  # folders
@@ -52,14 +53,17 @@ def write_reproduction(folder: Path, withheld: Sequence[str] = ()) -> Path:
     write_json(folder / RESULTS, results)
     _remove_written(folder)
     pictures = []
-    for drawing in drawings(folder, results, withheld):
-        for form in ("png", "svg"):
-            encoded = drawing.encoded(form)
-            with replacing(folder / FIGURES / f"{drawing.key}.{form}") as scratch:
-                scratch.write_bytes(encoded)
-            if form == "png":
-                uri = "data:image/png;base64," + base64.b64encode(encoded).decode("ascii")
-                pictures.append(Picture(drawing, uri))
+    drawn = list(drawings(folder, results, withheld))
+    with progress_bar("drawing", len(drawn)) as advance:
+        for drawing in drawn:
+            advance(0, drawing.title)
+            encoded = drawing.encoded()
+            for form, content in encoded.items():
+                with replacing(folder / FIGURES / f"{drawing.key}.{form}") as scratch:
+                    scratch.write_bytes(content)
+            uri = "data:image/png;base64," + base64.b64encode(encoded["png"]).decode("ascii")
+            pictures.append(Picture(drawing, uri))
+            advance(1)
     write_tables(folder / TABLES, results)
     write_text(folder / PAGE, page(results, [picture.drawing.key for picture in pictures]))
     write_text(folder / REPORT, _render("report.html", pictures=pictures, **_said(results)))
