@@ -15,3 +15,8 @@ class DivergedError(RuntimeError):
 
 class LostProcessError(RuntimeError):
     """Another process of the same run has died; the message says what is kept and how to go on."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,7 +1,9 @@
 """Progress bars with the time left, on stderr, where a person is watching."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 
@@ -33,3 +35,9 @@ def progress_bar(name: str, total: float, shown: bool = True, completed: int = 0
             bar.update(task, advance=advance, text=text)
 
         yield update
+
+
+@cache
+def note(line: str) -> None:
+    """Say a line on stderr, once."""
+    print(f"doubleback: {line}", file=sys.stderr)

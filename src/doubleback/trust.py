@@ -55,6 +55,7 @@ CHECKS: dict[str, tuple[float, str]] = {
     "black_box_beats_white_box": (0.01, "an attack without the gradient gets {0:.1%} more than all that follow it"),
     "unbounded_attack_fails": (0.005, "{0:.1%} still withstand an attack that may change everything"),
     "more_steps_help": (0.02, "four times the steps get {0:.1%} more"),
+    "trained_on": (0.01, "the model was trained on {0:.1%} of the images that it is tested on"),
     "noise_beats_gradient": (0.01, "random noise gets {0:.1%} that no gradient attack gets"),
     "single_noise": (
         0.0,

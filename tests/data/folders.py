@@ -14,7 +14,7 @@ from pyarrow import parquet
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from doubleback.data import load_images
+from doubleback.data import ImageData, load_images
 from doubleback.errors import InputError
 
 
@@ -63,6 +63,11 @@ def values(images: Tensor) -> list[int]:
     """The grey of each (constant) image."""
     assert bool((images == images[:, :1, :1, :1]).all())
     return images[:, 0, 0, 0].tolist()
+
+
+def everything(loaded: ImageData) -> list[int]:
+    """The grey of every (constant) image of all parts, in order."""
+    return sorted(value for part in (loaded.train, loaded.validation, loaded.test) for value in values(part.images))
 
 
 def refused(source: Any, *words: str, **options: Any) -> None:

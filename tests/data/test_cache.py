@@ -15,23 +15,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from doubleback.data import cache as data_cache
 from doubleback.data import decoding, load_images
 from doubleback.files import temporary
-from tests.data.folders import entries, hub_folder, png, refused, values, write_parquet
+from tests.data.folders import entries, everything, hub_folder, png, refused, values, write_parquet
 
 
 @pytest.fixture
 def decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every image decoded."""
-    counted, decode = [], decoding.to_array
+    counted, decode = [], decoding.to_pixels
 
     def counting(*arguments: Any) -> Any:
         counted.append(1)
         return decode(*arguments)
 
-    monkeypatch.setattr(decoding, "to_array", counting)
+    monkeypatch.setattr(decoding, "to_pixels", counting)
     return counted
 
 
@@ -47,7 +48,8 @@ def test_a_second_call_decodes_nothing(tmp_path: Path, cache: Path, decodings: l
     (entry,) = entries(cache)
     assert entry.name.startswith("set-")
     names = {path.name for path in entry.iterdir()}
-    assert names == {"train.npy", "test.npy", "train-labels.npy", "test-labels.npy", "images.json"}
+    each = {f"{part}{array}.npy" for part in ("train", "test") for array in ("", "-labels", "-keys")}
+    assert names == each | {"images.json"}
 
 
 def test_changed_files_and_other_options_are_decoded_anew(tmp_path: Path, cache: Path, decodings: list[int]) -> None:
@@ -81,6 +83,10 @@ def damage_labels(entry: Path) -> None:
     np.save(entry / "test-labels.npy", np.zeros(2, np.int64))
 
 
+def damage_keys(entry: Path) -> None:
+    np.save(entry / "train-keys.npy", np.zeros(20, np.int64))
+
+
 def damage_missing(entry: Path) -> None:
     (entry / "test.npy").unlink()
 
@@ -104,6 +110,7 @@ def damage_empty(entry: Path) -> None:
         damage_dtype,
         damage_count,
         damage_labels,
+        damage_keys,
         damage_missing,
         damage_record,
         damage_json,
@@ -143,9 +150,9 @@ def test_what_a_killed_decoding_left_is_swept_whatever_is_loaded(tmp_path: Path,
 def test_a_decoding_says_whose_it_is(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, decode = [], decoding.decode
 
-    def looking(source: Any, splits: Any, folder: Path) -> None:
+    def looking(place: str, opened: Any, reading: Any, folder: Path) -> None:
         seen.append(folder.parent.name)
-        decode(source, splits, folder)
+        decode(place, opened, reading, folder)
 
     monkeypatch.setattr(data_cache, "decode", looking)
     load_images(hub_folder(tmp_path / "set"))
@@ -159,7 +166,7 @@ def test_an_interrupted_decoding_leaves_nothing(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
 ) -> None:
     folder = hub_folder(tmp_path / "set")
-    decode, left = decoding.to_array, iter(range(22))
+    decode, left = decoding.to_pixels, iter(range(22))
 
     def failing(*arguments: Any) -> Any:
         if next(left, None) is None:
@@ -167,7 +174,7 @@ def test_an_interrupted_decoding_leaves_nothing(
         return decode(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "to_array", failing)
+        patch.setattr(decoding, "to_pixels", failing)
         with pytest.raises(failure):
             load_images(folder)
     assert entries(cache) == []
@@ -191,7 +198,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, cache: Path)
     monkeypatched = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        for allowed in (1 << 20, 1 << 10):  # the decoded images do not fit; not even the Arrow file does
+        for allowed in (1 << 20, 1 << 10):
             resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, monkeypatched[1]))
             refused(folder, "cannot write", "free some space")
     finally:
@@ -206,9 +213,9 @@ def test_a_full_disk_under_the_cache_alone_is_done_without(
     homes: list[Path] = []
     decode = decoding.decode
 
-    def full_at_first(source: Any, splits: Any, folder: Path) -> None:
+    def full_at_first(place: str, opened: Any, reading: Any, folder: Path) -> None:
         homes.append(folder)
-        decode(source, splits, folder)
+        decode(place, opened, reading, folder)
         if len(homes) == 1:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -217,6 +224,27 @@ def test_a_full_disk_under_the_cache_alone_is_done_without(
     assert [home.is_relative_to(cache) for home in homes] == [True, False]
     assert entries(cache) == []
     assert not homes[1].exists()
+
+
+def test_a_file_rewritten_with_its_size_and_time_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for i in range(6):
+        Image.new("L", (4, 4), i).save(folder / f"{i}.bmp")
+    assert 99 not in everything(load_images(folder))
+    file = folder / "3.bmp"
+    status = file.stat()
+    Image.new("L", (4, 4), 99).save(file)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert 99 in everything(load_images(folder))
+
+
+def test_images_that_no_disk_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = hub_folder(tmp_path / "set")
+    refused(folder, "image size 100000 is out of range", "8192", image_size=100_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    refused(folder, "26 images of 40x40 take", "--limit", image_size=40)
 
 
 @pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "HOME"])

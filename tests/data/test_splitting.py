@@ -18,8 +18,9 @@ def test_the_seed_draws_the_validation_images_and_nothing_else() -> None:
     assert sorted(pools[0].tolist()) == sorted(pools[1].tolist())
 
 
-def test_validation_is_a_tenth_of_the_training_images_by_default(tmp_path: Path) -> None:
-    assert len(load_images(hub_folder(tmp_path / "set", train=39)).validation) == 3
+def test_validation_is_about_a_tenth_of_the_training_images_by_default(tmp_path: Path) -> None:
+    loaded = load_images(hub_folder(tmp_path / "set", train=250))
+    assert 10 < len(loaded.validation) < 40
 
 
 @pytest.mark.parametrize("split", ["validation", "valid"])
@@ -37,7 +38,7 @@ def test_the_validation_split_of_the_source_is_used(tmp_path: Path, split: str) 
 def test_without_a_test_split_a_fifth_of_the_training_images_is_it(tmp_path: Path) -> None:
     write_parquet(tmp_path / "set" / "train-00000-of-00001.parquet", [png(i) for i in range(20)])
     loaded, other = (load_images(tmp_path / "set", seed=seed) for seed in (0, 1))
-    assert len(loaded.test) == 4
+    assert 1 <= len(loaded.test) <= 8
     assert loaded.test.labels is None
     assert loaded.label_names is None
     assert values(loaded.test.images) == values(other.test.images)

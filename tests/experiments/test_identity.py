@@ -96,3 +96,39 @@ def test_other_images_in_the_same_place(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(InputError, match=OTHER):
             command()
     assert snapshot(tmp_path / "runs") == before
+
+
+def test_images_that_were_trained_on_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The training images as a test set; and a folder that has changed since."""
+    monkeypatch.setenv("DOUBLEBACK_CACHE", str(tmp_path / "cache"))
+    images, run = draw_images(tmp_path / "images", 0), tmp_path / "run"
+    trained = train(settings(run, data=str(images), **SHORT), WORDS)
+    own = audit(quick(run, pairs=2, coefficients=2, steps=2), WORDS)[str(run)]
+    assert own["checks"]["trained_on"]["value"] == 0
+    assert "trained" not in capsys.readouterr().err
+    moved = tmp_path / "others"
+    shutil.copytree(images, moved / "train")
+    shutil.copytree(images, moved / "test")
+    asked = quick(run, pairs=2, coefficients=2, steps=2, data=str(moved), output=tmp_path / "audits")
+    found = audit(asked, WORDS)[str(run)]
+    share = trained["train"]["images"] / 80
+    assert found["checks"]["trained_on"]["value"] == pytest.approx(share)
+    assert f"trained on {share:.1%} of the images" in found["flags"]["trained_on"]
+    assert "was trained on" in capsys.readouterr().err
+    draw_images(images, 1)
+    audit(quick(run, pairs=2, coefficients=2, steps=2, output=tmp_path / "again"), WORDS)
+    assert f"the images of images have changed since {run} was trained" in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_said_and_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOUBLEBACK_CACHE", str(tmp_path / "cache"))
+    images = draw_images(tmp_path / "images", 0)
+    (images / "a" / "x.heic").write_bytes(b"")
+    trained = train(settings(tmp_path / "run", data=str(images), **SHORT), WORDS)
+    says = "1 image left out: .heic is not read; convert to PNG (a/x.heic)"
+    assert trained["train"]["remarks"] == [says]
+    assert f"doubleback: images: {says}\n" in capsys.readouterr().err

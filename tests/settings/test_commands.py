@@ -57,7 +57,7 @@ def said(name: str) -> list[Any]:
             commands.Train(
                 A,
                 Training(
-                    Data("./images", 16, 100),
+                    Data("./images", 16, 100, "photo", "kind", "drawn", "black"),
                     CONV,
                     Penalty("latent", 0.25, True, 4, "finite-difference", 0.1, 0.75, 2),
                     0.5,

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from doubleback.data import UNLABELLED
 from doubleback.errors import InputError
 from doubleback.evaluation import reconstruct
 from doubleback.metrics.curve import adversarial_distance, distortion, flag
@@ -28,7 +29,7 @@ def draw_pairs(
 
     Args:
         count: how many images there are.
-        labels: of the images.
+        labels: of the images; one without a label (-1) is in no pair.
         pairs: how many to draw.
         seed: draws them.
         source_label, target_label: where given, the label that every source or every target has.
@@ -42,20 +43,22 @@ def draw_pairs(
     if labels is not None and len(labels) != count:
         raise InputError(f"there are {len(labels)} labels for {count} images; give one an image")
     kind = np.arange(count) if labels is None else labels.cpu().numpy()
-    if (kind == kind[0]).all():
-        raise InputError(f"all {count} test images have the label {kind[0]}; pass images of several, or no labels")
-    may_be_source = np.isin(kind, kind if source_label is None else source_label)
-    may_be_target = np.isin(kind, kind if target_label is None else target_label)
+    known = np.ones(count, dtype=bool) if labels is None else kind != UNLABELLED
+    if len(held := np.unique(kind[known])) < 2:
+        raise InputError(
+            f"all {count} test images have the label {[*held, UNLABELLED][0]}; pass images of several, or no labels"
+        )
+    may_be_source = known & np.isin(kind, kind if source_label is None else source_label)
+    may_be_target = known & np.isin(kind, kind if target_label is None else target_label)
     if target_label is not None:
         may_be_source &= ~may_be_target
-    if source_label is not None or target_label is not None:
-        if labels is None:
-            raise InputError("the images have no labels to choose the sources or the targets by; leave them out")
-        if pairs > may_be_source.sum() or not may_be_target.any():
-            raise InputError(
-                f"pairs is {pairs}, but {may_be_source.sum()} images can be sources and {may_be_target.sum()} targets "
-                f"(labels {source_label} and {target_label}); choose two labels that differ, or fewer pairs"
-            )
+    if labels is None and (source_label is not None or target_label is not None):
+        raise InputError("the images have no labels to choose the sources or the targets by; leave them out")
+    if pairs > may_be_source.sum() or not may_be_target.any():
+        raise InputError(
+            f"pairs is {pairs}, but {may_be_source.sum()} images can be sources and {may_be_target.sum()} targets "
+            f"(labels {source_label} and {target_label}); choose two labels that differ, or fewer pairs"
+        )
     rng = np.random.default_rng(seed)
     source = rng.permutation(count)
     source = source[may_be_source[source]][:pairs]

@@ -1,152 +1,159 @@
-"""From the splits of Hugging Face `datasets` to files of arrays: images.json, <part>.npy, <part>-labels.npy."""
+"""From encoded images to files of arrays: images.json, and for each part its images, its labels and its keys."""
 
-import io
 import json
-import warnings
+import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from doubleback.data.sources import Source, first_line
-from doubleback.data.splitting import rows_to_read
+from doubleback.data.pixels import looks, to_pixels
+from doubleback.data.records import UNLABELLED, Opened
+from doubleback.data.remarks import images
+from doubleback.data.splitting import Draw, Keys, key_of, rows_to_read
 from doubleback.errors import InputError
 from doubleback.progress import progress_bar
+from doubleback.settings.images import Background
+
+_HALF_OF_16_BITS = 1 << 15
 
 
-def decode(source: Source, splits: Mapping[str, Any], folder: Path) -> None:
+@dataclass(frozen=True)
+class Reading:
+    """How a source's images are read.
+
+    Attributes:
+        image_size: crop each to its centred square, and resize it to this height and width; None keeps their own.
+        limit: at most this many of each part.
+        background: what is seen through transparent pixels.
+        draw: decides which images are for testing, where the source does not.
+    """
+
+    image_size: int | None
+    limit: int | None
+    background: Background
+    draw: Draw
+
+
+@dataclass
+class _Survey:
+    """What the headers of all images say, read before any is decoded: the whole decides, not what a limit leaves."""
+
+    keys: dict[str, Keys]
+    grey: int = 0
+    total: int = 0
+    several: int = 0
+
+
+def decode(place: str, opened: Opened, reading: Reading, folder: Path) -> None:
     """Write each part's images (N, C, H, W) and labels (N,), and images.json, which says what these must be.
 
     Args:
-        source: the splits' place, for errors, and how many of their images to decode at which size.
-        splits: a `datasets.Dataset` for train and, where there are any, for validation and test.
+        place: the source, for errors.
+        opened: what it holds.
+        reading: how to read it.
         folder: an empty one.
 
     Raises:
-        InputError: no column of images, a damaged image, images of several sizes, some without label, or 1 in all.
+        InputError: a damaged image, images of several sizes, 2 images or fewer, or a disk that is too small.
         OSError: the folder cannot hold the arrays.
     """
-    column = _image_column(source.place, splits["train"])
-    labels, names = _labels(splits)
-    reads = rows_to_read({split: len(data) for split, data in splits.items()}, source.limit)
-    if not reads["train"][1]:
-        raise InputError(f"{source.place} holds 1 image; expected at least 3: to train, to validate and to test")
-    encoded = {split: data.select_columns([column]) for split, data in splits.items()}
-    shape = _write_images(source, encoded, reads, folder)
+    remarks = opened.remarks
+    survey = _survey(opened)
+    if 0 < survey.grey < survey.total:
+        remarks.say(f"{images(survey.grey)} of {survey.total:,} are grey, and become colour as the others are")
+    if survey.several:
+        remarks.say(f"{images(survey.several)} with several pictures (frames, pages): the first of each is read")
+    reads = rows_to_read(survey.keys, reading.limit, reading.draw)
+    if not all(len(rows) for _, rows in reads.values()):
+        raise InputError(
+            f"{place} holds {images(survey.total)}; expected at least 3 that differ: to train, to validate and to test"
+        )
+    shape = _write_images(opened, reads, survey.grey == survey.total, reading, folder)
+    labelled = []
     for part, (split, rows) in reads.items():
-        if labels is not None:
-            np.save(folder / f"{part}-labels.npy", labels[split][rows])
-    counts = {part: len(rows) for part, (_, rows) in reads.items()}
-    record = {"shape": shape, "counts": counts, "labelled": labels is not None, "label_names": names}
+        np.save(folder / f"{part}-keys.npy", survey.keys[split][rows])
+        if opened.labels is not None and any(label is not None for label in opened.labels[split]):
+            numbers = [UNLABELLED if label is None else label for label in opened.labels[split]]
+            np.save(folder / f"{part}-labels.npy", np.array(numbers, np.int64)[rows])
+            labelled.append(part)
+    record = {
+        "shape": shape,
+        "counts": {part: len(rows) for part, (_, rows) in reads.items()},
+        "labelled": labelled,
+        "label_names": opened.label_names,
+        "remarks": [[remark.text, remark.left_out] for remark in remarks.all()],
+    }
     (folder / "images.json").write_text(json.dumps(record))
 
 
-def _image_column(place: Path | str, data: Any) -> str:
-    import datasets
-
-    for name, feature in data.features.items():
-        if isinstance(feature, datasets.Image):
-            return str(name)
-    for name in ("image", "img"):
-        # Parquet written without the features' record: {bytes, path} or the bytes alone.
-        feature = data.features.get(name)
-        bare = isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary")
-        if bare or (isinstance(feature, dict) and set(feature) == {"bytes", "path"}):
-            return name
-    raise InputError(
-        f"{place} has no column of images (columns: {', '.join(data.column_names)}); "
-        "expected encoded images in a column `image` or `img`"
-    )
-
-
-def _labels(splits: Mapping[str, Any]) -> tuple[dict[str, NDArray[np.int64]] | None, list[str] | None]:
-    """Return every split's labels by row and the labels' names; None where there are none."""
-    import datasets
-
-    features = splits["train"].features
-    column = next((name for name in ("label", "labels") if name in features), None)
-    feature = features.get(column)
-    if not isinstance(feature, (datasets.ClassLabel, datasets.Value)):
-        return None, None
-    values = {split: data[column][:] for split, data in splits.items()}
-    if any(None in split_values for split_values in values.values()):
-        raise InputError(f"some images have no {column}; label every image, or remove that column")
-    names = list(feature.names) if isinstance(feature, datasets.ClassLabel) else None
-    if feature.dtype in ("string", "large_string"):
-        names = sorted(set().union(*values.values()))
-        number = {name: index for index, name in enumerate(names)}
-        values = {split: [number[name] for name in split_names] for split, split_names in values.items()}
-    elif "int" not in feature.dtype:
-        return None, None
-    return {split: np.array(numbers, np.int64) for split, numbers in values.items()}, names
+def _survey(opened: Opened) -> _Survey:
+    found = _Survey({})
+    with progress_bar("looking", sum(len(records) for records in opened.parts.values())) as advance:
+        for part, records in opened.parts.items():
+            keys = []
+            for where, content in records.encoded():
+                header = looks(content, where)
+                found.grey += header.grey
+                found.several += header.frames > 1
+                found.total += 1
+                keys.append(key_of(content))
+                advance(1)
+            found.keys[part] = np.array(keys, np.uint64)
+    return found
 
 
 def _write_images(
-    source: Source, encoded: Mapping[str, Any], reads: Mapping[str, tuple[str, list[int]]], folder: Path
+    opened: Opened,
+    reads: Mapping[str, tuple[str, NDArray[np.int64]]],
+    grey: bool,
+    reading: Reading,
+    folder: Path,
 ) -> tuple[int, ...]:
     """Decode the rows to read of every part into one .npy each; return the (C, H, W) that all share.
 
     Images are written one after another, not through a map of the file: on a full disk that would end the
     process, and this is an error to recover from.
     """
-    import datasets
-
     shape: tuple[int, ...] = ()
-    first = ""
-    with (
-        progress_bar("decoding", sum(len(rows) for _, rows in reads.values())) as advance,
-        warnings.catch_warnings(action="ignore"),  # Pillow's, about odd metadata
-    ):
+    first, brightest = "", None
+    total = sum(len(rows) for _, rows in reads.values())
+    with progress_bar("decoding", total) as advance:
         for part, (split, rows) in reads.items():
-            data = encoded[split].select(rows)
-            (column,) = data.column_names
-            data = data.cast_column(column, datasets.Image(decode=False))
             with (folder / f"{part}.npy").open("wb") as stream:
-                for row, record in zip(rows, data, strict=True):
-                    image = record[column] or {}
-                    where = f"{split} row {row} of {image.get('path') or source.place}"
-                    array = to_array(image, where, shape[0] if shape else None, source.image_size)
-                    shape, first = shape or array.shape, first or where
-                    if array.shape != shape:
-                        one, other = (f"{width}x{height}" for _, height, width in (array.shape, shape))
+                for where, content in opened.parts[split].encoded(rows.tolist()):
+                    pixels = to_pixels(content, where, grey, reading.image_size, reading.background)
+                    if not shape:
+                        shape, first = pixels.array.shape, where
+                        _refuse_what_no_disk_holds(folder, total, shape)
+                    if pixels.array.shape != shape:
+                        one, other = (f"{width}x{height}" for _, height, width in (pixels.array.shape, shape))
                         raise InputError(
                             f"images differ in size: {where} is {one}, {first} is {other}; "
                             "pass --image-size (image_size) to bring all to one size"
                         )
                     if not stream.tell():
-                        header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
+                        header: Any = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
                         np.lib.format.write_array_header_1_0(stream, header)
-                    stream.write(array.tobytes())
+                    stream.write(pixels.array.tobytes())
+                    brightest = max((one for one in (brightest, pixels.brightest) if one is not None), default=None)
                     advance(1)
+    if brightest is not None and brightest < _HALF_OF_16_BITS:
+        opened.remarks.say(
+            f"images of 16 bits are read as 0..65535, and the brightest value is {brightest}: "
+            "if they hold fewer bits, rescale them first"
+        )
     return shape
 
 
-def to_array(image: Mapping[str, Any], where: str, channels: int | None, image_size: int | None) -> NDArray[np.uint8]:
-    """Decode one image to (C, H, W); without `channels`, grey stays grey and all else becomes RGB.
-
-    Args:
-        image: the encoded `bytes`, or the `path` of a file.
-        where: what to call it in an error.
-        channels: 1 or 3, or None to let this image decide.
-        image_size: crop it to its centred square, and resize that to this height and width.
-
-    Raises:
-        InputError: it is damaged, or no image.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(io.BytesIO(image["bytes"]) if image.get("bytes") else image["path"]) as opened:
-            picture = ImageOps.exif_transpose(opened)  # it may be held sideways
-        if picture.mode.startswith("I"):  # 16 bits: `convert` would clip them
-            picture = Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
-        grey = picture.mode in ("1", "L", "LA") if channels is None else channels == 1
-        picture = picture.convert("L" if grey else "RGB")
-        if image_size is not None:
-            picture = ImageOps.fit(picture, (image_size, image_size), Image.Resampling.BICUBIC)
-    except Exception as error:
-        raise InputError(f"{where} is not a readable image ({first_line(error)}); replace or remove it") from error
-    array = np.asarray(picture)
-    return array[None] if grey else array.transpose(2, 0, 1)
+def _refuse_what_no_disk_holds(folder: Path, count: int, shape: tuple[int, ...]) -> None:
+    needed, free = count * int(np.prod(shape)), shutil.disk_usage(folder).free
+    if needed > free:
+        _, height, width = shape
+        raise InputError(
+            f"{images(count)} of {width}x{height} take {needed / 1e9:,.1f} GB, and the disk has {free / 1e9:,.1f} GB; "
+            "give a smaller --image-size (image_size) or --limit (limit), or another folder by DOUBLEBACK_CACHE"
+        )

@@ -1,41 +1,126 @@
-"""Which images belong to train, validation and test: every draw is a permutation made from a seed."""
+"""Which images belong to train, validation and test: by the image itself, or, in named data sets, by its row."""
 
+import hashlib
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from doubleback.data.images import Split
+from doubleback.data.remarks import images
 from doubleback.errors import InputError
 
-
-def shuffled(count: int, seed: int) -> Tensor:
-    """Return 0..count-1 (count,) in an order drawn from `seed`."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-
-
-def limited(rows: Tensor, limit: int | None) -> Tensor:
-    """Draw at most `limit` of the rows (N,), in their order; a larger limit adds rows and drops none."""
-    return rows[shuffled(len(rows), 0)[:limit].sort().values]
+Keys = NDArray[np.uint64]  # (N,): the same for the same image, wherever it lies
+_TEST, _VALIDATION = 0.2, 0.1  # shares of what is drawn from
+_MOST = 5000  # images of a validation part that is drawn
 
 
-def rows_to_read(counts: Mapping[str, int], limit: int | None) -> dict[str, tuple[str, list[int]]]:
-    """Return the split that each part reads, and which rows of it.
+@runtime_checkable
+class Draw(Protocol):
+    """A way to draw images."""
+
+    def test(self, keys: Keys) -> NDArray[np.bool_]:
+        """(N,): the images that are for testing."""
+        ...
+
+    def validation(self, keys: Keys, count: int | None, seed: int) -> NDArray[np.bool_]:
+        """(N,): the images that are held out, `count` of them or about a tenth."""
+        ...
+
+    def limited(self, rows: NDArray[np.int64], keys: Keys, limit: int | None) -> NDArray[np.int64]:
+        """At most `limit` of the rows, in their order; a larger limit adds rows and drops none."""
+        ...
+
+
+class ByImage:
+    """An image's part depends on the image alone: images that come or go move no other, and copies stay together."""
+
+    def test(self, keys: Keys) -> NDArray[np.bool_]:
+        """A fifth, and one at least."""
+        return _under(_TEST, _chance(keys, "test"))
+
+    def validation(self, keys: Keys, count: int | None, seed: int) -> NDArray[np.bool_]:
+        """Those with the smallest chance under this seed: a new image may take a place, none comes from training."""
+        chance = _chance(keys, f"validation {seed}")
+        few = int(_under(_VALIDATION, chance).sum()) if count is None else count
+        return _first(chance, min(few, _MOST) if count is None else few)
+
+    def limited(self, rows: NDArray[np.int64], keys: Keys, limit: int | None) -> NDArray[np.int64]:
+        """Those with the smallest chance."""
+        return rows if limit is None else rows[_first(_chance(keys[rows], "limit"), limit)]
+
+
+class ByRow:
+    """An image's part depends on its row and on how many there are: for data sets that never change."""
+
+    def test(self, keys: Keys) -> NDArray[np.bool_]:
+        """A fifth of the rows."""
+        return _of_first(len(keys), max(1, len(keys) // 5), 0)
+
+    def validation(self, keys: Keys, count: int | None, seed: int) -> NDArray[np.bool_]:
+        """A tenth of the rows, at most 5000."""
+        return _of_first(len(keys), count or max(1, min(_MOST, len(keys) // 10)), seed)
+
+    def limited(self, rows: NDArray[np.int64], keys: Keys, limit: int | None) -> NDArray[np.int64]:  # noqa: ARG002
+        """The first of a permutation."""
+        return rows if limit is None else rows[_of_first(len(rows), limit, 0)]
+
+
+def _of_first(total: int, count: int, seed: int) -> NDArray[np.bool_]:
+    """Marks the first `count` of 0..total-1 in an order drawn from `seed`."""
+    drawn = np.zeros(total, dtype=bool)
+    drawn[torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].numpy()] = True
+    return drawn
+
+
+def _first(chance: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    drawn = np.zeros(len(chance), dtype=bool)
+    drawn[np.argsort(chance, kind="stable")[:count]] = True
+    return drawn
+
+
+def _under(share: float, chance: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Those under the share; of few images the smallest at least, and no more than half of those that differ."""
+    values = np.unique(chance)
+    most = values[len(values) // 2 - 1] if len(values) > 1 else -1.0
+    drawn: NDArray[np.bool_] = ((chance < share) | (chance == values[0])) & (chance <= most)
+    return drawn
+
+
+def _chance(keys: Keys, purpose: str) -> NDArray[np.float64]:
+    """(N,): for each image a number in 0..1 that depends on it and on the purpose alone."""
+    salt = hashlib.blake2b(purpose.encode(), digest_size=16).digest()
+    digests = (hashlib.blake2b(key.tobytes(), digest_size=8, key=salt).digest() for key in keys.astype("<u8"))
+    return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.float64, len(keys)) / 2.0**64
+
+
+def key_of(content: bytes) -> int:
+    """What stands for an encoded image, below 2^64."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def rows_to_read(keys: Mapping[str, Keys], limit: int | None, draw: Draw) -> dict[str, tuple[str, NDArray[np.int64]]]:
+    """Return the split that each part reads, and which rows of it, in order.
 
     Args:
-        counts: the number of images of each split. Without a split `test`, a fifth of `train` is that part.
+        keys: of the images of each split. Without a split `test`, a fifth of `train` is that part.
         limit: at most this many rows a part.
+        draw: decides.
     """
-    rows = {split: (split, torch.arange(count)) for split, count in counts.items()}
+    rows = {split: (split, np.arange(len(held))) for split, held in keys.items()}
     if "test" not in rows:
-        order, fifth = shuffled(counts["train"], 0), max(1, counts["train"] // 5)
-        rows["test"] = "train", order[:fifth].sort().values
-        rows["train"] = "train", order[fifth:].sort().values
-    return {part: (split, limited(chosen, limit).tolist()) for part, (split, chosen) in rows.items()}
+        drawn = draw.test(keys["train"])
+        rows["test"] = "train", np.flatnonzero(drawn)
+        rows["train"] = "train", np.flatnonzero(~drawn)
+    return {part: (split, draw.limited(chosen, keys[split], limit)) for part, (split, chosen) in rows.items()}
 
 
-def hold_out(name: str, parts: Mapping[str, Split], count: int | None, seed: int) -> tuple[Split, Split]:
-    """Return the training and the validation images, these drawn from `seed`.
+def hold_out(
+    name: str, parts: Mapping[str, Split], keys: Mapping[str, Keys], count: int | None, seed: int, draw: Draw
+) -> tuple[Split, Split]:
+    """Return the training and the validation images.
 
     They come from the validation part if there is one, else from the training images, whose rows then change
     places in memory.
@@ -43,27 +128,29 @@ def hold_out(name: str, parts: Mapping[str, Split], count: int | None, seed: int
     Args:
         name: of the data set, for the error.
         parts: `train` and perhaps `validation`.
-        count: of images to validate on; by default all of the source's own, else a tenth, at most 5000.
+        keys: of the images of each part.
+        count: of images to validate on; by default all of the source's own, else about a tenth, at most 5000.
+        seed: of the draw.
+        draw: decides.
 
     Raises:
         InputError: there are fewer images, or none would be left to train on.
     """
-    own = parts.get("validation")
-    pool = parts["train"] if own is None else own
-    total = len(pool)
-    count = count or (total if own is not None else max(1, min(5000, total // 10)))
-    keep = total - count
-    if keep < (own is None):
+    own = "validation" if "validation" in parts else "train"
+    pool, total = parts[own], len(parts[own])
+    if own == "validation" and count in (None, total):
+        return parts["train"], pool
+    if total < 2 or (count is not None and count > total - (own == "train")):
         raise InputError(
-            f"validation {count} is too many: {total} images of {name} are there to draw it from"
-            f"{', and one must be left to train on' if own is None else ''}; give fewer, or a higher limit"
+            f"validation {count or 1} is too many: {images(total)} of {name} are there to draw it from"
+            f"{', and one must be left to train on' if own == 'train' else ''}; give fewer, or a higher limit"
         )
+    drawn = torch.from_numpy(draw.validation(keys[own], count, seed))
     # Validation rows change places with the last ones, so that both parts are slices of one mapped file:
     # a large set is not copied into memory.
-    drawn = torch.zeros(total, dtype=torch.bool)
-    drawn[shuffled(total, seed)[:count]] = True
+    keep = total - int(drawn.sum())
     front, back = drawn[:keep].nonzero().squeeze(1), keep + (~drawn[keep:]).nonzero().squeeze(1)
     for rows in (pool.images, pool.labels):
         if rows is not None:
             rows[front], rows[back] = rows[back], rows[front]
-    return parts["train"] if own is not None else pool.at(slice(keep)), pool.at(slice(keep, None))
+    return parts["train"] if own == "validation" else pool.at(slice(keep)), pool.at(slice(keep, None))

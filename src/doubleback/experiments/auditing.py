@@ -1,6 +1,7 @@
 """`audit`: what runs withstand, a folder for each."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from doubleback.files import write_arrays
 from doubleback.folders import CURVES, IMAGES, Folder
 from doubleback.imports import code_digest, is_named
 from doubleback.processes import launched, noticing_lost_processes
+from doubleback.progress import note
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
+from doubleback.trust import Check
 
 
 def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -39,12 +42,12 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
     planned = [_planned(path, run, command, words) for path, run in runs.items()]
     due = [folder.state() != "finished" for folder, _ in planned]
     fabric = launched()
-    for (folder, plan), to_do in zip(planned, due, strict=True):
+    for run, (folder, plan), to_do in zip(runs.values(), planned, due, strict=True):
         model: Any = plan.model
         model.to(fabric.device)
         with noticing_lost_processes("the runs that are finished are kept, audit again for the rest"):
             if fabric.is_global_zero:
-                _leave(folder, plan)
+                _leave(folder, plan, _seen(run, plan))
             elif to_do:
                 plan.run()
     if not fabric.is_global_zero:
@@ -52,12 +55,23 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {str(run): folder.results() for run, (folder, _) in zip(command.runs, planned, strict=True)}
 
 
-def _leave(folder: Folder, plan: Plan) -> None:
-    """Attack, and fill the folder."""
+def _seen(run: TrainedRun, plan: Plan) -> list[Check]:
+    """Whether the images are among those that the run was trained on, which is said before the attacks, too."""
+    seen = run.seen(Split(plan.images))
+    if seen is None:
+        return []
+    if seen:
+        note(f"{run.folder} was trained on {seen} of the {len(plan.images)} images that it is tested on")
+    return [Check.named("trained_on", seen / len(plan.images))]
+
+
+def _leave(folder: Folder, plan: Plan, known: list[Check]) -> None:
+    """Attack, and fill the folder; checks that are known already are kept with those of the audit."""
     with folder.claimed() as finished:
         if finished:
             return
         found = plan.run()
+        found = replace(found, checks=[*found.checks, *known])
         write_arrays(folder.path / CURVES, found.arrays())
         write_arrays(folder.path / IMAGES, found.gallery)
         folder.finish(found.results())

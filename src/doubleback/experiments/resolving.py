@@ -29,7 +29,8 @@ def resolve(said: Training, parent: TrainedRun | None) -> tuple[Training, ImageD
     """
     said.loop.check_shares()
     architecture = _of_parent(said.architecture, parent) if parent else said.architecture.filled(model="vae")
-    data = said.images.filled(**vars(parent.settings.images)) if parent else said.images.filled(data="digits")
+    data = said.images.filled(**vars(parent.settings.images)) if parent else said.images
+    data = data.filled(data="digits", parts="own", background="white")
     said = replace(
         said,
         images=replace(data, data=settled(data.data)),

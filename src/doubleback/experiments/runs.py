@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from doubleback.checkpoints import load_tensors, load_weights, weights_digest
-from doubleback.data import ImageData, load_images
+from doubleback.data import ImageData, Split, as_classes, digests, load_images
 from doubleback.errors import InputError
-from doubleback.files import read_json
-from doubleback.folders import CONFIG, RESULTS, SCHEMA, WEIGHTS, digest
+from doubleback.files import read_arrays, read_json
+from doubleback.folders import CONFIG, RESULTS, SCHEMA, SEEN, WEIGHTS, digest
 from doubleback.models import Autoencoder
+from doubleback.progress import note
 from doubleback.registry import MODELS, build
 from doubleback.settings import Training
 from doubleback.settings.stored import unflat
@@ -27,6 +30,7 @@ class TrainedRun:
         model: with its weights, on the CPU, in evaluation mode.
         identity: digest of what it was made from, that every file of the run names.
         weights: digest of its weights.
+        fingerprint: of the images that it was trained, validated and tested on; None where it was not written down.
     """
 
     folder: Path
@@ -34,13 +38,23 @@ class TrainedRun:
     model: Any
     identity: str
     weights: str
+    fingerprint: str | None
 
     def images(self, data: str | None = None) -> ImageData:
-        """The data that it was trained on, or other data brought to the same size."""
+        """The data that it was trained on, or other data brought to the same size; a line says if they have changed."""
         if data is None:
-            return open_images(self.settings)
+            images = open_images(self.settings)
+            now = as_classes(images)[0] if self.settings.architecture.classifies else images
+            if self.fingerprint not in (None, now.fingerprint):
+                note(f"the images of {images.name} have changed since {self.folder} was trained on them")
+            return images
         height, width = self.model.image_shape[1:]
-        return load_images(data, image_size=height if height == width else None)
+        return _said(load_images(data, image_size=height if height == width else None))
+
+    def seen(self, split: Split) -> int | None:
+        """How many of these images are among those that it was trained on; None where that was not written down."""
+        known = read_arrays(self.folder / SEEN).get("digests")
+        return None if known is None else int(np.isin(digests(split), known).sum())
 
     @property
     def autoencoder(self) -> Any:
@@ -80,13 +94,21 @@ def load_run(folder: str | Path) -> TrainedRun:
     measured = read_json(folder / RESULTS).get("weights") if (folder / RESULTS).is_file() else None
     if measured not in (None, weights):
         raise InputError(f"{folder / WEIGHTS} holds other weights than results.json was measured on; train it again")
-    return TrainedRun(folder, settings, model.eval(), identity, weights)
+    return TrainedRun(folder, settings, model.eval(), identity, weights, config.get("images"))
 
 
 def open_images(settings: Training) -> ImageData:
     """The images that settings name; the same are held out for validation whatever the seed of the run."""
     assert settings.images.data is not None
-    return load_images(settings.images.data, image_size=settings.images.image_size, limit=settings.images.limit)
+    said = {name: value for name, value in vars(settings.images).items() if value is not None}
+    return _said(load_images(said.pop("data"), **said))
+
+
+def _said(images: ImageData) -> ImageData:
+    """The images, once their remarks are on stderr."""
+    for remark in images.remarks:
+        note(f"{images.name}: {remark}")
+    return images
 
 
 def build_model(settings: Training, image_shape: tuple[int, ...], classes: tuple[str | int, ...] = ()) -> Any:

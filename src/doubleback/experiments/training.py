@@ -6,13 +6,13 @@ from typing import Any
 import torch
 
 from doubleback.checkpoints import load_weights, save_tensors, weights_digest
-from doubleback.data import Split
+from doubleback.data import ImageData, Split, digests
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import classification_quality, evaluate, reconstruct
 from doubleback.experiments.resolving import resolve
 from doubleback.experiments.runs import build_model, load_run
 from doubleback.files import write_arrays
-from doubleback.folders import IMAGES, WEIGHTS, Folder
+from doubleback.folders import IMAGES, SEEN, WEIGHTS, Folder
 from doubleback.objective import Classification, Objective, TrainingObjective
 from doubleback.processes import rank
 from doubleback.settings import Training
@@ -78,9 +78,10 @@ def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
             save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
             raise
         save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
+        write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
         return folder.finish(
             {
-                "train": _training_figures(history, settings, len(images.train)),
+                "train": _training_figures(history, settings, images),
                 "test": _test_figures(model.eval(), images.test, settings, folder),
                 "weights": weights_digest(model),
             }
@@ -93,13 +94,15 @@ def _objective(model: Any, settings: Training) -> TrainingObjective:
     return Objective(model, settings.penalty, kl_weight=settings.kl_weight)
 
 
-def _training_figures(history: History, settings: Training, images: int) -> dict[str, Any]:
+def _training_figures(history: History, settings: Training, images: ImageData) -> dict[str, Any]:
+    remarks = [str(remark) for remark in images.remarks]
     return {
         "seconds": history.seconds,
         "compile_seconds": history.compile_seconds,
         "epochs": settings.loop.epochs,
         "steps": history.step,
-        "images": images,
+        "images": len(images.train),
+        **({"remarks": remarks} if remarks else {}),
     }
 
 

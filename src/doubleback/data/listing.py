@@ -1,0 +1,151 @@
+"""What lies under a folder: images, tables, and files that look like images and are not read. Nothing is a pattern."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from doubleback.data.pixels import is_image
+from doubleback.data.remarks import Remarks, listed
+from doubleback.data.sources import ARCHIVES
+from doubleback.errors import InputError
+
+
+def _endings(words: str) -> frozenset[str]:
+    return frozenset(f".{word}" for word in words.split())
+
+
+READ = _endings("png jpg jpeg jpe jfif bmp dib gif webp tif tiff ppm pgm pbm pnm jp2 j2k avif")
+_NOT_READ = _endings(
+    "heic heif hif jxl svg eps ps pdf psd xcf exr hdr tga dds ico icns raw cr2 cr3 nef arw dng orf rw2"
+)
+_NEVER_IMAGES = _endings(
+    "txt csv tsv json jsonl xml yaml yml md rst html py ipynb sh log npy npz pt pth safetensors arrow parquet mp4 avi"
+    " mov wav mp3 db lock mat h5"
+)
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder that matter, each by its place in it, in order.
+
+    Attributes:
+        folder: where they lie.
+        images: files whose names end as those of images that are read.
+        tables: parquet.
+        metadata: tables that say more of the images.
+        stamp: of each of them its place, size, times and number; it changes whenever one is written.
+    """
+
+    folder: Path
+    images: list[PurePath]
+    tables: list[PurePath]
+    metadata: list[PurePath]
+    stamp: list[Any]
+
+
+def listing(folder: Path, remarks: Remarks) -> Listing:
+    """List a folder and all folders in it; links are followed, a circle of links once.
+
+    Raises:
+        InputError: there is nothing in it to read.
+    """
+    found = Listing(folder, [], [], [], [])
+    others: dict[str, list[str]] = {"archives": [], "endings": []}
+    for entry, place in _files(folder, remarks):
+        _sort_in(found, entry, place, others, remarks)
+    if not (found.images or found.tables):
+        _refuse(folder, found, remarks, others)
+    if others["archives"]:
+        remarks.say(f"archives are not unpacked ({listed(others['archives'])})")
+    return found
+
+
+def _files(folder: Path, remarks: Remarks) -> Iterator[tuple[os.DirEntry[str], PurePath]]:
+    """Every file and broken link under a folder, with its place, in order of the places."""
+    waiting: list[tuple[Path, PurePath, tuple[str, ...]]] = [(folder, PurePath(), (os.path.realpath(folder),))]
+    while waiting:
+        path, place, above = waiting.pop()
+        try:
+            with os.scandir(path) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError as error:
+            if place == PurePath():
+                raise InputError(f"{folder} cannot be read ({error.strerror}); mend its permissions") from error
+            remarks.say(f"the folder {listed([place])} cannot be read ({error.strerror}): its images are left out")
+            continue
+        folders = []
+        for entry in entries:
+            within = place / entry.name
+            if not _is_folder(entry):
+                yield entry, within
+            elif (real := os.path.realpath(entry.path)) in above:
+                remarks.say(f"the link {listed([within])} leads back to a folder that it lies in, and is not followed")
+            else:
+                folders.append((Path(entry.path), within, (*above, real)))
+        waiting += reversed(folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a circle of links
+        return False
+
+
+def _sort_in(
+    found: Listing, entry: os.DirEntry[str], place: PurePath, others: dict[str, list[str]], remarks: Remarks
+) -> None:
+    """Put a file where it belongs, or say why it is left out."""
+    suffix = place.suffix.lower()
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
+    try:
+        status = entry.stat()
+    except OSError:
+        if suffix in READ | {".parquet"}:
+            remarks.leave_out("links that lead nowhere", [str(place)])
+        return
+    if not stat.S_ISREG(status.st_mode):
+        if suffix in READ | {".parquet"}:
+            remarks.leave_out("no plain files", [str(place)])
+        return
+    if place.name.lower() in METADATA and not hidden:
+        kept = found.metadata
+    elif suffix == ".parquet" and not hidden:
+        kept = found.tables
+    elif suffix in READ and not hidden:
+        kept = found.images
+    else:
+        if suffix in READ:
+            remarks.leave_out("hidden, or in a hidden folder", [str(place)])
+        elif suffix in _NOT_READ:
+            remarks.leave_out(f"{suffix} is not read; convert to PNG", [str(place)])
+        elif suffix in ARCHIVES:
+            others["archives"].append(str(place))
+        elif suffix not in _NEVER_IMAGES and is_image(Path(entry.path)):
+            remarks.leave_out("their names do not end as images' do, such as in .png", [str(place)])
+        elif suffix:
+            others["endings"].append(suffix)
+        return
+    kept.append(place)
+    times = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    found.stamp.append([os.fsencode(place).hex(), *times])
+
+
+def _refuse(folder: Path, found: Listing, remarks: Remarks, others: dict[str, list[str]]) -> None:
+    """Say what is there in place of images.
+
+    Raises:
+        InputError: always.
+    """
+    if others["archives"]:
+        raise InputError(f"{folder} holds no images but archives ({listed(others['archives'])}); unpack them first")
+    left_out = "; ".join(map(str, remarks.all()))
+    endings = listed(sorted(set(others["endings"])))
+    instead = left_out or (f"files ending in {endings}" if endings else "")
+    if not instead and not found.metadata:
+        raise InputError(f"{folder} is empty; expected a folder of parquet or images")
+    raise InputError(f"{folder} holds no parquet and no images that are read ({instead or 'only metadata'})")

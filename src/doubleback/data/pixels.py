@@ -1,0 +1,139 @@
+"""From an encoded image to pixels as a person sees them, or a refusal. Only the formats named here are opened."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from doubleback.errors import InputError, first_line
+from doubleback.settings.images import Background
+
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+LARGEST = 8192  # height and width that an image can be resized to
+_GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_WIDE = 1 << 16  # values of 16 bits
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What an image's header says.
+
+    Attributes:
+        grey: it holds no colour.
+        frames: how many pictures are in the file.
+    """
+
+    grey: bool
+    frames: int
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Those of the formats that this Pillow can read."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(form for form in _FORMATS if form in Image.OPEN)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its content."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=formats()):
+            return True
+    except Exception:  # whatever Pillow trips over, it is no image that can be read
+        return False
+
+
+def looks(content: bytes, where: str) -> Looks:
+    """Read an image's header.
+
+    Raises:
+        InputError: it is damaged, or no image.
+    """
+    with _opened(content, where) as image:
+        return Looks(image.mode in _GREY, int(getattr(image, "n_frames", 1)))
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An image as numbers.
+
+    Attributes:
+        array: (C, H, W), 0..255.
+        brightest: the largest value of an image of 16 bits; None for others.
+    """
+
+    array: NDArray[np.uint8]
+    brightest: int | None
+
+
+def to_pixels(content: bytes, where: str, grey: bool, image_size: int | None, background: Background) -> Pixels:
+    """Decode an image: its first picture, turned as its camera says, in 8 bits, on a background.
+
+    Images of 16 bits are divided by 256. Images of floating-point numbers hold 0..1. Other ranges are refused: they
+    would have to be guessed.
+
+    Args:
+        content: the encoded image.
+        where: what to call it in an error.
+        grey: one channel; else RGB.
+        image_size: crop it to its centred square, and resize that to this height and width.
+        background: what is seen through transparent pixels.
+
+    Raises:
+        InputError: it is damaged, no image, or its values have no stated range.
+    """
+    from PIL import Image, ImageOps
+
+    with _opened(content, where) as opened:
+        image, brightest = _in_8_bits(ImageOps.exif_transpose(opened), str(opened.format), where)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            below = Image.new("RGBA", image.size, background)
+            image = Image.alpha_composite(below, image).convert("RGB")
+        image = image.convert("L" if grey else "RGB")
+        if image_size is not None:
+            image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
+        array = np.asarray(image)
+        return Pixels(array[None] if grey else array.transpose(2, 0, 1), brightest)
+
+
+def _in_8_bits(image: Any, form: str, where: str) -> tuple[Any, int | None]:
+    """An image of numbers of more than 8 bits by a stated rule; others as they are."""
+    from PIL import Image
+
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise InputError(f"{where} holds numbers outside 0..1; floating-point images are read as 0..1: rescale it")
+        return Image.fromarray((values * 255).round().astype(np.uint8)), None
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if (image.mode == "I" and form == "TIFF") or values.min() < 0 or values.max() >= _WIDE:
+            raise InputError(f"{where} holds numbers of 32 bits, whose range is not known; store it in 8 or 16 bits")
+        return Image.fromarray((values >> 8).astype(np.uint8)), int(values.max())
+    return image, None
+
+
+@contextmanager
+def _opened(content: bytes, where: str) -> Iterator[Any]:
+    """An image, opened; whatever goes wrong while it is used is an InputError."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=formats()) as image:
+            yield image
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{where} is not a readable image ({first_line(error)}); replace or remove it") from error

@@ -1,0 +1,170 @@
+"""Pixels as a person sees them, or a refusal."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from doubleback.data import load_images
+from tests.data.folders import everything, png, refused, write_parquet
+
+
+def save(folder: Path, pictures: Sequence[Image.Image], ending: str = "png", **options: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, picture in enumerate(pictures):
+        picture.save(folder / f"{i}.{ending}", **options)
+    return folder
+
+
+def said(folder: Path) -> str:
+    return "\n".join(map(str, load_images(folder).remarks))
+
+
+def see_through(hidden: int, alpha: int = 0, mode: str = "RGBA") -> Image.Image:
+    colour = (hidden, alpha) if mode == "LA" else (hidden, 0, 0, alpha)
+    return Image.new(mode, (2, 2), colour)
+
+
+@pytest.mark.parametrize(("background", "seen"), [("white", 255), ("black", 0)])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_hidden_colours_are_not_seen(tmp_path: Path, mode: str, background: Any, seen: int) -> None:
+    folder = save(tmp_path / "set", [see_through(200 + i, mode=mode) for i in range(4)])
+    loaded = load_images(folder, background=background)
+    assert loaded.image_shape == (1 if mode == "LA" else 3, 2, 2)
+    assert bool((loaded.train.images == seen).all())
+
+
+def test_half_transparent_is_half_seen(tmp_path: Path) -> None:
+    folder = save(tmp_path / "set", [see_through(i, alpha=128) for i in range(3)])
+    assert load_images(folder).train.images[0, 1, 0, 0].item() == 127
+    opaque = save(tmp_path / "opaque", [see_through(10 + i, alpha=255, mode="LA") for i in range(3)])
+    assert everything(load_images(opaque)) == [10, 11, 12]
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "L"])
+def test_one_colour_that_stands_for_transparent(tmp_path: Path, mode: str) -> None:
+    pictures = []
+    for i in range(3):
+        picture = Image.new("P" if mode == "P" else mode, (2, 2), {"RGB": (9, 9, 9)}.get(mode, 9))
+        if mode == "P":
+            picture.putpalette([50 + i] * 768)
+        pictures.append(picture)
+    for i, picture in enumerate(pictures):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        picture.putpixel((0, 0), {"RGB": (i, 80, 80)}.get(mode, i))
+        picture.save(tmp_path / "set" / f"{i}.png", transparency=(9, 9, 9) if mode == "RGB" else 9)
+    assert bool((load_images(tmp_path / "set").train.images[:, :, 1, 1] == 255).all())
+
+
+def test_numbers_from_0_to_1_are_scaled_and_others_refused(tmp_path: Path) -> None:
+    unit = [Image.fromarray(np.full((4, 4), value, np.float32)) for value in (0.0, 0.5, 1.0)]
+    assert everything(load_images(save(tmp_path / "unit", unit, "tiff"))) == [0, 128, 255]
+    for name, value in (("large", 200.0), ("negative", -0.1), ("none", float("nan"))):
+        others = [*unit, Image.fromarray(np.full((4, 4), value, np.float32))]
+        refused(save(tmp_path / name, others, "tiff"), "3.tiff", "outside 0..1", "rescale it")
+
+
+def test_32_bits_are_refused(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(np.full((4, 4), value, np.int32)) for value in (0, 200, 70_000)]
+    refused(save(tmp_path / "set", pictures, "tiff"), "32 bits", "8 or 16 bits")
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff", "pgm"])
+def test_16_bits_and_12_bits_in_them(tmp_path: Path, ending: str) -> None:
+    def pictures(brightest: int) -> list[Image.Image]:
+        steps = (brightest // 4, brightest // 2, brightest)
+        return [Image.fromarray(np.full((4, 4), value, np.uint16)) for value in steps]
+
+    folder = save(tmp_path / "wide", pictures(65535), ending)
+    assert everything(load_images(folder)) == [63, 127, 255]
+    assert said(folder) == ""
+    assert "the brightest value is 4095" in said(save(tmp_path / "narrow", pictures(4095), ending))
+
+
+def test_grey_among_colour_becomes_colour_whatever_the_limit_leaves(tmp_path: Path) -> None:
+    pictures = [Image.new("L", (4, 4), 40 + i) for i in range(2)]
+    pictures += [Image.new("RGB", (4, 4), (200, i, 0)) for i in range(18)]
+    folder = save(tmp_path / "set", pictures)
+    for limit in (None, 2, 5):
+        assert load_images(folder, limit=limit).image_shape == (3, 4, 4)
+    assert "2 images of 20 are grey, and become colour" in said(folder)
+    loaded = load_images(folder)
+    parts = torch.cat([part.images for part in (loaded.train, loaded.validation, loaded.test)])
+    assert sorted(parts[:, 0, 0, 0].tolist())[:2] == [40, 41]
+
+
+def test_files_of_several_pictures_are_named(tmp_path: Path) -> None:
+    folder = save(tmp_path / "set", [Image.new("L", (4, 4), 10 * i) for i in range(3)])
+    first, second = (Image.new("L", (4, 4), value) for value in (90, 100))
+    first.save(folder / "moving.gif", save_all=True, append_images=[second])
+    assert "1 image with several pictures" in said(folder)
+    assert 90 in everything(load_images(folder))
+
+
+def test_only_the_formats_that_are_meant_are_opened(tmp_path: Path) -> None:
+    """PostScript would be given to another program."""
+    folder = save(tmp_path / "set", [Image.new("L", (4, 4), 10 * i) for i in range(3)])
+    stream = io.BytesIO()
+    Image.new("L", (4, 4)).save(stream, "EPS")
+    (folder / "0.png").write_bytes(stream.getvalue())
+    refused(folder, "0.png is not a readable image")
+    (folder / "0.png").write_bytes(b"")
+    refused(folder, "0.png is not a readable image")
+
+
+def two_columns(path: Path, names: tuple[str, str]) -> None:
+    import datasets
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True)
+    first, second = ([{"bytes": png(start + i), "path": None} for i in range(6)] for start in (0, 100))
+    schema = datasets.Features({name: datasets.Image() for name in names}).arrow_schema
+    parquet.write_table(pa.table(dict(zip(names, (first, second), strict=True)), schema=schema), path)
+
+
+def test_of_several_columns_the_one_called_image_or_the_one_asked_for(tmp_path: Path) -> None:
+    two_columns(tmp_path / "set" / "train.parquet", ("mask", "image"))
+    assert everything(load_images(tmp_path / "set")) == list(range(100, 106))
+    assert everything(load_images(tmp_path / "set", image_column="mask")) == list(range(6))
+    refused(tmp_path / "set", "no images in a column 'photo'", "mask, image", image_column="photo")
+    two_columns(tmp_path / "unclear" / "train.parquet", ("left", "right"))
+    refused(tmp_path / "unclear", "several columns of images (left, right)", "--image-column")
+    assert everything(load_images(tmp_path / "unclear", image_column="right")) == list(range(100, 106))
+    refused(save(tmp_path / "png", [Image.new("L", (4, 4))]), "leave out --image-column", image_column="image")
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "names"),
+    [
+        ([0.0, 1.0, 2.0, 1.0], [0, 1, 2, 1], None),
+        ([False, True, True, False], [0, 1, 1, 0], ("False", "True")),
+        ([0, -1, 1, None], [0, -1, 1, -1], None),
+        (["b", None, "a", ""], [1, -1, 0, -1], ("a", "b")),
+        ([0.5, 1.0, 2.0, 1.0], None, None),
+        ([-1, -1, None, -1], None, None),
+        ([[1], [2], [3], [4]], None, None),
+    ],
+)
+def test_what_is_a_label(tmp_path: Path, values: list[Any], labels: list[int] | None, names: Any) -> None:
+    write_parquet(tmp_path / "set" / "train.parquet", [png(i) for i in range(4)], features=False)
+    write_parquet(tmp_path / "set" / "test.parquet", [png(i) for i in range(4)], values, features=False)
+    write_parquet(tmp_path / "set" / "train.parquet", [png(i) for i in range(4)], values, features=False)
+    loaded = load_images(tmp_path / "set")
+    assert (None if loaded.test.labels is None else loaded.test.labels.tolist()) == labels
+    assert loaded.label_names == names
+
+
+def test_a_label_that_has_no_name_and_a_chosen_column_that_holds_none(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "named" / "train.parquet", [png(i) for i in range(4)], [0, 1, 2, -1])
+    assert load_images(tmp_path / "named").label_names == ("cat", "dog", "eel")
+    assert "1 image of 4 in train without a label" in said(tmp_path / "named")
+    write_parquet(tmp_path / "real" / "train.parquet", [png(i) for i in range(4)], [0.5] * 4, features=False)
+    assert "no labels are read: column label holds values such as 0.5" in said(tmp_path / "real")
+    refused(tmp_path / "real", "column label holds values such as 0.5", "another column", label_column="label")
+    refused(tmp_path / "real", "no column 'kind'", "columns: label", label_column="kind")
