@@ -28,7 +28,7 @@ def test_the_preset_fills_what_was_left_out() -> None:
     assert settings == said(
         data="digits", limit=100, model="vae", hidden=(512, 512), latent=32, likelihood="bernoulli", variance=0.02,
         penalty="reconstruction", penalty_start=0.5, kl_weight=1.0, epochs=3, batch_size=256,
-        learning_rate=3e-3,
+        learning_rate=3e-3, parts="own", background="white",
     )  # fmt: skip
 
 
@@ -47,7 +47,8 @@ def test_classifiers_have_classes_and_nothing_of_an_autoencoder() -> None:
     settings, images, classes = resolve(said(**SMALL, model="mlp"), None)
     assert classes == tuple(str(digit) for digit in range(10))
     assert images.train.labels is not None
-    assert settings == said(**SMALL, model="mlp", hidden=(512, 512), epochs=12, batch_size=128, learning_rate=2e-3)
+    of_preset = {"hidden": (512, 512), "epochs": 12, "batch_size": 128, "learning_rate": 2e-3}
+    assert settings == said(**SMALL, model="mlp", **of_preset, parts="own", background="white")
 
 
 def test_a_parent_gives_its_data_its_model_and_its_batches(parent: TrainedRun) -> None:

@@ -27,7 +27,15 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_train_leaves_its_folder(hardened: Path) -> None:
     left = {path.name for path in hardened.iterdir()}
-    assert left == {"config.json", "model.safetensors", "checkpoint", "log.csv", "results.json", "images.npz"}
+    assert left == {
+        "config.json",
+        "model.safetensors",
+        "checkpoint",
+        "log.csv",
+        "results.json",
+        "images.npz",
+        "training-images.npz",
+    }
     results = json.loads((hardened / "results.json").read_text())
     assert results["schema"] == 1
     for section, keys in TRAIN_KEYS.items():
@@ -54,7 +62,7 @@ def test_a_finished_run_is_left_alone(copy: Path) -> None:
     assert snapshot(copy) == before
 
 
-@pytest.mark.parametrize("lost", ["model.safetensors", "images.npz", "results.json"])
+@pytest.mark.parametrize("lost", ["model.safetensors", "images.npz", "training-images.npz", "results.json"])
 def test_resume_writes_again_what_was_lost(copy: Path, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The very same, without a step of training: the checkpoint holds the end."""
     before, trained = snapshot(copy), weights(copy)

@@ -38,7 +38,7 @@ class TrainedRun:
     model: Any
     identity: str
     weights: str
-    fingerprint: str | None
+    fingerprint: str | None = None
 
     def images(self, data: str | None = None) -> ImageData:
         """The data that it was trained on, or other data brought to the same size; a line says if they have changed."""

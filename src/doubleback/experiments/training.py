@@ -51,7 +51,7 @@ def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
     described = {"train": settings.described, "image_shape": list(images.image_shape), "images": images.fingerprint}
     described |= {"classes": list(classes)} if classes else {}
     described |= {"parent": parent.weights} if parent else {}
-    promised = (WEIGHTS,) if classes else (WEIGHTS, IMAGES)
+    promised = (WEIGHTS, SEEN) if classes else (WEIGHTS, SEEN, IMAGES)
     folder = Folder(command.output, "train", described, words, promised)
     state = folder.state()
     main_process = rank() == 0
