@@ -57,7 +57,8 @@ def read_curves(path: Path) -> Arrays:
                 _take(path, arrays, name, 2).shape == (pairs, len(grid)),
                 f"shape ({pairs}, {len(grid)})",
             )
-        for name in (name for name in arrays if name.endswith("/auddc")):
+        rows = [name for name in arrays if name.endswith("/auddc") or name in ("source_index", "target_index")]
+        for name in rows:
             _expect(path, name, _take(path, arrays, name, 1).shape == (pairs,), f"shape ({pairs},)")
     return arrays
 
