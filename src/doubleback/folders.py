@@ -23,12 +23,13 @@ from doubleback.errors import InputError
 from doubleback.files import read_json, write_json
 
 SCHEMA = 1
-CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES = (
+CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES, OUTCOMES = (
     "config.json",
     "results.json",
     "model.safetensors",
     "curves.npz",
     "images.npz",
+    "outcomes.npz",
 )
 _LOCK = ".lock"
 State = Literal["free", "unfinished", "finished"]

@@ -27,7 +27,12 @@ def quick(*models: Path, output: Path, threats: Threats = SMALL, samples: int = 
 def test_robustness_leaves_what_is_documented(mixture: Path, mlp: Path, tmp_path: Path) -> None:
     results = robustness(quick(mixture, mlp, output=tmp_path / "r"), WORDS)
     assert json.loads((tmp_path / "r" / "results.json").read_text()) == results
-    assert {path.name for path in (tmp_path / "r").iterdir()} == {"config.json", "results.json", "images.npz"}
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {
+        "config.json",
+        "results.json",
+        "images.npz",
+        "outcomes.npz",
+    }
     assert results["eps"] == ["0.02", "8/255"]
     assert set(results["models"]) == {"mixture", "mlp"}
     for name, other in (("mixture", "mlp"), ("mlp", "mixture")):

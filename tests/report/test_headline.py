@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
 from markupsafe import Markup
 
+from doubleback.errors import InputError
 from doubleback.report.folders import read_folders
 from doubleback.report.headline import headline
 from doubleback.report.verdict import Verdict
 from tests.report.synthetic import make_run, write_json
-from tests.report.synthetic_studies import make_classify, make_robustness, make_transition
+from tests.report.synthetic_studies import keep, make_classify, make_robustness, make_transition
 
 
 def said(*folders: Path) -> Verdict:
@@ -23,7 +26,9 @@ def test_robustness(tmp_path: Path) -> None:
         "At eps 0.1 (Linf) hardened/classifier keeps 55 % [50, 59] of 500 images under the worst of 5 attacks and of "
         "transferred examples, lenet 41 %, plain/classifier 0.4 %."
     )
-    assert found.notes == ["Of the checks made, none fired for plain/classifier, hardened/classifier, lenet."]
+    checked, untested = found.notes
+    assert checked == "Of the checks made, none fired for plain/classifier, hardened/classifier, lenet."
+    assert untested.startswith("Whether hardened/classifier and lenet differ is not tested: r does not hold")
 
 
 def test_flags_are_in_the_sentence_and_the_notes(tmp_path: Path) -> None:
@@ -33,9 +38,66 @@ def test_flags_are_in_the_sentence_and_the_notes(tmp_path: Path) -> None:
     assert found.notes[1] == "Of the checks made, none fired for plain/classifier, hardened/classifier."
 
 
-def test_overlapping_intervals(tmp_path: Path) -> None:
-    found = said(make_robustness(tmp_path / "r", strength={"a": 0.1, "b": 0.101}))
-    assert found.notes[0] == "b and a cannot be told apart there: their 95 % intervals overlap."
+def rights(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    """(3, N) of two models: images that both, only the first, only the second, or neither gets right at each eps."""
+    counts = [both, first, second, neither]
+    one, other = np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
+    return np.tile(one, (3, 1)), np.tile(other, (3, 1))
+
+
+def attacked(folder: Path, *counts: int) -> Path:
+    one, other = rights(*counts)
+    return keep(make_robustness(folder, strength={"a": 0.1, "b": 0.1}), {"a": one, "b": other})
+
+
+def test_classifiers_are_told_apart_on_the_same_images(tmp_path: Path) -> None:
+    """59 % against 46 % of 140 images, whose Wilson intervals overlap."""
+    found = said(attacked(tmp_path / "r", 60, 22, 5, 53))
+    assert ", b 46 % (fewer, p = 0.002)." in found.sentence
+    assert found.notes[-1] == (
+        "Of the same 140 images, 22 count for a alone, 5 for b alone; difference 12.1 [4.6, 16.9] points (McNemar's "
+        "exact test, p = 0.002)."
+    )
+
+
+def test_classifiers_that_differ_by_chance(tmp_path: Path) -> None:
+    """59 % against 50 % of 140 images, on many of which they differ."""
+    found = said(attacked(tmp_path / "r", 43, 40, 27, 30))
+    assert ", b 50 % (cannot be told apart, p = 0.14)." in found.sentence
+
+
+def test_the_third_of_three_models_is_not_said_to_be_tested(tmp_path: Path) -> None:
+    folder = make_robustness(tmp_path / "r", strength={"a": 0.1, "b": 0.1, "c": 0.1})
+    one, other = rights(20, 22, 5, 53)
+    found = said(keep(folder, {"c": np.zeros_like(one), "b": other, "a": one}))
+    assert "a keeps 42 % of 100 images" in found.sentence
+    assert found.sentence.endswith(", b 25 % (fewer, p = 0.002), c 0 %.")
+    assert found.notes[-1] == "Compared: the two best of 3 models, and no others."
+
+
+def test_transitions_are_told_apart_on_the_same_images(tmp_path: Path) -> None:
+    (one, other), path = (right[0] for right in rights(20, 22, 5, 53)), ("judge", "image")
+    folder = make_transition(tmp_path / "t", models=("a", "b"))
+    assert "not tested" in said(folder).notes[0]
+    assert "by b 25 % (fewer, p = 0.002)." in said(keep(folder, {"a": one, "b": other}, path)).sentence
+
+
+def test_reached_is_told_apart_too(tmp_path: Path) -> None:
+    one, other = (right[0] for right in rights(20, 9, 8, 3))
+    folder = keep(make_transition(tmp_path / "t", models=("a", "b"), judge=None), {"a": one, "b": other}, ("reached",))
+    assert "b 70 % (cannot be told apart, p = 1.00); no judge" in said(folder).sentence
+
+
+@pytest.mark.parametrize(
+    "array", [np.ones((3, 9), bool), np.ones((2, 140), bool), np.ones((3, 140)), np.zeros((3, 140), bool)]
+)
+def test_outcomes_that_are_not_those_of_the_results(tmp_path: Path, array: np.ndarray) -> None:
+    folder = attacked(tmp_path / "r", 60, 22, 5, 53)
+    with np.load(folder / "outcomes.npz") as archive:
+        arrays = dict(archive)
+    np.savez(folder / "outcomes.npz", **arrays | {"a/worst_case": array})
+    with pytest.raises(InputError, match=r"the shares of results.json"):
+        said(folder)
 
 
 def test_no_checks_no_claim_about_them(tmp_path: Path) -> None:

@@ -48,7 +48,10 @@ class Difference:
         >>> paired_outcomes([True] * 9, [False] * 9).p_words, paired_outcomes([True] * 20, [False] * 20).p_words
         ('p = 0.004', 'p < 0.001')
         """
-        return "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}" if self.p < 0.1 else f"p = {self.p:.2f}"
+        if self.p < 0.001:
+            return "p < 0.001"
+        near = abs(self.p - 0.05) < 0.0005  # where a digit less would not say on which side it is
+        return f"p = {self.p:.4f}" if near else f"p = {self.p:.3f}" if self.p < 0.1 else f"p = {self.p:.2f}"
 
 
 def paired_figures(one: ArrayLike, other: ArrayLike) -> Difference | None:

@@ -157,6 +157,30 @@ def read_transitions(path: Path, models: Sequence[str], classes: int) -> Arrays:
     return arrays
 
 
+def read_outcomes(path: Path, shares: Mapping[str, NDArray[Any]]) -> Arrays:
+    """Read `outcomes.npz`, what became of each image; none if there is no file, as in folders of an older version.
+
+    Args:
+        path: the file.
+        shares: by name, the shares that `results.json` has: () of an array (N,), (E,) of one (E, N); NaN where it has
+            none, and then the array is not read.
+
+    Returns:
+        Truth values by name, those alone that `shares` names, the same N for all.
+
+    Raises:
+        InputError: damaged, of other shapes, or the shares are others.
+    """
+    arrays = read_arrays(path)
+    known = {name: share for name, share in shares.items() if arrays and np.isfinite(share).all()}
+    found = {name: _take(path, arrays, name, share.ndim + 1) for name, share in known.items()}
+    counts = {array.shape[-1] for array in found.values()}
+    for name, array in found.items():
+        held = array.shape[:-1] == known[name].shape and array.dtype == np.bool_ and len(counts) == 1 and array.size > 0
+        _expect(path, name, held and np.allclose(array.mean(-1), known[name], atol=1e-6), "the shares of results.json")
+    return found
+
+
 def read_log(path: Path) -> list[LogRow]:
     """Read `log.csv`: a row an epoch, numbers by column; None where a cell is empty. No file: no rows.
 
