@@ -1,7 +1,9 @@
 """The page's sentence, where no audit speaks: what is kept under attack, and what may be wrong with it."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from doubleback.errors import InputError
 from doubleback.report.folders import read_folders
 from doubleback.report.headline import headline
 from doubleback.report.verdict import Verdict
-from tests.report.synthetic import make_run, write_json
+from tests.report.synthetic import make_audit, make_run, with_areas, write_json
 from tests.report.synthetic_studies import keep, make_classify, make_robustness, make_transition
 
 
@@ -138,3 +140,65 @@ def test_mixtures_that_did_not_converge(tmp_path: Path) -> None:
     run = make_run(tmp_path / "vae")
     make_classify(run / "classifier", run, converged=[True, False, False])
     assert said(run).notes == ["vae: 2 of 3 mixtures stopped before EM had converged."]
+
+
+BASE = np.linspace(0.2, 0.4, 20)  # AUDDC of twenty pairs
+WAVE = np.sin(np.arange(20))  # of mean 0.004
+NAN = np.nan
+PairFigures = tuple[Any, Any]
+
+
+def _flagged(values: np.ndarray, *places: int) -> np.ndarray:
+    return np.where(np.isin(np.arange(len(values)), places), NAN, values)
+
+
+# What two models withstand on the same pairs, and what the headline may say of the second.
+SITUATIONS: dict[str, tuple[PairFigures, str]] = {
+    "every pair a little higher": ((BASE, BASE + 0.001), "more"),
+    "every pair a little lower": ((BASE, BASE - 0.001), "less"),
+    "the demo's difference": ((BASE, BASE + 0.028 + 0.025 * WAVE), "more"),
+    "much higher, intervals apart": ((BASE, BASE + 0.4), "more"),
+    "much lower, intervals apart": ((BASE + 0.4, BASE), "less"),
+    "higher on average, by chance": ((BASE, BASE + 0.01 + 0.1 * WAVE), "alike"),
+    "lower on average, by chance": ((BASE, BASE - 0.01 + 0.1 * WAVE), "alike"),
+    "higher by little on most, lower by much on few": ((BASE, np.r_[BASE[:17] + 0.001, BASE[17:] - 0.1]), "alike"),
+    "the same on every pair": ((BASE, BASE), "alike"),
+    "the same but for the last bits": ((BASE, BASE + 1e-13), "alike"),
+    "all of one value": ((np.full(20, 0.3), np.full(20, 0.3)), "alike"),
+    "all of one difference": ((BASE, BASE + 0.05), "more"),
+    "two pairs of two signs": ((BASE[:2], BASE[:2] + np.array([0.1, -0.1])), "alike"),
+    "a single pair": ((BASE[:1], BASE[:1] + 0.3), "alike"),
+    "a single pair that both use": ((_flagged(BASE[:2], 0), BASE[:2] + 0.3), "alike"),
+    "easy pairs flagged in one": ((BASE, _flagged(BASE, *range(8))), "alike"),
+    "hard pairs flagged in one, lower on the rest": ((BASE, _flagged(BASE - 0.002, *range(12, 20))), "less"),
+    "flagged in both, elsewhere": ((_flagged(BASE, 0, 1), _flagged(BASE + 0.02, 18, 19)), "more"),
+    "no pair that both use": ((_flagged(BASE, *range(10)), _flagged(BASE + 0.2, *range(10, 20))), "not ranked"),
+    "all flagged in one": ((BASE, np.full(20, NAN)), "unknown"),
+    "nothing left of the baseline": ((np.zeros(20), BASE), "more"),
+    "a few very different pairs": ((BASE, np.r_[BASE[:18], BASE[18:] + 0.5]), "alike"),
+}
+SAYS = {
+    "more": r"^hardened withstands (more|\d.* times what plain)",
+    "less": r"^hardened withstands less than plain",
+    "alike": r"^hardened and plain cannot be told apart",
+    "not ranked": r"^plain, hardened: .* so not to be ranked",
+    "unknown": r"^plain withstands [\d.]+ \(.*What hardened withstands is not known: all 20 pairs are flagged",
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_headline_agrees_with_the_paired_interval(situation: str, tmp_path: Path) -> None:
+    (plain, hardened), expected = SITUATIONS[situation]
+    runs = []
+    for name, areas in (("plain", plain), ("hardened", hardened)):
+        runs.append(make_run(tmp_path / name, penalty="none" if name == "plain" else "output"))
+        with_areas(make_audit(runs[-1] / "audit", runs[-1], pairs=len(areas)), {"worst_case": areas})
+    found = said(*runs)
+    assert re.match(SAYS[expected], found.sentence)
+    assert "overlap" not in found.sentence + "".join(found.notes)
+    each = np.round(np.asarray(hardened) - plain, 12)
+    each = each[np.isfinite(each)]
+    if len(each) > 1:  # by resampling that owes nothing to the code under test
+        means = np.random.default_rng(7).choice(each, (20_000, len(each))).mean(1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        assert expected == ("more" if low > 0 else "less" if high < 0 else "alike")

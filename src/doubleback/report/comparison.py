@@ -143,7 +143,7 @@ def _images(one: RunFolder, other: RunFolder) -> list[str]:
     same = _same([audit.config.get("images") for audit in audits])
     if same is False:
         return ["attacked on different images"]
-    if audits[0].pairs != audits[1].pairs:
+    if all(audit.pairs[0] for audit in audits) and audits[0].pairs != audits[1].pairs:
         return ["attacked on different pairs"]
     return [] if same else _pictures(*audits)
 

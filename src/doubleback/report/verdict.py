@@ -201,8 +201,8 @@ def _explained(duels: Sequence[_Duel]) -> list[str]:
     if not others:
         return notes
     notes.append(
-        f"{first.best.run.name} was picked from {len(duels)} runs by these figures, so its difference from "
-        f"{first.base.run.name} is a little flattered."
+        f"{first.best.run.name} was picked by these figures from {len(duels)} runs compared with "
+        f"{first.base.run.name}, so its difference is a little flattered."
     )
     next_best = others[0].best
     if found := difference(first.best.run, next_best.run):
