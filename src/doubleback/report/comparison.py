@@ -22,10 +22,14 @@ _NOT_OF_THE_SEARCH = ("runs", "output", "attack", "data", "split", "pairs")  # t
 
 def obstacles(one: RunFolder, other: RunFolder) -> list[str]:
     """Why the audits of two runs cannot be compared, each reason a few words; nothing if they can."""
+    return unlike(one, other) or _figures(one.audit, other.audit)
+
+
+def unlike(one: RunFolder, other: RunFolder) -> list[str]:
+    """In what the audits of two runs differ beside the model, each difference a few words; nothing if in nothing."""
     if one.audit is None or other.audit is None:
         return ["not both audited"]
-    differs = _training(one, other) + _images(one, other) + _attacks(one.audit, other.audit)
-    return differs or _figures(one.audit, other.audit)
+    return _training(one, other) + _images(one, other) + _attacks(one.audit, other.audit)
 
 
 def difference(one: RunFolder, other: RunFolder) -> Difference | None:
@@ -39,10 +43,11 @@ def difference(one: RunFolder, other: RunFolder) -> Difference | None:
 def caveats(one: RunFolder, other: RunFolder) -> list[str]:
     """What a comparison of these two has to add, as sentences."""
     said = []
-    if _same([run.audit.config.get("images") if run.audit else None for run in (one, other)]) is None:
+    silent = [run.name for run in (one, other) if run.audit and run.audit.config.get("images") is None]
+    if silent:
         said.append(
-            "A folder of an older version does not say which images were attacked: those shown are the same, and so "
-            "are the places of the pairs."
+            f"An older version audited {' and '.join(silent)} and did not note which images were attacked: those shown "
+            "are the same, and so are the places of the pairs."
         )
     if _same([run.config.get("images") for run in (one, other)]) is False:
         said.append(f"{one.name} and {other.name} were not trained on the same images, which may be the difference.")
@@ -188,8 +193,10 @@ def _settings(audit: AuditFolder) -> Mapping[str, Any]:
     return flat(Audit(())) | dict(mapping(audit.config, "audit"))
 
 
-def _figures(one: AuditFolder, other: AuditFolder) -> list[str]:
-    """What the figures themselves lack."""
+def _figures(one: AuditFolder | None, other: AuditFolder | None) -> list[str]:
+    """What the figures of two audits that are alike lack."""
+    assert one is not None
+    assert other is not None
     areas = one.areas, other.areas
     if areas[0] is None or areas[1] is None:
         return ["without figures pair by pair (curves.npz)"]
