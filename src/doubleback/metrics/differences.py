@@ -6,6 +6,7 @@ and the interval that belongs to it. Knows no torch.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,7 +71,8 @@ def paired_figures(one: ArrayLike, other: ArrayLike) -> Difference | None:
     >>> paired_figures([0.5, 0.75, 0.5], [0.25, 0.5, float("nan")])
     Difference(mean=0.25, interval=(0.25, 0.25), p=0.5, pairs=2, higher=2, lower=0)
     """
-    left, right = _rows(one, other, np.float64)
+    left, right = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    _checked(left, right)
     known = np.isfinite(left) & np.isfinite(right)
     left, right = left[known], right[known]
     if not known.any():
@@ -103,7 +105,8 @@ def paired_outcomes(one: ArrayLike, other: ArrayLike) -> Difference | None:
     """
     from scipy.stats import binomtest
 
-    left, right = _rows(one, other, np.bool_)
+    left, right = np.asarray(one, dtype=np.bool_), np.asarray(other, dtype=np.bool_)
+    _checked(left, right)
     if not len(left):
         return None
     higher, lower = int((left & ~right).sum()), int((~left & right).sum())
@@ -117,11 +120,9 @@ def paired_outcomes(one: ArrayLike, other: ArrayLike) -> Difference | None:
     return Difference((higher - lower) / count, known, _two_sided(higher, lower), count, higher, lower)
 
 
-def _rows(one: ArrayLike, other: ArrayLike, kind: type) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    left, right = np.asarray(one, dtype=kind), np.asarray(other, dtype=kind)
+def _checked(left: NDArray[Any], right: NDArray[Any]) -> None:
     if left.ndim != 1 or left.shape != right.shape:
         raise InputError(f"shapes {left.shape} and {right.shape}; give two rows, of the same things in the same order")
-    return left, right
 
 
 def _two_sided(higher: int, lower: int) -> float:

@@ -5,7 +5,7 @@ ranked and nothing divided.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,8 @@ def difference(one: RunFolder, other: RunFolder) -> Difference | None:
     """How much more the first withstands, pair by pair; None where the audits cannot be compared."""
     if one.audit is None or other.audit is None or obstacles(one, other):
         return None
-    areas = one.audit.areas, other.audit.areas
-    return None if areas[0] is None or areas[1] is None else paired_figures(*areas)
+    left, right = one.audit.areas, other.audit.areas
+    return None if left is None or right is None else paired_figures(left, right)
 
 
 def caveats(one: RunFolder, other: RunFolder) -> list[str]:
@@ -188,7 +188,7 @@ def _attacks(one: AuditFolder, other: AuditFolder) -> list[str]:
     return differs
 
 
-def _settings(audit: AuditFolder) -> Mapping[str, Any]:
+def _settings(audit: AuditFolder) -> dict[str, Any]:
     """Every setting of the audit; one that its version did not have yet is as it is by default."""
     return flat(Audit(())) | dict(mapping(audit.config, "audit"))
 

@@ -78,7 +78,8 @@ class AuditFolder:
         found = [self.curves.get(f"{name}/auddc") for name in self._ranked_by]
         if not found or any(one is None for one in found):
             return None
-        return np.min(np.asarray(found, dtype=np.float64), axis=0)
+        least: Areas = np.asarray(found, dtype=np.float64).min(axis=0)
+        return least
 
     @property
     def _ranked_by(self) -> list[str]:
