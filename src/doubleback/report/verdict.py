@@ -33,7 +33,7 @@ class Verdict:
     notes: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays inside: each is equal to itself alone
 class _Audited:
     name: Markup
     run: RunFolder
