@@ -23,13 +23,14 @@ from doubleback.errors import InputError
 from doubleback.files import read_json, write_json
 
 SCHEMA = 1
-CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES, SEEN = (
+CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES, SEEN, OUTCOMES = (
     "config.json",
     "results.json",
     "model.safetensors",
     "curves.npz",
     "images.npz",
     "training-images.npz",
+    "outcomes.npz",
 )
 _LOCK = ".lock"
 State = Literal["free", "unfinished", "finished"]

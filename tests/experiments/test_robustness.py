@@ -10,6 +10,8 @@ import pytest
 from doubleback.errors import InputError
 from doubleback.experiments.robustness import robustness
 from doubleback.experiments.runs import load_run
+from doubleback.report.folders import read_folders
+from doubleback.report.headline import headline
 from doubleback.robustness import Withstood
 from doubleback.robustness.measuring import _Attacked
 from doubleback.settings import Threats
@@ -27,7 +29,12 @@ def quick(*models: Path, output: Path, threats: Threats = SMALL, samples: int = 
 def test_robustness_leaves_what_is_documented(mixture: Path, mlp: Path, tmp_path: Path) -> None:
     results = robustness(quick(mixture, mlp, output=tmp_path / "r"), WORDS)
     assert json.loads((tmp_path / "r" / "results.json").read_text()) == results
-    assert {path.name for path in (tmp_path / "r").iterdir()} == {"config.json", "results.json", "images.npz"}
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {
+        "config.json",
+        "results.json",
+        "images.npz",
+        "outcomes.npz",
+    }
     assert results["eps"] == ["0.02", "8/255"]
     assert set(results["models"]) == {"mixture", "mlp"}
     for name, other in (("mixture", "mlp"), ("mlp", "mixture")):
@@ -41,6 +48,14 @@ def test_robustness_leaves_what_is_documented(mixture: Path, mlp: Path, tmp_path
     with np.load(tmp_path / "r" / "images.npz") as arrays:
         assert arrays["mixture/x_adv"].shape == (8, 2, 1, 8, 8)
         assert arrays["source"].dtype == np.uint8
+    with np.load(tmp_path / "r" / "outcomes.npz") as arrays:
+        assert len(set(arrays["index"])) == 20
+        for name, model in results["models"].items():
+            assert arrays[f"{name}/clean"].mean() == pytest.approx(model["clean_accuracy"])
+            assert arrays[f"{name}/attacks/pgd"].mean(1) == pytest.approx([*model["robust_accuracy"]["pgd"].values()])
+            assert arrays[f"{name}/worst_case"].mean(1) == pytest.approx([*model["worst_case"].values()])
+        assert arrays["mlp/transfer/mixture"].shape == (2, 20)
+    assert "McNemar" in headline(read_folders([tmp_path / "r"])).notes[-1]
     config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert config["models"]["mlp"] == {"path": str(mlp), "weights": load_run(mlp).weights}
 

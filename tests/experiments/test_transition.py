@@ -31,6 +31,10 @@ def test_transition_leaves_what_is_documented(mixture: Path, mlp: Path, tmp_path
         assert set(arrays["source_class"]) == {9}
         assert set(arrays["target_class"]) == {7}
         assert np.allclose(arrays["mixture/probabilities"].sum(2), 1, atol=1e-5)
+    with np.load(tmp_path / "t" / "outcomes.npz") as arrays:
+        assert set(arrays) == {f"mixture/{name}" for name in ("reached", *(f"judge/{of}" for of in model["judge"]))}
+        assert arrays["mixture/reached"].mean() == pytest.approx(model["reached"])
+        assert arrays["mixture/judge/image"].mean() == pytest.approx(model["judge"]["image"])
 
 
 def test_transition_is_kept_and_not_overwritten(mixture: Path, mlp: Path, tmp_path: Path) -> None:

@@ -52,6 +52,17 @@ def test_robust_means_more_than_every_other_at_every_eps(results: dict[str, Any]
     assert claim(other, words).verdict == "does not"
 
 
+def test_robust_means_more_of_the_same_images_where_these_are_known(results: dict[str, Any]) -> None:
+    """Higher shares are not enough: McNemar's test has to tell the two apart."""
+    other = copy.deepcopy(results)
+    told = {"mean": 0.1, "ci95": [0.05, 0.15], "settled": True, "pairs": 500}
+    found = other["classifiers"]["mnist"]
+    found["difference"] = {name: dict.fromkeys(found["eps"], told) for name in ("mnist-mlp", "mnist-lenet")}
+    assert claim(other, "white box, MNIST").verdict == "agrees"
+    found["difference"]["mnist-lenet"] |= {found["eps"][0]: told | {"ci95": [-0.01, 0.21], "settled": False}}
+    assert claim(other, "white box, MNIST").verdict == "in part"
+
+
 def test_gradients(results: dict[str, Any]) -> None:
     assert claim(results, "1/100").verdict == "does not"
     assert "1/3.2" in claim(results, "131.874").measured

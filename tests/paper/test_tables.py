@@ -1,6 +1,7 @@
 """Each table says what the folders hold: ratios, spreads and differences by hand."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 
 from doubleback.metrics.intervals import bootstrap_interval
 from doubleback.paper.compared import classifiers, comparisons
-from doubleback.paper.results import paired_difference
+from doubleback.paper.results import paired_difference, read_results
 from doubleback.paper.scales import SCALES
 from doubleback.paper.tables import NOTHING, ONE_SEED, Part, Table, markdown, spread, tables
+from tests.paper.synthetic import make_reproduction
+from tests.report.synthetic import change, read_json
+from tests.report.synthetic_studies import keep
 
 
 def table(results: dict[str, Any], key: str) -> Table:
@@ -150,3 +154,24 @@ def test_rows_and_models_have_ids(results: dict[str, Any]) -> None:
         assert {kind for kind, penalty in ids.values() if penalty is None} <= {"mlp", "lenet", "cvnet"}
     sixth = results["transitions"]["figure6"]["models"].values()
     assert [one["penalty"] for one in sixth] == ["plain", "hardened", "lambda-1", "output-10"]
+
+
+def test_classifiers_are_compared_on_the_same_images_where_these_are_known(tmp_path: Path) -> None:
+    folder = make_reproduction(tmp_path / "smoke")
+    home = folder / "robustness" / "mnist"
+    record = read_json(home / "results.json")
+    first = np.arange(100) < np.array([[90], [80], [70]])[: len(record["eps"])]
+    keep(home, {name: first if "hardened" in name else first & (np.arange(100) > 19) for name in record["models"]})
+    found = read_results(folder)["classifiers"]
+    differences = found["mnist"]["difference"]
+    assert set(differences) == {name for name, one in found["mnist"]["models"].items() if one["kind"] != "mixture"}
+    one = differences["mnist-lenet"][record["eps"][0]]
+    assert (one["mean"], one["settled"], one["pairs"]) == (pytest.approx(0.2), True, 100)
+    assert "difference" not in found["svhn"], "an older version's folder"
+
+
+def test_audits_that_differ_in_more_than_the_model_are_no_row_of_table_2(tmp_path: Path) -> None:
+    folder = make_reproduction(tmp_path / "smoke")
+    path = folder / SCALES["smoke"].autoencoder("mnist", "vae").run("plain") / "audit" / "config.json"
+    change(path, audit=read_json(path)["audit"] | {"steps": 1})
+    assert "difference" not in read_results(folder)["autoencoders"][0]

@@ -143,6 +143,23 @@ def make_audit(
     return folder
 
 
+def with_areas(audit: Path, areas: Mapping[str, Any]) -> Path:
+    """Other AUDDC of the pairs, by attack or `worst_case`, (P,) with NaN where a pair is flagged; and what follows."""
+    with np.load(audit / "curves.npz") as archive:
+        curves = dict(archive)
+    results = read_json(audit / "results.json")
+    for name, values in areas.items():
+        own = np.asarray(values, dtype=float)
+        curves[f"{name}/auddc"], used = own, own[np.isfinite(own)]
+        curves["flagged"] = ~np.isfinite(own)
+        mean = {"mean": used.mean() if len(used) else None, "ci95": None}
+        results["attacks"][name] |= {"auddc": {"envelope": mean}, "share_of_ceiling": None}
+        results["pairs"] = {"requested": len(own), "used": len(used), "flagged": len(own) - len(used)}
+    np.savez_compressed(audit / "curves.npz", **curves)
+    write_json(audit / "results.json", results)
+    return audit
+
+
 def audit_results(curves: dict[str, np.ndarray], names: list[str], pairs: int, flagged: int) -> dict[str, Any]:
     def summary(name: str) -> dict[str, Any]:
         values = curves[f"{name}/auddc"][flagged:]

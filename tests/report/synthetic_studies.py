@@ -1,14 +1,14 @@
 """Classifiers, robustness and transition folders made up of numbers, in the layout of docs/run-directory.md."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.report.synthetic import blend, digits, made_of, write_json, write_table
+from tests.report.synthetic import blend, digits, made_of, read_json, write_json, write_table
 
 EPS = ("0.05", "0.1", "0.2")
 STRENGTH = {"plain/classifier": 0.035, "hardened/classifier": 0.11, "lenet": 0.09}  # eps at which half is kept
@@ -77,6 +77,26 @@ def make_robustness(
     size = np.array([float(Fraction(e)) for e in eps])[:, None, None, None]
     x_adv = np.clip(source[:, None] + 255 * size * noise, 0, 255).astype(np.uint8)
     np.savez_compressed(folder / "images.npz", source=source, **{f"{name}/x_adv": x_adv for name in strength})
+    return folder
+
+
+def keep(folder: Path, rights: Mapping[str, np.ndarray], path: Sequence[str] = ("worst_case",)) -> Path:
+    """What became of each image, (E, N) or (N,) truth values a model, and the shares that follow, at `path`."""
+    record = read_json(folder / "results.json")
+    record["images"] = next(iter(rights.values())).shape[-1]
+    every = {}
+    for model, right in rights.items():
+        share = right.mean(-1).tolist()
+        at, ends = record["models"][model], record["models"][model].setdefault("ci95", {})
+        for key in path[:-1]:
+            at, ends = at.setdefault(key, {}), ends.setdefault(key, {})
+        at[path[-1]] = dict(zip(record["eps"], share, strict=True)) if right.ndim == 2 else share
+        ends.pop(path[-1], None)
+        every["/".join([model, *path])] = right
+    if "judge" in record and path != ("reached",):
+        every |= {f"{model}/reached": np.ones(record["images"], dtype=bool) for model in rights}
+    write_json(folder / "results.json", record)
+    np.savez_compressed(folder / "outcomes.npz", **every)
     return folder
 
 

@@ -66,6 +66,9 @@ def show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
 def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
     """What each run withstands: mean AUDDC, envelope convention, higher is more robust; 95 % interval of the worst."""
     attacks = list(dict.fromkeys(attack for run in runs.values() for attack in run["attacks"]))
+    tried = [run["attacks"][attack] for run in runs.values() for attack in attacks[:-1]]
+    if tried and all(one.get("targeted") is False for one in tried):
+        attacks.pop()  # the worst case, which is over attacks with a target
     base = os.path.commonpath([Path(name).resolve().parent for name in runs])
     rows = []
     for name, run in runs.items():

@@ -13,7 +13,7 @@ from doubleback.data import fingerprint
 from doubleback.errors import InputError
 from doubleback.experiments.classifiers import identified, labelled_images, named, weights_of
 from doubleback.files import read_arrays, write_arrays
-from doubleback.folders import IMAGES, Folder, digest
+from doubleback.folders import IMAGES, OUTCOMES, Folder, digest
 from doubleback.randomness import Stream, generator
 from doubleback.robustness import Withstood, robust_accuracy
 from doubleback.settings.checks import at_least
@@ -65,6 +65,8 @@ def robustness(command: Robustness, words: Sequence[str]) -> dict[str, Any]:
             finished=lambda name, one: write_arrays(_unfinished(folder, name), one.arrays()),
         )
         write_arrays(folder.path / IMAGES, _shown_examples(x, found))
+        outcomes = {f"{name}/{what}": rights for name, one in found.items() for what, rights in one.outcomes().items()}
+        write_arrays(folder.path / OUTCOMES, {"index": rows.numpy(), **outcomes})
         threats = command.threats
         results = folder.finish(
             {

@@ -14,7 +14,7 @@ from doubleback.errors import InputError
 from doubleback.evaluation import reconstruct
 from doubleback.experiments.classifiers import Loaded, identified, labelled_images, named, weights_of
 from doubleback.files import write_arrays
-from doubleback.folders import IMAGES, Folder
+from doubleback.folders import IMAGES, OUTCOMES, Folder
 from doubleback.metrics.intervals import wilson
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import Classifier
@@ -76,11 +76,15 @@ def transition(command: Transition, words: Sequence[str]) -> dict[str, Any]:
         arrays: dict[str, Any] = {"shown": shown}
         arrays |= {f"{end}_class": getattr(drawn, end)[:SHOWN].cpu().numpy() for end in ("source", "target")}
         results: dict[str, Any] = {}
+        outcomes: dict[str, Any] = {}
         for name, way in moved.items():
             model = mixtures[name]
-            results[name] = _judged(way, model, judge.model if judge else None, drawn, command.walk.confidence)
+            held = _outcomes(way, model, judge.model if judge else None, drawn, command.walk.confidence)
+            results[name] = _figures(way, drawn, held)
+            outcomes |= {f"{name}/{what}": each.cpu().numpy() for what, each in held.items()}
             arrays |= _shown_transitions(name, way, model, shown, longest)
         write_arrays(folder.path / IMAGES, arrays)
+        write_arrays(folder.path / OUTCOMES, outcomes)
         return folder.finish(
             {
                 "classes": [str(label) for label in classes],
@@ -129,30 +133,36 @@ def _moved(name: str, model: Classifier, drawn: _Drawn, command: Transition) -> 
         return image_transition(model, drawn.x, drawn.target, command.walk, shown=SHOWN, advance=advance)
 
 
-def _judged(
+def _outcomes(
     moved: Moved, model: LatentMixtureClassifier, judge: Classifier | None, drawn: _Drawn, confidence: float
-) -> dict[str, Any]:
-    """The figures of one classifier's transitions."""
+) -> dict[str, Tensor]:
+    """Image by image, by their names in `outcomes.npz`: (N,) truth values of one classifier's transitions."""
     own = moved.probabilities.gather(2, drawn.target.expand(len(moved.probabilities), -1)[..., None]).squeeze(2)
-    figures: dict[str, Any] = {
-        "reached": (own.amax(0) >= confidence).double().mean().item(),
-        "steps": moved.steps.double().mean().item(),
-        "distance": norm(moved.final - drawn.x).double().mean().item(),
-    }
+    found = {"reached": own.amax(0) >= confidence}
     if judge is None:
-        return figures
+        return found
 
     def agrees(images: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
             return torch.cat([judge(batch).argmax(1) for batch in torch.split(images, rows_at_once(images))]) == labels
 
-    says = {
-        "image": agrees(moved.final, drawn.target),
-        "reconstruction": agrees(reconstruct(model.autoencoder, moved.final), drawn.target),
-        "source": agrees(drawn.x, drawn.source),
+    found["judge/image"] = agrees(moved.final, drawn.target)
+    found["judge/reconstruction"] = agrees(reconstruct(model.autoencoder, moved.final), drawn.target)
+    found["judge/source"] = agrees(drawn.x, drawn.source)
+    return found
+
+
+def _figures(moved: Moved, drawn: _Drawn, outcomes: dict[str, Tensor]) -> dict[str, Any]:
+    """The figures of one classifier's transitions."""
+    figures: dict[str, Any] = {
+        "reached": outcomes["reached"].double().mean().item(),
+        "steps": moved.steps.double().mean().item(),
+        "distance": norm(moved.final - drawn.x).double().mean().item(),
     }
-    figures["judge"] = {name: right.double().mean().item() for name, right in says.items()}
-    figures["ci95"] = {"judge": {name: wilson(int(right.sum()), len(right)) for name, right in says.items()}}
+    says = {name.removeprefix("judge/"): each for name, each in outcomes.items() if name.startswith("judge/")}
+    if says:
+        figures["judge"] = {name: right.double().mean().item() for name, right in says.items()}
+        figures["ci95"] = {"judge": {name: wilson(int(right.sum()), len(right)) for name, right in says.items()}}
     return figures
 
 

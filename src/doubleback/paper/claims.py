@@ -150,10 +150,7 @@ def _attacks(results: Mapping[str, Any]) -> Iterator[Claim]:
                 + ", ".join(f"{_per_cent(one, 'worst_case', e)} ({one['label']})" for one in others)
                 for e in eps
             ),
-            _compared(
-                [number(mixture, ("worst_case", e)) for e in eps],
-                [[number(one, ("worst_case", e)) for e in eps] for one in others],
-            ),
+            _compared(_leads(found, mixture, others)),
             "Attacked by every means at once, image by image, a convolutional classifier holds more than the paper's "
             "text lets expect.",
         )
@@ -238,7 +235,15 @@ def _judged(model: Mapping[str, Any], what: str) -> str:
     return share + (" [{:.0%}, {:.0%}]".format(*ends) if ends else "")
 
 
-def _compared(own: Sequence[float | None], others: Sequence[Sequence[float | None]]) -> Verdict:
-    """Whether it holds more than each of the others, at every eps."""
-    better = [a > b for other in others for a, b in zip(own, other, strict=True) if a is not None and b is not None]
-    return "agrees" if better and all(better) else "in part" if any(better) else "does not"
+def _leads(found: Mapping[str, Any], own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Whether it holds more than each of the others at each eps, and not by chance where the images can tell."""
+    tested = [one for differences in mapping(found, "difference").values() for one in differences.values()]
+    if tested:
+        return [bool(one["settled"] and one["mean"] > 0) for one in tested]
+    sides = [[number(one, ("worst_case", eps)) for one in (own, other)] for other in others for eps in found["eps"]]
+    return [left > right for left, right in sides if left is not None and right is not None]
+
+
+def _compared(leads: Sequence[bool]) -> Verdict:
+    """Whether it leads everywhere."""
+    return "agrees" if leads and all(leads) else "in part" if any(leads) else "does not"

@@ -1,6 +1,6 @@
 """From the folders of a reproduction to one record of numbers, `results.json`, that tables and claims are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from doubleback.files import read_json
 from doubleback.folders import CONFIG, RESULTS, SCHEMA, is_finished
+from doubleback.metrics.differences import Difference, paired_figures
 from doubleback.metrics.intervals import bootstrap_interval
 from doubleback.paper.compared import PAIR, Comparison, classifiers, comparisons, from_1_to_0
 from doubleback.paper.members import RECORD
 from doubleback.paper.scales import SCALES, Scale
 from doubleback.report.archives import lookup, mapping, number, read_record
+from doubleback.report.comparison import unlike
 from doubleback.report.runs import WORST_CASE, RunFolder, read_run
+from doubleback.report.studies import Study, read_study
 
 ATTACKS = ("latent", "output", WORST_CASE)
 _TRAINED = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "input_gradient_norm", "kl")
@@ -75,13 +78,15 @@ def paired_difference(
         `mean`, `ci95` (95 %, percentile bootstrap; None with fewer than two pairs), `settled` (0 lies outside it) and
         `pairs`, those that no run flags; None without any.
     """
-    each = np.mean([after - before for before, after in zip(plain, hardened, strict=True)], axis=0)
-    each = each[np.isfinite(each)]
-    if not len(each):
+    return _recorded(paired_figures(np.mean(hardened, axis=0), np.mean(plain, axis=0)))
+
+
+def _recorded(found: Difference | None) -> dict[str, Any] | None:
+    """A difference as `results.json` has it."""
+    if found is None:
         return None
-    ends = bootstrap_interval(each)
-    settled = ends is not None and not ends[0] <= 0 <= ends[1]
-    return {"mean": float(each.mean()), "ci95": ends, "settled": settled, "pairs": len(each)}
+    ends = list(found.interval) if found.interval else None
+    return {"mean": found.mean, "ci95": ends, "settled": found.settled, "pairs": found.pairs}
 
 
 def _compared(folder: Path, row: Comparison) -> dict[str, Any] | None:
@@ -96,7 +101,7 @@ def _compared(folder: Path, row: Comparison) -> dict[str, Any] | None:
     for kind, runs in sides.items():
         found[kind] = {name: [number(run.results, f"test.{name}") for run in runs] for name in _TRAINED}
         found[kind]["minutes"] = [_minutes(run) for run in runs]
-    if all(run.audit for runs in sides.values() for run in runs):
+    if not any(unlike(plain, hardened) for plain, hardened in zip(*sides.values(), strict=True)):
         for kind, runs in sides.items():
             found[kind] |= _audited(runs)
         found["difference"] = {
@@ -143,8 +148,9 @@ def _withstood(folder: Path, scale: Scale, data: str) -> dict[str, Any] | None:
     home = folder / "robustness" / data
     if not is_finished(home):
         return None
-    results = read_record(home / RESULTS)
-    attacked, models = mapping(results, "models"), {}
+    study = read_study(home, "robustness", read_record(home / CONFIG))
+    results, models = study.results, {}
+    attacked = mapping(results, "models")
     for classifier in classifiers(scale, data):
         name = classifier.name
         if (one := attacked.get(name)) is None:
@@ -161,7 +167,22 @@ def _withstood(folder: Path, scale: Scale, data: str) -> dict[str, Any] | None:
             "transfer": one["transfer"],
             "flags": sorted(mapping(one, "flags")),
         }
-    return {"images": results["images"], "eps": results["eps"], "norm": results["norm"], "models": models}
+    found = {"images": results["images"], "eps": results["eps"], "norm": results["norm"], "models": models}
+    return found | ({"difference": differences} if (differences := _differences(study, models)) else {})
+
+
+def _differences(study: Study, models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How much more the mixture of the hardened autoencoder keeps than each other classifier: by its name and epsilon.
+
+    On the same images, with McNemar's exact test; nothing where the folder does not say what became of each image.
+    """
+    own = next((name for name, one in models.items() if one["penalty"] == "hardened"), None)
+    others = [name for name, one in models.items() if one["kind"] != "mixture"] if own else []
+    return {
+        name: {eps: _recorded(study.difference(str(own), name, ("worst_case", eps))) for eps in study.eps}
+        for name in others
+        if study.outcomes
+    }
 
 
 def _accuracy(folder: Path, name: str) -> float | None:

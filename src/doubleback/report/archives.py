@@ -57,7 +57,8 @@ def read_curves(path: Path) -> Arrays:
                 _take(path, arrays, name, 2).shape == (pairs, len(grid)),
                 f"shape ({pairs}, {len(grid)})",
             )
-        for name in (name for name in arrays if name.endswith("/auddc")):
+        rows = [name for name in arrays if name.endswith("/auddc") or name in ("source_index", "target_index")]
+        for name in rows:
             _expect(path, name, _take(path, arrays, name, 1).shape == (pairs,), f"shape ({pairs},)")
     return arrays
 
@@ -154,6 +155,30 @@ def read_transitions(path: Path, models: Sequence[str], classes: int) -> Arrays:
         _expect(path, name, held, f"shape ({count}, {last + 1} or more, {classes})")
         _expect(path, f"{model}/steps", _take(path, arrays, f"{model}/steps", 1).shape == (count,), f"shape ({count},)")
     return arrays
+
+
+def read_outcomes(path: Path, shares: Mapping[str, NDArray[Any]]) -> Arrays:
+    """Read `outcomes.npz`, what became of each image; none if there is no file, as in folders of an older version.
+
+    Args:
+        path: the file.
+        shares: by name, the shares that `results.json` has: () of an array (N,), (E,) of one (E, N); NaN where it has
+            none, and then the array is not read.
+
+    Returns:
+        Truth values by name, those alone that `shares` names, the same N for all.
+
+    Raises:
+        InputError: damaged, of other shapes, or the shares are others.
+    """
+    arrays = read_arrays(path)
+    known = {name: share for name, share in shares.items() if arrays and np.isfinite(share).all()}
+    found = {name: _take(path, arrays, name, share.ndim + 1) for name, share in known.items()}
+    counts = {array.shape[-1] for array in found.values()}
+    for name, array in found.items():
+        held = array.shape[:-1] == known[name].shape and array.dtype == np.bool_ and len(counts) == 1 and array.size > 0
+        _expect(path, name, held and np.allclose(array.mean(-1), known[name], atol=1e-6), "the shares of results.json")
+    return found
 
 
 def read_log(path: Path) -> list[LogRow]:

@@ -50,8 +50,10 @@ def curves_figure(runs: Sequence[RunFolder], attack: str, key: str) -> Markup:
 
 
 def has_curves(run: RunFolder, attack: str) -> bool:
-    """Whether the run's audit left curves of this attack."""
-    return run.audit is not None and f"{attack}/envelope" in run.audit.curves
+    """Whether the run's audit left curves of this attack; of the worst case, over attacks and not blending alone."""
+    if run.audit is None or (attack == WORST_CASE and not run.audit.targeted):
+        return False
+    return f"{attack}/envelope" in run.audit.curves
 
 
 def _about(runs: Sequence[RunFolder], attack: str) -> str:

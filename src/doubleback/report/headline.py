@@ -60,9 +60,9 @@ def _withstands(study: Study, several: bool) -> Verdict:
         _count(study),
         _attacks(study, best),
     )
-    says += _rest(study, kept[1:], ", ", "worst_case", eps)
+    says += _rest(study, kept, ", ", "worst_case", eps)
     fired = Markup("; checks fired for {}: see the flags").format(_names(study, flagged)) if flagged else ""
-    return Verdict(says + fired + ".", _alike(study, kept, eps) + _flags(study, flagged))
+    return Verdict(says + fired + ".", _flags(study, flagged) + _told_apart(study, kept, "worst_case", eps))
 
 
 def _turns(study: Study, several: bool) -> Verdict:
@@ -72,10 +72,10 @@ def _turns(study: Study, several: bool) -> Verdict:
     if not kept:
         says = Markup("What becomes of {}'s transitions is not known.").format(_names(study, study.models))
         return Verdict(_prefixed(study, several) + says, [])
-    best, rest = kept[0], kept[1:]
+    best = kept[0]
     if path == ("reached",):
         says = Markup("Moved to another class, {} reaches the probability asked for on {} of {} images{}").format(
-            _name(study, best), _kept(study, best, *path), _count(study), _rest(study, rest, ", ", *path)
+            _name(study, best), _kept(study, best, *path), _count(study), _rest(study, kept, ", ", *path)
         )
         ending = "; no judge has looked at them."
     else:
@@ -84,10 +84,10 @@ def _turns(study: Study, several: bool) -> Verdict:
             _kept(study, best, *path),
             _count(study),
             study.results.get("judge") or "unnamed",
-            _rest(study, rest, ", by ", *path),
+            _rest(study, kept, ", by ", *path),
         )
         ending = "."
-    return Verdict(_prefixed(study, several) + says + ending, [])
+    return Verdict(_prefixed(study, several) + says + ending, _told_apart(study, kept, *path))
 
 
 def _prefixed(study: Study, several: bool) -> Markup:
@@ -126,13 +126,18 @@ def _kept(study: Study, model: str, *path: str) -> str:
     return f"{said}\u00a0[{low.removeprefix('-')},\u00a0{high}]"
 
 
-def _rest(study: Study, models: Sequence[str], lead: str, *path: str) -> Markup:
-    named = models[: NAMED - 1]
-    said = Markup("").join(
-        Markup("{}{} {}").format(lead, _name(study, model), _share(study, model, *path)) for model in named
-    )
-    others = len(models) - len(named)
-    return said + (f", {others} more no higher" if others else "")
+def _rest(study: Study, kept: Sequence[str], lead: str, *path: str) -> Markup:
+    """The models after the best; of the next one, whether the best keeps more of the same images."""
+    named = kept[1:NAMED]
+    shares = [_share(study, model, *path) for model in named]
+    if named and (found := study.difference(kept[0], named[0], path)):
+        word = "fewer" if found.settled else "cannot be told apart"
+        shares[0] += f" ({word}, {found.p_words})"
+    said = [
+        Markup("{}{} {}").format(lead, _name(study, model), share) for model, share in zip(named, shares, strict=True)
+    ]
+    others = len(kept) - 1 - len(named)
+    return Markup("").join(said) + (f", {others} more no higher" if others else "")
 
 
 def _count(study: Study) -> str:
@@ -148,12 +153,33 @@ def _attacks(study: Study, model: str) -> str:
     return worst + (" and of transferred examples" if mapping(record, "transfer") else "")
 
 
-def _alike(study: Study, kept: Sequence[str], eps: str) -> list[str]:
-    """A word where the two best models' intervals overlap."""
-    ends = [interval(study.model(model), ("ci95", "worst_case", eps)) for model in kept[:2]]
-    if len(ends) < 2 or ends[0] is None or ends[1] is None or ends[1][1] < ends[0][0]:
+def _told_apart(study: Study, kept: Sequence[str], *path: str) -> list[str]:
+    """How the two best differ on the same images; that it was not tested, where the folder does not say enough."""
+    if len(kept) < 2:
         return []
-    return [f"{kept[0]} and {kept[1]} cannot be told apart there: their 95 % intervals overlap."]
+    best, second = kept[:2]
+    found = study.difference(best, second, path)
+    if found is None:
+        return [
+            f"Whether {best} and {second} differ is not tested: {study.name} does not hold what became of each image "
+            f"(outcomes.npz), as an older version's does not; run `doubleback {study.kind}` again into another folder."
+        ]
+    says = f"Of the same {found.pairs:,} images, {found.higher} count for {best} alone, {found.lower} for {second}"
+    if found.interval is not None:
+        points = [_points(share) for share in (found.mean, *found.interval)]
+        says += f" alone; difference {points[0]} [{points[1]}, {points[2]}] points"
+    says += f" (McNemar's exact test, {found.p_words})."
+    return [says] + ([f"Compared: the two best of {len(kept)} models, and no others."] if len(kept) > 2 else [])
+
+
+def _points(share: float) -> str:
+    """A difference of shares in percentage points, never as 0 if it is not.
+
+    >>> _points(0.1214), _points(-0.0002), _points(0.0)
+    ('12.1', '-0.02', '0.0')
+    """
+    points = 100 * share
+    return f"{points:.1g}" if 0 < abs(points) < 0.05 else f"{points:.1f}"
 
 
 def _flags(study: Study, flagged: Sequence[str]) -> list[str]:

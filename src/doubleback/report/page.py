@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from doubleback.errors import InputError
 from doubleback.files import write_text
 from doubleback.report.cells import Column
+from doubleback.report.comparison import baseline
 from doubleback.report.figures import curves_panels
 from doubleback.report.folders import Contents, read_folders
 from doubleback.report.headline import headline
@@ -23,7 +24,6 @@ from doubleback.report.svg import SERIES
 from doubleback.report.table import comparison
 from doubleback.report.training_figures import training_panels
 from doubleback.report.transition import transition_view
-from doubleback.report.verdict import baseline
 
 
 def write_report(folders: Sequence[Path], output: Path | None = None, *, command: str | None = None) -> Path:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from doubleback.report.archives import (
     Arrays,
     LogRow,
-    interval,
     is_finished,
     lookup,
     mapping,
@@ -21,6 +23,8 @@ from doubleback.report.archives import (
 )
 
 WORST_CASE = "worst_case"
+Areas = NDArray[np.float64]
+_ROUNDED = 1e-6  # by which equal areas may differ
 Part = Literal["audit", "classifier"]
 PARTS: tuple[Part, ...] = ("audit", "classifier")  # folders in a run's folder: what was made of its weights
 
@@ -41,8 +45,11 @@ class AuditFolder:
 
     @property
     def targeted(self) -> list[str]:
-        """Those of them that have a target, as all have in a folder that does not say."""
-        return [attack for attack in self.attacks if self._said(attack, "targeted") is not False]
+        """Those of them that have a target. Where a folder does not say: all that its worst case may be over."""
+        said = {attack: self._said(attack, "targeted") for attack in self.attacks}
+        return [
+            attack for attack, word in said.items() if word is True or (word is None and self._in_worst_case(attack))
+        ]
 
     def about(self, attack: str) -> str:
         """What the attack is after, in a few words; empty in a folder that does not say."""
@@ -52,15 +59,39 @@ class AuditFolder:
     def _said(self, attack: str, key: str) -> object:
         return lookup(self.results, ("attacks", attack, key))
 
-    @property
-    def worst_case(self) -> float | None:
-        """The worst case's mean AUDDC, envelope convention."""
-        return number(self.results, f"attacks.{WORST_CASE}.auddc.envelope.mean")
+    def _in_worst_case(self, attack: str) -> bool:
+        """Whether it leaves no less than the worst case on any pair, as what has a target must."""
+        own, worst = (self.curves.get(f"{name}/auddc") for name in (attack, WORST_CASE))
+        return own is None or worst is None or not bool((own < worst - _ROUNDED).any())
 
     @property
-    def worst_case_interval(self) -> tuple[float, float] | None:
-        """Its 95 % interval over pairs."""
-        return interval(self.results, f"attacks.{WORST_CASE}.auddc.envelope.ci95")
+    def judged_by(self) -> list[str]:
+        """The attacks by which audits are ranked: those with a target, whose worst case counts; without any, all."""
+        return self.targeted or self.attacks
+
+    @property
+    def areas(self) -> Areas | None:
+        """(P,) AUDDC of each pair, envelope convention, not finite where there is none; None where none are stored.
+
+        Of the worst case; where no attack has a target, of the attack that leaves least.
+        """
+        found = [self.curves.get(f"{name}/auddc") for name in self._ranked_by]
+        if not found or any(one is None for one in found):
+            return None
+        least: Areas = np.asarray(found, dtype=np.float64).min(axis=0)
+        return least
+
+    @property
+    def _ranked_by(self) -> list[str]:
+        return [WORST_CASE] if self.targeted else self.attacks
+
+    @property
+    def withstands(self) -> float | None:
+        """The mean of `areas` over the pairs that are used: as the results have it, where one attack decides."""
+        if len(names := self._ranked_by) == 1:
+            return number(self.results, ("attacks", names[0], "auddc", "envelope", "mean"))
+        areas = self.areas
+        return None if areas is None or not np.isfinite(areas).any() else float(areas[np.isfinite(areas)].mean())
 
     @property
     def pairs(self) -> tuple[list[int], list[int]]:

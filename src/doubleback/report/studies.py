@@ -1,16 +1,23 @@
 """Folders about several models at once: `robustness` and `transition` (docs/run-directory.md)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from doubleback.errors import InputError
+from doubleback.metrics.differences import Difference, paired_outcomes
 from doubleback.report.archives import (
     Arrays,
     mapping,
+    number,
     read_examples,
+    read_outcomes,
     read_record,
     read_transitions,
     words,
@@ -53,6 +60,7 @@ class Study:
     config: Mapping[str, Any]
     results: Mapping[str, Any]
     images: Arrays = field(default_factory=dict)
+    outcomes: Arrays = field(default_factory=dict)
     places: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -85,6 +93,20 @@ class Study:
         """The epsilons as typed, in the file's order: keys of the results."""
         return words(self.results, "eps")
 
+    def difference(self, one: str, other: str, path: Sequence[str]) -> Difference | None:
+        """How much larger one model's share is than another's, on the same images.
+
+        Args:
+            one, other: names of models.
+            path: of the share in their results, as in `number`; of a robustness folder it ends with the epsilon.
+
+        Returns:
+            None where the folder does not hold what became of each image.
+        """
+        stored, row = (path[:-1], self.eps.index(path[-1])) if self.kind == "robustness" else (path, ...)
+        pair = [self.outcomes.get("/".join([model, *stored])) for model in (one, other)]
+        return None if pair[0] is None or pair[1] is None else paired_outcomes(pair[0][row], pair[1][row])
+
     @property
     def classes(self) -> list[str]:
         """Names of the classes, in the order of the scores."""
@@ -116,9 +138,11 @@ def read_study(folder: Path, kind: Kind, config: Mapping[str, Any]) -> Study:
     study = Study(kind, name, folder, config, read_record(folder / "results.json"))
     path = folder / "images.npz"
     if kind == "transition":
-        return Study(kind, name, folder, config, study.results, read_transitions(path, study.models, _classes(study)))
-    _check_eps(study)
-    return Study(kind, name, folder, config, study.results, read_examples(path, study.models, len(study.eps)))
+        images = read_transitions(path, study.models, _classes(study))
+    else:
+        _check_eps(study)
+        images = read_examples(path, study.models, len(study.eps))
+    return replace(study, images=images, outcomes=read_outcomes(folder / "outcomes.npz", _shares(study)))
 
 
 def colours(names: Sequence[str], folders: Sequence[Sequence[Path]], studies: Sequence[Study]) -> list[dict[str, int]]:
@@ -141,6 +165,18 @@ def colours(names: Sequence[str], folders: Sequence[Sequence[Path]], studies: Se
             home = homes.get(Path(path).resolve()) if isinstance(path, str) and path else None
             taken[model] = taken.get(model, len(set(taken.values()))) if home is None else home
         found.append({model: taken[model] for model in study.models})
+    return found
+
+
+def _shares(study: Study) -> dict[str, NDArray[np.float64]]:
+    """The shares by which models are ranked, by the name of their outcomes: of all epsilons (E,), or one; NaN: none."""
+    ranked = [("worst_case",)] if study.kind == "robustness" else [("reached",), ("judge", "image")]
+    found = {}
+    for model, path in product(study.models, ranked):
+        record = study.model(model)
+        ends = [number(record, (*path, eps)) for eps in study.eps]
+        share = ends if study.kind == "robustness" else number(record, path)
+        found["/".join([model, *path])] = np.array(share, dtype=np.float64)
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from doubleback.report.archives import Keys, interval, number
 from doubleback.report.cells import Better, Cell, Group, Row, filled, written
+from doubleback.report.comparison import area_ratio, same_pairs, same_test_images
 from doubleback.report.runs import WORST_CASE, Part, RunFolder, attacks_of, heading
 
 
@@ -18,6 +19,7 @@ class _Figure:
     of: Literal["run"] | Part = "run"
     ci95: Keys = ""
     form: str = ""
+    attack: str = ""  # whose area it is, where the areas of the pairs are stored
 
 
 _QUALITY = [
@@ -57,7 +59,8 @@ def comparison(runs: Sequence[RunFolder], baseline: int | None) -> list[Group]:
 
     Args:
         runs: a column each.
-        baseline: place of the run whose numbers the others are divided by; None: no ratios.
+        baseline: place of the run whose numbers the others are divided by, where they are of the same images and
+            pairs; None: no ratios.
     """
     groups = {
         "Reconstruction": _QUALITY,
@@ -76,24 +79,32 @@ def _withstands(runs: Sequence[RunFolder]) -> list[_Figure]:
         name, at = heading(attack), ("attacks", attack)
         for ending, note, convention in (("", "envelope", "envelope"), (", reference", "published way", "reference")):
             mean, ci95 = ((*at, "auddc", convention, key) for key in ("mean", "ci95"))
-            figures.append(_Figure(name + ending, f"AUDDC, {note}", "higher", mean, "audit", ci95))
+            stored = "" if ending else attack
+            figures.append(_Figure(name + ending, f"AUDDC, {note}", "higher", mean, "audit", ci95, attack=stored))
         share = (*at, "share_of_ceiling")
         figures.append(_Figure(f"{name}, share", "of the ceiling", "higher", share, "audit", form=".0%"))
     return figures + _AUDIT
 
 
 def _row(figure: _Figure, runs: Sequence[RunFolder], baseline: int | None) -> Row:
-    values = [_value(figure, run) for run in runs]
-    base = None if baseline is None else values[baseline]
-    cells = [
-        _cell(figure, run, value, None if i == baseline else base)
-        for i, (run, value) in enumerate(zip(runs, values, strict=True))
-    ]
+    base = None if baseline is None else runs[baseline]
+    cells = [_cell(figure, run, None if run is base else base) for run in runs]
     return Row(figure.label, figure.note, figure.better, cells)
 
 
 def _value(figure: _Figure, run: RunFolder) -> float | None:
+    if run.audit and WORST_CASE in figure.path and not run.audit.targeted:
+        return None  # of blending alone: no attack that was run enters it
     return number(_record(figure, run), figure.path)
+
+
+def _ratio(figure: _Figure, run: RunFolder, base: RunFolder) -> float | None:
+    """How many times the base's figure the run's is; None where the two are not of the same images or pairs."""
+    if figure.of == "audit" and figure.attack:
+        return area_ratio(run, base, figure.attack)
+    same = same_pairs if figure.of == "audit" else same_test_images
+    values = _value(figure, run), _value(figure, base)
+    return values[0] / values[1] if values[0] is not None and values[1] and same(run, base) else None
 
 
 def _record(figure: _Figure, run: RunFolder) -> Mapping[str, Any]:
@@ -102,13 +113,15 @@ def _record(figure: _Figure, run: RunFolder) -> Mapping[str, Any]:
     return run.classification if figure.of == "classifier" else run.results
 
 
-def _cell(figure: _Figure, run: RunFolder, value: float | None, base: float | None) -> Cell:
+def _cell(figure: _Figure, run: RunFolder, base: RunFolder | None) -> Cell:
+    value = _value(figure, run)
     if value is None:
         return Cell()
     ends = interval(_record(figure, run), figure.ci95) if figure.ci95 else None
+    ratio = _ratio(figure, run, base) if base and figure.better else None
     return Cell(
         text=format(value, figure.form) if figure.form else written(value),
         value=value,
         interval=f"[{written(ends[0])}, {written(ends[1])}]" if ends else "",
-        ratio=f"\u00d7\u2009{value / base:.2f}" if figure.better and base and base > 0 else "",
+        ratio="" if ratio is None else f"\u00d7\u2009{ratio:.2f}",
     )

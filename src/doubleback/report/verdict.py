@@ -1,18 +1,28 @@
 """What the numbers say, in one sentence of plain words, and what keeps them from saying more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 
-from doubleback.report.archives import lookup, mapping, number
-from doubleback.report.runs import WORST_CASE, AuditFolder, RunFolder, title
+from doubleback.metrics.differences import Difference
+from doubleback.report.archives import number
+from doubleback.report.cells import written
+from doubleback.report.comparison import (
+    baseline,
+    caveats,
+    difference,
+    obstacles,
+    quotient,
+    reconstruction_ratio,
+)
+from doubleback.report.doubts import doubts, pairs_words, unknown
+from doubleback.report.runs import WORST_CASE, Areas, AuditFolder, RunFolder, title
 from doubleback.report.svg import SERIES
 
 COSTLY = 1.1  # times the baseline's reconstruction error, from which on it may be the price of the robustness
-UNCONVERGED = 0.9  # share of attack rows that converged, below which a longer attack may find more
-IDLE = 0.98  # share of the ceiling from which on an attack shows nothing that blending does not
+LIKELY = 0.05  # p under which a test calls two models different
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Verdict:
     notes: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays inside: each is equal to itself alone
 class _Audited:
     name: Markup
     run: RunFolder
@@ -31,128 +41,188 @@ class _Audited:
     auddc: float
 
 
+@dataclass(frozen=True)
+class _Duel:
+    """Two runs compared pair by pair."""
+
+    base: _Audited
+    best: _Audited
+    difference: Difference
+
+    @property
+    def areas(self) -> tuple[Areas, Areas]:
+        """(P,) of the best and of the base, on the pairs that both use."""
+        best, base = (one.audit.areas for one in (self.best, self.base))
+        assert best is not None  # or there were no difference
+        assert base is not None
+        used = np.isfinite(best) & np.isfinite(base)
+        return best[used], base[used]
+
+
 def verdict(runs: Sequence[RunFolder]) -> Verdict:
     """Compare the run that withstands most with the baseline; with no two to compare, say what is known."""
+    seen = [(_named(runs, i), run, run.audit) for i, run in enumerate(runs) if run.audit]
+    notes = [note for _, run, _ in seen for note in doubts(run)] if seen else []
+    notes += [f"{run.name} has no audit." for run in runs if seen and run.reconstructs and not run.audit]
     audited = [
-        _Audited(_named(runs, i), run, run.audit, run.audit.worst_case)
-        for i, run in enumerate(runs)
-        if run.audit and run.audit.worst_case is not None
+        _Audited(name, run, audit, audit.withstands) for name, run, audit in seen if audit.withstands is not None
     ]
-    notes = [note for one in audited for note in _doubts(one)]
-    attacked = [i for i, run in enumerate(runs) if run.reconstructs] or range(len(runs))
-    names = Markup(", ").join(_named(runs, i) for i in attacked)
-    if not audited:
+    lost = Markup("").join(
+        Markup(" What {} withstands is not known: {}.").format(name, unknown(audit))
+        for name, _, audit in seen
+        if audit.withstands is None
+    )
+    if not seen:
+        attacked = [i for i, run in enumerate(runs) if run.reconstructs] or range(len(runs))
+        names = Markup(", ").join(_named(runs, i) for i in attacked)
         lacks = "audit" if any(run.reconstructs for run in runs) else "attack"
-        unknown = Markup("How much {} can withstand is not known: there is no {} here.").format(names, lacks)
-        return Verdict(unknown, [])
-    if len(audited) == 1:
-        return Verdict(_alone(audited[0]), notes)
+        says = Markup("How much {} can withstand is not known: there is no {} here.").format(names, lacks)
+        return Verdict(says, [])
+    alone = Markup("").join(_alone(one) for one in audited)
+    found = _of_several(audited) if len(audited) > 1 else Verdict(alone, [])
+    return Verdict(Markup((found.sentence + lost).strip()), found.notes + notes)
+
+
+def _of_several(audited: Sequence[_Audited]) -> Verdict:
+    """The best of those that can be compared with the baseline; why the others cannot."""
     place = baseline([one.run for one in audited])
-    if place is None:
-        return Verdict(Markup("{}: trained on different data, so not to be ranked.").format(names), notes)
-    base = audited[place]
-    best = max((one for one in audited if one is not base), key=lambda one: one.auddc)
-    if base.audit.pairs != best.audit.pairs:
-        return Verdict(Markup("{}: attacked on different pairs, so not to be ranked.").format(names), notes)
-    return Verdict(_compared(base, best), _pair_by_pair(base, best) + _price(base, best) + notes)
-
-
-def baseline(runs: Sequence[RunFolder]) -> int | None:
-    """Place of the run that others are compared with: the first trained without a penalty, else the first.
-
-    An autoencoder, if there is one. None if there is nothing to compare: a single run, or runs on different data.
-    """
-    if len(runs) < 2 or len({str(run.settings.get("data")) for run in runs}) > 1:
-        return None
-    autoencoders = [i for i, run in enumerate(runs) if run.reconstructs] or list(range(len(runs)))
-    return next((i for i in autoencoders if runs[i].is_plain), autoencoders[0])
+    base = audited[place or 0]
+    others = [one for one in audited if one is not base]
+    duels = [_Duel(base, one, found) for one in others if (found := difference(one.run, base.run))]
+    apart = [one for one in others if one not in [duel.best for duel in duels]]
+    if not duels:
+        names = Markup(", ").join(one.name for one in audited)
+        first, *further = apart
+        says = Markup("{}: {}, so not to be ranked.").format(names, _why_not(audited, base, first))
+        return Verdict(says, _not_ranked(audited, base, further))
+    duels.sort(key=lambda duel: -duel.difference.mean)
+    return Verdict(_compared(duels[0]), _explained(duels) + _not_ranked(audited, base, apart))
 
 
 def _named(runs: Sequence[RunFolder], place: int) -> Markup:
     return Markup('<b class="run-{}">{}</b>').format(place % SERIES, runs[place].name)
 
 
+def _why_not(audited: Sequence[_Audited], base: _Audited, one: _Audited) -> str:
+    """In the order in which they stand on the page."""
+    left, right = (each.run for each in audited if each in (base, one))
+    return "; ".join(obstacles(left, right))
+
+
+def _not_ranked(audited: Sequence[_Audited], base: _Audited, others: Sequence[_Audited]) -> list[str]:
+    return [f"{one.run.name} is not ranked with {base.run.name}: {_why_not(audited, base, one)}." for one in others]
+
+
 def _alone(one: _Audited) -> Markup:
-    share = number(one.audit.results, f"attacks.{WORST_CASE}.share_of_ceiling")
-    error = one.run.reconstruction_l2
-    return Markup("{} withstands {:.3f} (worst-case AUDDC){}{}.").format(
+    share = number(one.audit.results, f"attacks.{WORST_CASE}.share_of_ceiling") if one.audit.targeted else None
+    tested = number(one.run.results, "test.reconstruction_l2")
+    error, where = (one.run.reconstruction_l2, " on the images attacked" if tested is None else "")
+    return Markup("{} withstands {:.3f} ({}){}{}.").format(
         one.name,
         one.auddc,
+        _measure(one.audit),
         "" if share is None else f", {share:.0%} of what blending alone would leave",
-        "" if error is None else f", at a reconstruction error of {error:.3f}",
+        "" if error is None else f", at a reconstruction error of {error:.3f}{where}",
     )
 
 
-def _compared(base: _Audited, best: _Audited) -> Markup:
+def _measure(audit: AuditFolder) -> str:
+    """What is ranked by, in words."""
+    if audit.targeted:
+        return "worst-case AUDDC"
+    named = ", ".join(map(title, audit.attacks))
+    return f"AUDDC, attacks: {named}, the worst for each pair" if len(audit.attacks) > 1 else f"AUDDC, attack: {named}"
+
+
+def _compared(duel: _Duel) -> Markup:
     """Who withstands how many times as much, at what price, or that the pairs do not settle it."""
-    errors = best.run.reconstruction_l2, base.run.reconstruction_l2
-    price = f"{errors[0] / errors[1]:.2f} times" if errors[0] is not None and errors[1] else "an unknown multiple of"
-    ratio = f"{best.auddc / base.auddc:.2f} times" if base.auddc > 0 else f"{best.auddc:.3f} against"
-    if not _settled(base, best):
-        says = "{best} and {base} cannot be told apart on these pairs: {best} scores {ratio} what {base} does"
-        says += " in the worst case, with overlapping 95 % intervals, at {price} its reconstruction error."
-    elif best.auddc > base.auddc:
-        says = "{best} withstands {ratio} what {base} does, at {price} its reconstruction error."
+    found, (best, base) = duel.difference, duel.areas
+    ratio = quotient(best, base)
+    scored = f"{best.mean():.3f} against {base.mean():.3f}"
+    if not found.settled:
+        says = "{best} and {base} cannot be told apart on these pairs: {scored}, {why}{price}."
+    elif found.mean > 0 and ratio is None:
+        says = "{best} withstands more than {base}, {scored}{price}."
+    elif found.mean > 0:
+        says = "{best} withstands {times} what {base} does{price}."
     else:
-        says = "{best} withstands less than {base}: {ratio} as much, at {price} its reconstruction error."
-    return Markup(says).format(best=best.name, base=base.name, ratio=ratio, price=price)
+        says = "{best} withstands less than {base}: {times} as much{price}."
+    return Markup(says).format(
+        best=duel.best.name,
+        base=duel.base.name,
+        times=scored if ratio is None else f"{_times(ratio)} times",
+        scored=scored,
+        why=_unsettled(found),
+        price=_price(duel),
+    )
 
 
-def _settled(base: _Audited, best: _Audited) -> bool:
-    """Whether both intervals are known and do not overlap."""
-    one, other = base.audit.worst_case_interval, best.audit.worst_case_interval
-    return one is not None and other is not None and (one[1] < other[0] or other[1] < one[0])
+def _unsettled(found: Difference) -> str:
+    if found.interval is None:
+        return "a single pair"
+    if found.higher == found.lower == 0:
+        return "the same on every pair"
+    return f"a difference of {_interval(found)}, which holds 0"
 
 
-def _pair_by_pair(base: _Audited, best: _Audited) -> list[str]:
-    tried = ", ".join([*map(title, best.audit.targeted), "blending"])
-    says = f"Worst-case AUDDC ({tried}): {best.auddc:.3f} against {base.auddc:.3f}"
-    one, other = (side.audit.curves.get(f"{WORST_CASE}/auddc") for side in (best, base))
-    if one is None or other is None or len(one) != len(other):
-        return [f"{says}."]
-    kept = np.isfinite(one) & np.isfinite(other)
-    return [f"{says}, higher on {int((one > other)[kept].sum())} of {_pairs(int(kept.sum()))}."]
+def _times(ratio: float) -> str:
+    """With two decimals, or as many as it takes to differ from 1.
+
+    >>> _times(1.0872), _times(1.0004), _times(1.0)
+    ('1.09', '1.0004', '1.00')
+    """
+    said = f"{ratio:.2f}"
+    return said if said != "1.00" or abs(ratio - 1) < 1e-6 else f"{1 + float(f'{ratio - 1:.1g}'):.6g}"
 
 
-def _price(base: _Audited, best: _Audited) -> list[str]:
-    errors = best.run.reconstruction_l2, base.run.reconstruction_l2
-    if errors[0] is None or not errors[1] or errors[0] < COSTLY * errors[1]:
-        return []
-    return [
-        f"{best.run.name} reconstructs markedly worse, and an autoencoder that reconstructs badly can look "
-        "robust: judge the gain with the reconstructions below."
-    ]
+def _interval(found: Difference) -> str:
+    """`0.028 [0.017, 0.039]`."""
+    ends = f" [{', '.join(map(written, found.interval))}]" if found.interval else ""
+    return written(found.mean) + ends
 
 
-def _doubts(one: _Audited) -> list[str]:
-    """What a careful reader would ask about one audit."""
-    notes = [f"{one.run.name}: {doubt}" for doubt in _of_other_images(one.audit)]
-    notes += [f"{one.run.name}: a check fired: {says}." for says in mapping(one.audit.results, "flags").values()]
-    used, flagged = (number(one.audit.results, f"pairs.{key}") for key in ("used", "flagged"))
-    if flagged:
-        notes.append(f"{one.run.name}: {_pairs(int(flagged))} left out, where an adversarial distance means nothing.")
-    if used == 1:
-        notes.append(f"{one.run.name}: a single pair, so there is no interval and little to conclude.")
-    for attack in one.audit.attacks:
-        found = mapping(one.audit.results, ("attacks", attack))
-        converged, share = number(found, "converged"), number(found, "share_of_ceiling")
-        if converged is not None and converged < UNCONVERGED:
-            doubt = f"{converged:.0%} of the {title(attack)} attack's rows converged"
-            notes.append(f"{one.run.name}: {doubt}; more --steps may lower its AUDDC.")
-        if attack in one.audit.targeted and share is not None and share >= IDLE:
-            doubt = f"the {title(attack)} attack does no better than blending"
-            notes.append(f"{one.run.name}: {doubt}, so it proves nothing.")
+def _price(duel: _Duel) -> str:
+    found = reconstruction_ratio(duel.best.run, duel.base.run)
+    if found is None:
+        return "; their reconstruction errors are not known on the same images"
+    return f", at {found[0]:.2f} times its reconstruction error{found[1]}"
+
+
+def _explained(duels: Sequence[_Duel]) -> list[str]:
+    """What was compared with what, and by which numbers."""
+    first, *others = duels
+    notes = _pair_by_pair(first) + caveats(first.best.run, first.base.run)
+    price = reconstruction_ratio(first.best.run, first.base.run)
+    if price is not None and price[0] >= COSTLY:
+        notes.append(
+            f"{first.best.run.name} reconstructs markedly worse, and an autoencoder that reconstructs badly can look "
+            "robust: judge the gain with the reconstructions below."
+        )
+    if not others:
+        return notes
+    notes.append(
+        f"{first.best.run.name} was picked by these figures from {len(duels)} runs compared with "
+        f"{first.base.run.name}, so its difference is a little flattered."
+    )
+    next_best = others[0].best
+    if found := difference(first.best.run, next_best.run):
+        notes += _pair_by_pair(_Duel(next_best, first.best, found))
     return notes
 
 
-def _of_other_images(audit: AuditFolder) -> list[str]:
-    settings = lookup(audit.config, "audit")
-    if not isinstance(settings, Mapping):
-        return []
-    split, data = settings.get("split", "test"), settings.get("data")
-    notes = [f"attacked on its {split} images, by which settings are chosen, not reported."] if split != "test" else []
-    return notes + ([f"attacked on images of {data}, not on those that it was trained for."] if data else [])
-
-
-def _pairs(count: int) -> str:
-    return f"{count} pair" if count == 1 else f"{count} pairs"
+def _pair_by_pair(duel: _Duel) -> list[str]:
+    """The numbers behind a comparison."""
+    found, audit, (best, base) = duel.difference, duel.best.audit, duel.areas
+    tried = [*map(title, audit.judged_by), *(["blending"] if audit.targeted else [])]
+    measure = "Worst-case AUDDC" if audit.targeted else "AUDDC"
+    says = f"{measure} ({', '.join(tried)}): {duel.best.run.name} {best.mean():.3f}, "
+    says += f"{duel.base.run.name} {base.mean():.3f} on the same {pairs_words(found.pairs)}; "
+    if found.interval is None:
+        return [f"{says}of a single pair there is no interval."]
+    says += f"difference {_interval(found)} (95 %, bootstrap of the differences pair by pair), "
+    says += f"higher on {found.higher} of {pairs_words(found.pairs)} (sign test, {found.p_words})."
+    left = len(duel.base.audit.pairs[0]) - found.pairs
+    notes = [says] + ([f"{pairs_words(left)} that one of the two flags: left out of the comparison."] if left else [])
+    if found.settled != (found.p < LIKELY):
+        notes.append("The interval and the sign test do not agree: more pairs would tell.")
+    return notes

@@ -68,6 +68,13 @@ class Withstood:
         """Whether nothing fooled the model on the image."""
         return torch.stack([*self.attacks.values(), *self.transfer.values()]).all(0)
 
+    def outcomes(self) -> dict[str, NDArray[np.bool_]]:
+        """Image by image, what stays right: the arrays of `outcomes.npz` (docs/run-directory.md)."""
+        every = {"clean": self.clean, "worst_case": self.worst_case}
+        every |= {f"attacks/{name}": rights for name, rights in self.attacks.items()}
+        every |= {f"transfer/{name}": rights for name, rights in self.transfer.items()}
+        return {name: rights.numpy() for name, rights in every.items()}
+
     def results(self, eps: Sequence[str | float]) -> dict[str, Any]:
         """As `results.json` has it (docs/run-directory.md).
 

@@ -1,0 +1,216 @@
+"""Which runs may be compared, and how: pair by pair, on the same images, under the same attacks, or not at all.
+
+An audit is compared with another only where nothing but the model differs. What differs is said, and then nothing is
+ranked and nothing divided.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from doubleback.metrics.differences import Difference, paired_figures
+from doubleback.report.archives import mapping, number
+from doubleback.report.runs import AuditFolder, RunFolder
+from doubleback.report.svg import shorten
+from doubleback.settings.commands import Audit
+from doubleback.settings.stored import flat
+
+_NOT_OF_THE_SEARCH = ("runs", "output", "attack", "data", "split", "pairs")  # these are compared by what they led to
+
+
+def obstacles(one: RunFolder, other: RunFolder) -> list[str]:
+    """Why the audits of two runs cannot be compared, each reason a few words; nothing if they can."""
+    return unlike(one, other) or _figures(one.audit, other.audit)
+
+
+def unlike(one: RunFolder, other: RunFolder) -> list[str]:
+    """In what the audits of two runs differ beside the model, each difference a few words; nothing if in nothing."""
+    if one.audit is None or other.audit is None:
+        return ["not both audited"]
+    return _training(one, other) + _images(one, other) + _attacks(one.audit, other.audit)
+
+
+def difference(one: RunFolder, other: RunFolder) -> Difference | None:
+    """How much more the first withstands, pair by pair; None where the audits cannot be compared."""
+    if one.audit is None or other.audit is None or obstacles(one, other):
+        return None
+    left, right = one.audit.areas, other.audit.areas
+    return None if left is None or right is None else paired_figures(left, right)
+
+
+def caveats(one: RunFolder, other: RunFolder) -> list[str]:
+    """What a comparison of these two has to add, as sentences."""
+    said = []
+    silent = [run.name for run in (one, other) if run.audit and run.audit.config.get("images") is None]
+    if silent:
+        said.append(
+            f"An older version audited {' and '.join(silent)} and did not note which images were attacked: those shown "
+            "are the same, and so are the places of the pairs."
+        )
+    if _same([run.config.get("images") for run in (one, other)]) is False:
+        said.append(f"{one.name} and {other.name} were not trained on the same images, which may be the difference.")
+    return said
+
+
+def area_ratio(one: RunFolder, other: RunFolder, attack: str) -> float | None:
+    """One mean AUDDC over another's, over the pairs that both use; None where that has no meaning.
+
+    Args:
+        one, other: runs, each with its audit or without.
+        attack: its name, or `worst_case`.
+    """
+    found = [run.audit.curves.get(f"{attack}/auddc") if run.audit else None for run in (one, other)]
+    return None if found[0] is None or found[1] is None or obstacles(one, other) else quotient(*found)
+
+
+def quotient(one: Any, other: Any) -> float | None:
+    """The mean of the first row over that of the second, where both are finite; None without that, or over 0."""
+    both = np.asarray([one, other], dtype=np.float64)
+    both = both[:, np.isfinite(both).all(0)]
+    if not both.size or not (below := both[1].mean()) > 0:
+        return None
+    return float(both[0].mean() / below)
+
+
+def reconstruction_ratio(one: RunFolder, other: RunFolder) -> tuple[float, str] | None:
+    """How many times the other's the first's reconstruction error is, and on what; None where that is not known.
+
+    Over the same test images; else over the same sources, those of the pairs that both audits use.
+    """
+    sides = (one, other)
+    if same_test_images(one, other):
+        errors, where = [number(run.results, "test.reconstruction_l2") for run in sides], ""
+    elif same_pairs(one, other):
+        errors = [number(run.audit.results if run.audit else {}, "reconstruction_l2") for run in sides]
+        where = " on the images attacked"
+    else:
+        return None
+    return (errors[0] / errors[1], where) if errors[0] is not None and errors[1] else None
+
+
+def same_pairs(one: RunFolder, other: RunFolder) -> bool:
+    """Whether the means of two audits are over the very same pairs, under the same attacks."""
+    flags = [run.audit.curves.get("flagged") if run.audit else None for run in (one, other)]
+    same = flags[0] is not None and flags[1] is not None and np.array_equal(flags[0], flags[1])
+    return same and not obstacles(one, other)
+
+
+def same_test_images(one: RunFolder, other: RunFolder) -> bool:
+    """Whether the figures of two runs are of the same test images.
+
+    The digests of their images say so; where one lacks, as in folders of an older version, settings and pictures do.
+    """
+    counts = [number(run.results or run.classification, "test.images") for run in (one, other)]
+    if counts[0] is None or counts[0] != counts[1]:
+        return False
+    same = _same([run.config.get("images") for run in (one, other)])
+    if same is not None:
+        return same
+    chosen = [[run.settings.get(name) for name in ("data", "image_size", "limit")] for run in (one, other)]
+    shown = [run.images.get("test") for run in (one, other)]
+    alike = shown[0] is None or shown[1] is None or np.array_equal(shown[0], shown[1])
+    return alike and chosen[0] == chosen[1]
+
+
+def baseline(runs: Sequence[RunFolder]) -> int | None:
+    """Place of the run that others are compared with: the first trained without a penalty, else the first.
+
+    An autoencoder, if there is one, and one that another run can be compared with, by its audit or else by its test
+    images. None if there is nothing to compare.
+    """
+    order = sorted(range(len(runs)), key=lambda i: (not runs[i].reconstructs, not runs[i].is_plain))
+    for comparable in (lambda one, other: not obstacles(one, other), same_test_images):
+        for i in order:
+            if any(comparable(runs[i], other) for other in runs if other is not runs[i]):
+                return i
+    return None
+
+
+def _training(one: RunFolder, other: RunFolder) -> list[str]:
+    names, digests = (
+        [run.settings.get("data") for run in (one, other)],
+        [run.config.get("images") for run in (one, other)],
+    )
+    return [] if names[0] == names[1] or _same(digests) else [f"trained on different data{_values(names)}"]
+
+
+def _images(one: RunFolder, other: RunFolder) -> list[str]:
+    """In what the attacked images differ, or the pairs of them."""
+    audits = [run.audit for run in (one, other) if run.audit]
+    splits = [_settings(audit).get("split") for audit in audits]
+    if splits[0] != splits[1]:
+        return [f"attacked on different splits{_values(splits)}"]
+    shapes = [_shape(run) for run in (one, other)]
+    if _same(shapes) is False:
+        return [f"attacked at different image sizes{_values(shapes)}"]
+    same = _same([audit.config.get("images") for audit in audits])
+    if same is False:
+        return ["attacked on different images"]
+    if all(audit.pairs[0] for audit in audits) and audits[0].pairs != audits[1].pairs:
+        return ["attacked on different pairs"]
+    return [] if same else _pictures(*audits)
+
+
+def _pictures(one: AuditFolder, other: AuditFolder) -> list[str]:
+    """What the galleries tell of the images, where the folders do not say."""
+    for end in ("source", "target"):
+        left, right = (audit.images.get(end) for audit in (one, other))
+        if left is None or right is None:
+            return ["not known to be attacked on the same images"]
+        if not np.array_equal(left, right):
+            return ["attacked on different images"]
+    return []
+
+
+def _shape(run: RunFolder) -> str | None:
+    """The size of the attacked images in words, `1x28x28`; None where no file tells it."""
+    shown = run.audit.images.get("source") if run.audit else None
+    shape = list(shown.shape[1:]) if shown is not None else run.config.get("image_shape")
+    return "x".join(map(str, shape)) if isinstance(shape, list) else None
+
+
+def _attacks(one: AuditFolder, other: AuditFolder) -> list[str]:
+    """In what the attacks and their search differ."""
+    differs = []
+    tried = [sorted(audit.attacks) for audit in (one, other)]
+    if tried[0] != tried[1]:
+        differs.append(f"attacked in different ways{_values([', '.join(names) for names in tried])}")
+    codes = [sorted(map(str, mapping(audit.config, "code").values())) for audit in (one, other)]
+    if codes[0] != codes[1]:
+        differs.append("attacked by goals of different code")
+    left, right = (_settings(audit) for audit in (one, other))
+    unlike = [name for name in left | right if name not in _NOT_OF_THE_SEARCH and left.get(name) != right.get(name)]
+    if unlike:
+        words = ", ".join(f"{name.replace('_', ' ')}{_values([left.get(name), right.get(name)])}" for name in unlike)
+        differs.append(f"attacked with different settings: {words}")
+    return differs
+
+
+def _settings(audit: AuditFolder) -> dict[str, Any]:
+    """Every setting of the audit; one that its version did not have yet is as it is by default."""
+    return flat(Audit(())) | dict(mapping(audit.config, "audit"))
+
+
+def _figures(one: AuditFolder | None, other: AuditFolder | None) -> list[str]:
+    """What the figures of two audits that are alike lack."""
+    assert one is not None
+    assert other is not None
+    areas = one.areas, other.areas
+    if areas[0] is None or areas[1] is None:
+        return ["without figures pair by pair (curves.npz)"]
+    if not all(audit.pairs[0] for audit in (one, other)):
+        return ["attacked on pairs that are not known"]
+    return [] if (np.isfinite(areas[0]) & np.isfinite(areas[1])).any() else ["no pair that both can use"]
+
+
+def _same(values: Sequence[Any]) -> bool | None:
+    """Whether two values are the same; None where one of them is not known."""
+    return None if None in values else bool(values[0] == values[1])
+
+
+def _values(both: Sequence[Any]) -> str:
+    """` (1 and 60)`."""
+    said = [shorten(one if isinstance(one, str) else json.dumps(one), 30) for one in both]
+    return f" ({' and '.join(said)})"
