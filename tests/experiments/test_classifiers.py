@@ -26,7 +26,12 @@ def test_classify_leaves_a_classifier_that_can_be_read_back(mixture: Path, harde
     run = load_run(hardened)
     images = run.images()
     assert results["mixtures"]["codes"] == len(images.train)
-    assert {path.name for path in mixture.iterdir()} == {"config.json", "model.safetensors", "results.json"}
+    assert {path.name for path in mixture.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "results.json",
+        "training-images.npz",
+    }
     config = json.loads((mixture / "config.json").read_text())
     assert (config["run"], config["weights"]) == (str(hardened), run.weights)
     read = load_classifier(mixture)
@@ -55,7 +60,7 @@ def test_a_run_that_was_classified_is_a_model_itself(copy: Path) -> None:
 def test_the_classifier_of_other_weights_is_not_the_runs(copy: Path, hardened: Path) -> None:
     """As where a run is put in the place of another, whose classifier stays behind."""
     classify(Classify(copy, Mixture(1)), WORDS)
-    for name in ("config.json", "model.safetensors", "results.json"):
+    for name in ("config.json", "model.safetensors", "results.json", "training-images.npz"):
         shutil.copy(hardened / name, copy / name)
     with pytest.raises(InputError, match="is of other weights"):
         load_classifier(copy)

@@ -43,7 +43,7 @@ def test_robustness_leaves_what_is_documented(mixture: Path, mlp: Path, tmp_path
         assert set(model["transfer"]) == {other}
         assert model["worst_case"]["8/255"] <= model["robust_accuracy"]["pgd"]["8/255"] <= model["clean_accuracy"]
         assert set(model["flags"]) <= set(model["checks"])
-        assert len(model["checks"]) == 6
+        assert len(model["checks"]) == 7
     assert set(results["models"]["mixture"]["gradients"]) == {"score", "latent", "mixture"}
     with np.load(tmp_path / "r" / "images.npz") as arrays:
         assert arrays["mixture/x_adv"].shape == (8, 2, 1, 8, 8)

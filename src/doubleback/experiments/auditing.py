@@ -14,7 +14,6 @@ from doubleback.files import write_arrays
 from doubleback.folders import CURVES, IMAGES, Folder
 from doubleback.imports import code_digest, is_named
 from doubleback.processes import launched, noticing_lost_processes
-from doubleback.progress import note
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
 from doubleback.trust import Check
@@ -47,22 +46,12 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
         model.to(fabric.device)
         with noticing_lost_processes("the runs that are finished are kept, audit again for the rest"):
             if fabric.is_global_zero:
-                _leave(folder, plan, _seen(run, plan))
+                _leave(folder, plan, run.seen(Split(plan.images)))
             elif to_do:
                 plan.run()
     if not fabric.is_global_zero:
         return {}
     return {str(run): folder.results() for run, (folder, _) in zip(command.runs, planned, strict=True)}
-
-
-def _seen(run: TrainedRun, plan: Plan) -> list[Check]:
-    """Whether the images are among those that the run was trained on, which is said before the attacks, too."""
-    seen = run.seen(Split(plan.images))
-    if seen is None:
-        return []
-    if seen:
-        note(f"{run.folder} was trained on {seen} of the {len(plan.images)} images that it is tested on")
-    return [Check.named("trained_on", seen / len(plan.images))]
 
 
 def _leave(folder: Folder, plan: Plan, known: list[Check]) -> None:

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from doubleback.checkpoints import load_tensors, load_weights, save_tensors, weights_digest
-from doubleback.data import ImageData, as_classes, fingerprint
+from doubleback.data import ImageData, as_classes, digests, fingerprint
 from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality
 from doubleback.experiments.runs import TrainedRun, build_model, load_run
-from doubleback.files import read_json
-from doubleback.folders import CONFIG, SCHEMA, WEIGHTS, Folder, digest
+from doubleback.files import read_json, write_arrays
+from doubleback.folders import CONFIG, SCHEMA, SEEN, WEIGHTS, Folder, digest
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures
 from doubleback.models import Classifier
 from doubleback.processes import alone
@@ -87,7 +87,7 @@ def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
         "classes": list(classes),
     }
     path = command.output or command.run / CLASSIFIER
-    folder = Folder(path, "classify", described, words, (WEIGHTS,), {"run": str(command.run.resolve())})
+    folder = Folder(path, "classify", described, words, (WEIGHTS, SEEN), {"run": str(command.run.resolve())})
     with folder.claimed() as finished:
         if finished:
             return finished
@@ -99,6 +99,7 @@ def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         model = LatentMixtureClassifier(autoencoder, fitted.mixtures, classes)
         save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
+        write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
         return folder.finish(
             {
                 "test": {"images": len(images.test), **classification_quality(model, images.test)},

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from doubleback.data import fingerprint
+from doubleback.data import Split, fingerprint
 from doubleback.errors import InputError
 from doubleback.experiments.classifiers import identified, labelled_images, named, weights_of
 from doubleback.files import read_arrays, write_arrays
@@ -64,6 +64,8 @@ def robustness(command: Robustness, words: Sequence[str]) -> dict[str, Any]:
             known={name: _read(path) for name in models if (path := _unfinished(folder, name)).exists()},
             finished=lambda name, one: write_arrays(_unfinished(folder, name), one.arrays()),
         )
+        for name, one in found.items():
+            one.checks += models[name].run.seen(Split(x))
         write_arrays(folder.path / IMAGES, _shown_examples(x, found))
         outcomes = {f"{name}/{what}": rights for name, one in found.items() for what, rights in one.outcomes().items()}
         write_arrays(folder.path / OUTCOMES, {"index": rows.numpy(), **outcomes})

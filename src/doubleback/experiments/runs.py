@@ -16,6 +16,7 @@ from doubleback.progress import note
 from doubleback.registry import MODELS, build
 from doubleback.settings import Training
 from doubleback.settings.stored import unflat
+from doubleback.trust import Check
 
 DESCRIBED = ("train", "image_shape", "classes", "images", "parent")  # what a run's identity is made of
 
@@ -51,10 +52,15 @@ class TrainedRun:
         height, width = self.model.image_shape[1:]
         return _said(load_images(data, image_size=height if height == width else None))
 
-    def seen(self, split: Split) -> int | None:
-        """How many of these images are among those that it was trained on; None where that was not written down."""
+    def seen(self, split: Split) -> list[Check]:
+        """The check of how many of these images it was trained on, and a line; none where that was not written down."""
         known = read_arrays(self.folder / SEEN).get("digests")
-        return None if known is None else int(np.isin(digests(split), known).sum())
+        if known is None:
+            return []
+        seen = int(np.isin(digests(split), known).sum())
+        if seen:
+            note(f"{self.folder} was trained on {seen} of the {len(split)} images that it is tested on")
+        return [Check.named("trained_on", seen / len(split))]
 
     @property
     def autoencoder(self) -> Any:
