@@ -46,7 +46,7 @@ COMMANDS = [
     "transition classifiers/plain classifiers/hardened --count 6 --steps 40 --beyond 5 --judge runs/mlp --output moved",
 ]
 REPRODUCTION = "reproduce all --scale smoke --jobs 1 --output paper"
-OF_THE_MACHINE = {"seconds", "compile_seconds", "peak_memory_mb", "machine", "version"}
+OF_THE_MACHINE = {"seconds", "minutes", "compile_seconds", "peak_memory_mb", "machine", "version"}
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
