@@ -1,12 +1,25 @@
 """The one error that a user can cause, and its message: what is wrong, what was expected, how to mend it."""
 
+from doubleback.terminal import plain
+
 
 class InputError(ValueError):
     """Something handed to doubleback is unusable: a value, a file, a folder.
 
     The message is one line naming the value, what was expected and the fix. The command line prints it and
     exits with status 2; in the library it is an ordinary `ValueError`.
+
+    Args:
+        message: the line; what does not print in a name that it holds is spelt out.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error's message, or its name where it has none: for the brackets of our own line."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 class DivergedError(RuntimeError):

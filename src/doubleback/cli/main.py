@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 for input that cannot be used (one line on stderr), 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    console.print_anything()
     try:
         _dispatch(_parsed(words), shlex.join(["doubleback", *words]))
     except (InputError, DivergedError, LostProcessError) as error:
@@ -72,7 +73,7 @@ def _say(error: Exception) -> None:
     number = rank()
     if number:
         time.sleep(2)
-    print(f"doubleback: {f'process {number}: ' if number else ''}{error}", file=sys.stderr)
+    console.say(f"doubleback: {f'process {number}: ' if number else ''}{error}", error=True)
 
 
 def _parsed(words: Sequence[str]) -> Any:
@@ -126,7 +127,7 @@ def _dispatch(command: Any, line: str) -> None:
     if isinstance(command, commands.Report):
         from doubleback.report import write_report
 
-        print(write_report(command.folders, command.output, command=line))
+        console.say(write_report(command.folders, command.output, command=line))
         return
     with console.ERRORS.status("loading torch"):
         from doubleback.experiments.auditing import audit
@@ -161,7 +162,7 @@ def _dispatch(command: Any, line: str) -> None:
 def _say_report(folder: Path, line: str) -> None:
     from doubleback.report import write_report
 
-    print(f"{write_report([folder], command=line)}: open it in a browser")
+    console.say(f"{write_report([folder], command=line)}: open it in a browser")
 
 
 def _reproduce(command: commands.Reproduce) -> None:
@@ -177,14 +178,14 @@ def _reproduce(command: commands.Reproduce) -> None:
     with progress_bar("reproducing", sum(one.minutes or 1 for one in planned.of_state("due"))) as advance:
 
         def told(member: "Member", progress: "Progress") -> None:
-            print(f"{time.strftime('%H:%M')} {progress.state:9} {member.folder} {progress.why}".rstrip(), flush=True)
+            console.say(f"{time.strftime('%H:%M')} {progress.state:9} {member.folder} {progress.why}".rstrip())
             if progress.state != "running":
                 advance(member.minutes or 1, member.folder)
 
         planned.run(told)
     from doubleback.paper.writing import write_reproduction
 
-    print(f"{write_reproduction(planned.folder, command.withhold)}: open it in a browser")
+    console.say(f"{write_reproduction(planned.folder, command.withhold)}: open it in a browser")
     if lost := planned.of_state("failed", "left out"):
         raise InputError(
             f"{len(lost)} of {len(planned.members)} commands are missing, for the reasons above; "
