@@ -6,6 +6,9 @@ configuration) that the tensors belong to, so that an edited configuration or a 
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +40,15 @@ def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str
         InputError: the file is missing, damaged, not doubleback's, belongs to another identity, or is larger than the
             memory.
     """
-    try:
-        with opened(path):
-            size = path.stat().st_size
-        refuse_too_large(size, f"{path}; train a smaller model")
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a folder that `doubleback train` has finished")
+    with told_as_damage(path):
+        with opened(path) as stream:
+            refuse_too_large(stream.seek(0, os.SEEK_END), f"{path}; train a smaller model")
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         state = json.loads(header.get("state", "{}"))
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give a folder that `doubleback train` has finished") from None
-    except Exception as error:  # whatever is stumbled over in a file that is damaged, or forged
-        raise InputError(f"{path} is damaged ({reason(error)}); train it again or restore the file") from error
     if "identity" not in header:
         raise InputError(f"{path} was not written by doubleback; wrap its model with `AutoencoderAdapter` instead")
     if header["identity"] != identity:
@@ -92,6 +90,37 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
                 "with a lower learning rate"
             )
     module.load_state_dict(tensors)
+
+
+@contextmanager
+def told_as_damage(path: Path) -> Iterator[None]:
+    """Say in one line of whatever is stumbled over in a file's content that the file is damaged, or forged.
+
+    Raises:
+        InputError: in place of any other error.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} is damaged ({reason(error)}); restore it, or train again") from error
+
+
+def alike(stored: Any, ours: Any) -> bool:
+    """Whether JSON data has the kinds of values that ours has: under the keys of both, in lists that are not empty.
+
+    >>> alike({"lr": 1, "betas": [0.9, 0.99]}, {"lr": 0.1, "betas": (0.5, 0.5), "new": None})
+    True
+    >>> alike({"lr": "1"}, {"lr": 1})
+    False
+    """
+    if isinstance(ours, dict):
+        return isinstance(stored, dict) and all(alike(stored[key], ours[key]) for key in stored.keys() & ours.keys())
+    if isinstance(ours, (list, tuple)):
+        return isinstance(stored, (list, tuple)) and all(map(alike, stored, ours))
+    numbers = [isinstance(one, (int, float)) and not isinstance(one, bool) for one in (stored, ours)]
+    return all(numbers) or type(stored) is type(ours)
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

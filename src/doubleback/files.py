@@ -212,7 +212,10 @@ def _unpacked(path: Path, stream: IO[bytes]) -> dict[str, NDArray[Any]]:
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV, the first row's keys as its header (no rows: an empty file)."""
-    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+    with (
+        replacing(path) as scratch,
+        scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
         if rows:
             writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
             writer.writeheader()

@@ -140,13 +140,20 @@ class Folder:
         if all(there.get(name) == value for name, value in ours.items()):
             return ""
         if any(name not in there for name in ours):
-            return f"written by version {_short(there.get('version'))}, which did not note the content of data and weights"
+            return (
+                f"written by version {_short(there.get('version'))}, which did not note the content of data and weights"
+            )
         return "made from other data or weights"
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a command has left its `config.json` and, last of all, its `results.json` there."""
     return all((folder / name).is_file() for name in (CONFIG, RESULTS))
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a command fills this folder, or has filled it: it holds a `config.json`."""
+    return os.path.lexists(folder / CONFIG)
 
 
 def digest(value: Mapping[str, Any]) -> str:

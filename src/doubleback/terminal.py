@@ -1,4 +1,4 @@
-"""Text from elsewhere, made fit to be printed: no stranger's escape sequence reaches a terminal, a line stays a line."""
+"""Text from elsewhere, made fit to be printed: no stranger's escape sequence, and a line stays a line."""
 
 from unicodedata import category
 

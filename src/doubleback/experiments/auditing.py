@@ -8,13 +8,15 @@ from doubleback.attacks import attacks_of
 from doubleback.auditing import Plan, plan_audit
 from doubleback.data import Split, fingerprint, settled
 from doubleback.errors import InputError
-from doubleback.experiments.runs import TrainedRun, load_run
+from doubleback.evaluation import reconstruct
+from doubleback.experiments.runs import FEW, TrainedRun, load_run, refuse_not_finite
 from doubleback.files import write_arrays
-from doubleback.folders import CURVES, IMAGES, Folder
+from doubleback.folders import CURVES, IMAGES, Folder, is_begun, within
 from doubleback.imports import code_digest, is_named
 from doubleback.processes import launched, noticing_lost_processes
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
+from doubleback.tensors import placed
 
 
 def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -69,6 +71,7 @@ def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) 
     split: Split = getattr(images, command.split)
     names = images.label_names
     plan = plan_audit(run.autoencoder, split, command.auditing, attacks=command.attack, names=names)
+    refuse_not_finite(reconstruct(run.autoencoder, placed(run.autoencoder, split.images[:FEW])), run.folder)
     chosen = {name: value for name, value in flat(command).items() if name not in ("runs", "output")}
     chosen["data"] = command.data and settled(command.data)
     described: dict[str, Any] = {
@@ -87,7 +90,9 @@ def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) 
 def _audit_folder(run: Path, command: Audit) -> Path:
     """`audit` is of the run's own test images, which the report joins to the run; others stand apart."""
     if command.output:
-        return command.output / run.resolve().name
+        if is_begun(command.output):
+            raise InputError(f"{command.output} is a run or a study itself; give --output a folder for the audits")
+        return within(command.output, run.resolve().name)
     other = [Path(settled(command.data)).name] if command.data else []
     other += [command.split] if command.split != "test" else []
-    return run / "-".join(["audit", *other])
+    return within(run, "-".join(["audit", *other]))

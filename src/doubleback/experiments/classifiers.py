@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from doubleback.checkpoints import load_tensors, load_weights, save_tensors, weights_digest
 from doubleback.data import ImageData, as_classes, fingerprint
 from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality
-from doubleback.experiments.runs import Stored, TrainedRun, build_model, load_run
+from doubleback.experiments.runs import FEW, Stored, TrainedRun, build_model, load_run, refuse_not_finite
 from doubleback.files import read_json
-from doubleback.folders import CONFIG, SCHEMA, WEIGHTS, Folder, digest
+from doubleback.folders import CONFIG, SCHEMA, WEIGHTS, Folder, digest, within
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures
 from doubleback.models import Classifier
 from doubleback.processes import alone
 from doubleback.progress import progress_bar
 from doubleback.settings.commands import Classify
 from doubleback.settings.stored import checked, flat
-from doubleback.tensors import check_shape
+from doubleback.tensors import check_shape, placed
 
 CLASSIFIER = "classifier"  # where `classify` puts it, in the run's folder
 
@@ -85,7 +86,7 @@ def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
         "images": fingerprint(images.train),
         "classes": list(classes),
     }
-    path = command.output or command.run / CLASSIFIER
+    path = command.output or within(command.run, CLASSIFIER)
     folder = Folder(path, "classify", described, words, (WEIGHTS,), {"run": str(command.run.resolve())})
     with folder.claimed() as finished:
         if finished:
@@ -147,6 +148,8 @@ def labelled_images(models: dict[str, Loaded]) -> tuple[ImageData, tuple[str | i
         if other.model.classes != classes:
             raise InputError(f"{name} does not know the classes of {images.name}; give models of the same data")
         check_shape(other.model, images.test.images)
+        with torch.no_grad():
+            refuse_not_finite(other.model(placed(other.model, images.test.images[:FEW])), other.folder)
     return images, classes
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from doubleback.checkpoints import load_tensors, load_weights, weights_digest
 from doubleback.data import ImageData, load_images
@@ -20,6 +21,7 @@ from doubleback.registry import MODELS, build
 from doubleback.settings import Training
 from doubleback.settings.stored import Whole, checked, unflat
 
+FEW = 64  # images on which a model is tried before it is measured
 DESCRIBED = ("train", "image_shape", "classes", "images", "parent")  # what a run's identity is made of
 
 
@@ -118,6 +120,20 @@ def load_run(folder: str | Path) -> TrainedRun:
     if measured not in (None, weights):
         raise InputError(f"{folder / WEIGHTS} holds other weights than results.json was measured on; train it again")
     return TrainedRun(folder, settings, model.eval(), identity, weights)
+
+
+def refuse_not_finite(answers: Tensor, folder: Path) -> None:
+    """Refuse to measure a model whose answers are not numbers: every figure of them would look like one, and be none.
+
+    Args:
+        answers: reconstructions or scores of some images.
+        folder: where the model lives.
+
+    Raises:
+        InputError: one of them is not finite.
+    """
+    if not answers.isfinite().all():
+        raise InputError(f"what {folder} answers is not finite: nothing can be measured on it; train it again")
 
 
 def open_images(settings: Training) -> ImageData:

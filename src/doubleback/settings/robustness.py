@@ -11,6 +11,7 @@ from doubleback.errors import InputError
 from doubleback.settings.ball import Norm
 from doubleback.settings.checks import Settings, at_least, one_of, seed_in_range
 
+FARTHEST = 10_000  # eps: no two images are farther apart, in any norm
 WhiteBox = Literal["fgsm", "pgd", "apgd"]
 
 
@@ -78,6 +79,8 @@ def radii(typed: Sequence[str | float]) -> list[float]:
             ) from None
         if not found[-1] > 0:
             raise InputError(f"eps is {eps}; give a positive number, such as 0.1 or 8/255")
+        if found[-1] > FARTHEST:
+            raise InputError(f"eps is {eps}; pixels lie in [0, 1]: give at most {FARTHEST}")
         if found.count(found[-1]) > 1:
             raise InputError(f"eps {eps} is there twice; give each once")
     return found

@@ -45,7 +45,9 @@ def checked(kind: type[Stored], stored: Any, where: object) -> Stored:
     try:
         return msgspec.convert(stored, kind, dec_hook=_path)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not as doubleback writes it ({reason(error)}); restore it, or make it anew") from error
+        raise InputError(
+            f"{where} is not as doubleback writes it ({reason(error)}); restore it, or make it anew"
+        ) from error
 
 
 def unflat(kind: type[Stored], stored: Mapping[str, Any], where: object) -> Stored:
