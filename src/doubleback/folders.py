@@ -147,8 +147,8 @@ class Folder:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a command has left its `config.json` and, last of all, its `results.json` there."""
-    return all((folder / name).is_file() for name in (CONFIG, RESULTS))
+    """Whether a command has left its `config.json` and, last of all, its `results.json` there (if they are files)."""
+    return all((folder / name).exists() for name in (CONFIG, RESULTS))
 
 
 def is_begun(folder: Path) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from doubleback.report.runs import AuditFolder
+from doubleback.report.svg import drawing_as, spell_out
 
 _GAP = 0.08  # between two images, each 1 wide
 BUDGET = 0.3  # the distortion that attacks are shown at, the same for the plain and the hardened model
@@ -59,8 +59,9 @@ class Drawing:
     def encoded(self) -> dict[str, bytes]:
         """As `png` and as `svg`, drawn once for both."""
         found = {}
-        with matplotlib.rc_context(_STYLE):
+        with drawing_as(_STYLE):
             figure = self.figure()
+            spell_out(figure)
             for form, metadata in (("png", None), ("svg", {"Date": None})):
                 buffer = io.BytesIO()
                 figure.savefig(buffer, format=form, dpi=180, bbox_inches="tight", metadata=metadata)

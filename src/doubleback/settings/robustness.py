@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Annotated, Literal, get_args
 
 from tyro.conf import arg
@@ -58,6 +57,21 @@ class Threats(Settings):
         return radii(self.eps)
 
 
+def radius(typed: str | float) -> float:
+    """One epsilon as a number.
+
+    Raises:
+        ValueError, ZeroDivisionError: it is none.
+
+    >>> radius("8/255")
+    0.03137254901960784
+    """
+    above, *below = str(typed).split("/")
+    if len(below) > 1:
+        raise ValueError(f"{typed} has two lines of division")
+    return float(above) / float(below[0] if below else 1)
+
+
 def radii(typed: Sequence[str | float]) -> list[float]:
     """Epsilons as numbers: they are numbers, or words for them, or for fractions such as 8/255.
 
@@ -72,8 +86,8 @@ def radii(typed: Sequence[str | float]) -> list[float]:
     found: list[float] = []
     for eps in typed:
         try:
-            found.append(float(Fraction(eps)))
-        except (ValueError, ZeroDivisionError, OverflowError):
+            found.append(radius(eps))
+        except (ValueError, ZeroDivisionError):
             raise InputError(
                 f"eps {eps!r} is no number; give numbers such as 0.1, or fractions such as 8/255"
             ) from None
