@@ -113,7 +113,7 @@ def _below(cells: Sequence[Sequence[Shown | None]]) -> float:
 
 def usable(audits: Sequence[AuditFolder]) -> int | None:
     """Of the shown pairs that no model flags, the one on which all attacks spend the most of the budget."""
-    shown = min(len(audit.images["source"]) for audit in audits)
+    shown = min(min(len(audit.images["source"]), len(audit.curves["flagged"])) for audit in audits)
     spent = np.min([audit.images["output/distortion"][:shown, _budget(audit)] for audit in audits], axis=0)
     flagged = np.any([audit.curves["flagged"][:shown] for audit in audits], axis=0)
     fit = ~flagged & np.isfinite(spent) & (spent <= BUDGET)

@@ -87,6 +87,9 @@ def read_gallery(path: Path, attacks: list[str]) -> Arrays:
         return arrays
     shape = _pictures(path, arrays, "source").shape
     _expect(path, "target", _pictures(path, arrays, "target").shape == shape, f"shape {shape}")
+    for name in ("source_reconstruction", "target_reconstruction"):
+        if name in arrays:
+            _expect(path, name, _pictures(path, arrays, name).shape == shape, f"shape {shape}")
     table = (shape[0], len(_take(path, arrays, "budgets", 1)))
     for attack in attacks:
         for name in (f"{attack}/x_adv", f"{attack}/reconstruction"):
