@@ -28,3 +28,15 @@ class DivergedError(RuntimeError):
 
 class LostProcessError(RuntimeError):
     """Another process of the same run has died; the message says what is kept and how to go on."""
+
+
+def out_of_reach(error: Exception) -> InputError | None:
+    """What the system refused, as a line: memory that is not there, a file that nobody may touch. None: another fault.
+
+    What can be seen beforehand is refused beforehand; this is for the rest.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error)):
+        return InputError("there is not enough memory for this; give smaller sizes, or fewer images at once")
+    if isinstance(error, OSError) and error.filename is not None:
+        return InputError(f"cannot use {error.filename}: {error.strerror}; give another path")
+    return None

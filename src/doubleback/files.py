@@ -106,6 +106,14 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; a name that no file system takes is that of none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def opened(path: Path) -> BinaryIO:
     """Open a file to read it, if it is a regular one: a pipe or a device could be waited for without end.
 

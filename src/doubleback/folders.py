@@ -108,7 +108,7 @@ class Folder:
                     raise
         except InputError:
             for place in made:
-                with suppress(OSError):
+                with suppress(OSError, ValueError):
                     place.rmdir()
             raise
 
@@ -213,9 +213,16 @@ def within(home: Path, name: str) -> Path:
     for part in (path, *path.parents):
         if part == home:
             break
-        if part.is_symlink():
+        if _is_link(part):
             raise InputError(f"{part} is a link, and files behind it would be written; remove it, or give its target")
     return path
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # a name that no file system takes: whoever writes there says so
+        return False
 
 
 def is_ours(path: Path) -> bool:

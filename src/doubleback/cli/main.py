@@ -17,7 +17,7 @@ import tyro
 
 from doubleback._version import __version__
 from doubleback.cli import console
-from doubleback.errors import DivergedError, InputError, LostProcessError
+from doubleback.errors import DivergedError, InputError, LostProcessError, out_of_reach
 from doubleback.processes import rank
 from doubleback.settings import commands
 
@@ -46,14 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, DivergedError, LostProcessError) as error:
         _say(error)
         return 2
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (MemoryError, OSError, RuntimeError) as error:
+        if (said := out_of_reach(error)) is None:
+            raise
+        _say(said)
+        return 2
     except KeyboardInterrupt:
         print(
             "doubleback: interrupted; what is finished is kept: `train --resume`, or the same command again, goes on",
             file=sys.stderr,
         )
         return 130
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         _leave_processes()
     return 0

@@ -1,11 +1,13 @@
 """`audit`: what runs withstand, a folder for each."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from doubleback.attacks import attacks_of
 from doubleback.auditing import Plan, plan_audit
+from doubleback.auditing.auditor import CHUNK
 from doubleback.data import Split, fingerprint, settled
 from doubleback.errors import InputError
 from doubleback.evaluation import reconstruct
@@ -13,7 +15,7 @@ from doubleback.experiments.runs import FEW, TrainedRun, load_run, refuse_not_fi
 from doubleback.files import write_arrays
 from doubleback.folders import CURVES, IMAGES, Folder, is_begun, within
 from doubleback.imports import code_digest, is_named
-from doubleback.processes import launched, noticing_lost_processes
+from doubleback.processes import launched, noticing_lost_processes, refuse_too_large
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
 from doubleback.tensors import placed
@@ -70,6 +72,7 @@ def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) 
     images = run.images(command.data)
     split: Split = getattr(images, command.split)
     names = images.label_names
+    _refuse_too_large(run.autoencoder, split, command)
     plan = plan_audit(run.autoencoder, split, command.auditing, attacks=command.attack, names=names)
     refuse_not_finite(reconstruct(run.autoencoder, placed(run.autoencoder, split.images[:FEW])), run.folder)
     chosen = {name: value for name, value in flat(command).items() if name not in ("runs", "output")}
@@ -85,6 +88,16 @@ def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) 
         described["code"] = code
     noted = {"run": str(run.folder.resolve())}
     return Folder(path, "audit", described, words, (CURVES, IMAGES), noted), plan
+
+
+def _refuse_too_large(model: Any, split: Split, command: Audit) -> None:
+    """Refuse more coefficients or draws than memory holds: of a few pairs at once every image, of all every point."""
+    asked, values = command.auditing, split.images[0].numel()
+    together, draws = min(asked.pairing.pairs, CHUNK), asked.search.samples
+    images = together * (8 * asked.price.count + 2 * draws) * values
+    points = 4 * asked.pairing.pairs * asked.price.count * (len(command.attack) + 1)
+    needed = 4 * (images + points + draws * math.prod(model.noise_shape))
+    refuse_too_large(needed, "an attack with so many --coefficients and --samples; give fewer")
 
 
 def _audit_folder(run: Path, command: Audit) -> Path:

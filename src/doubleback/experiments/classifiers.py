@@ -15,11 +15,11 @@ from doubleback.data import ImageData, as_classes, fingerprint
 from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality
 from doubleback.experiments.runs import FEW, Stored, TrainedRun, build_model, load_run, refuse_not_finite
-from doubleback.files import read_json
+from doubleback.files import is_folder, read_json
 from doubleback.folders import CONFIG, SCHEMA, WEIGHTS, Folder, digest, within
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures
 from doubleback.models import Classifier
-from doubleback.processes import alone
+from doubleback.processes import alone, refuse_too_large
 from doubleback.progress import progress_bar
 from doubleback.settings.commands import Classify
 from doubleback.settings.stored import checked, flat
@@ -52,12 +52,12 @@ def load_classifier(folder: str | Path) -> Loaded:
         InputError: it is none of these, or damaged.
     """
     folder = Path(folder)
-    if (folder / CONFIG).is_file() and "classify" in read_json(folder / CONFIG):
+    if is_folder(folder) and (folder / CONFIG).exists() and "classify" in read_json(folder / CONFIG):
         return _load_mixture(folder)
     run = load_run(folder)
     model = run.model
     if not isinstance(model, Classifier):
-        if (folder / CLASSIFIER / CONFIG).is_file():
+        if (folder / CLASSIFIER / CONFIG).exists():
             if read_json(folder / CLASSIFIER / CONFIG).get("weights") not in (None, run.weights):
                 raise InputError(
                     f"{folder / CLASSIFIER} is of other weights than {folder} has; remove it, classify again"
@@ -77,6 +77,11 @@ def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
     autoencoder = run.autoencoder.to(alone("classify"))
     images, classes = as_classes(run.images())
     assert images.train.labels is not None
+    D = math.prod(autoencoder.noise_shape)
+    refuse_too_large(
+        32 * len(classes) * command.mixture.components * D**2,
+        f"{command.mixture.components} Gaussians a class in {D} dimensions; give fewer --components",
+    )
     described = {
         "classify": flat(command.mixture),
         "train": run.settings.described,

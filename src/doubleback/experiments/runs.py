@@ -13,7 +13,7 @@ from torch import Tensor
 from doubleback.checkpoints import load_tensors, load_weights, weights_digest
 from doubleback.data import ImageData, load_images
 from doubleback.errors import InputError
-from doubleback.files import read_json
+from doubleback.files import is_folder, read_json
 from doubleback.folders import CONFIG, RESULTS, SCHEMA, WEIGHTS, digest
 from doubleback.models import Autoencoder
 from doubleback.processes import refuse_too_large
@@ -101,7 +101,7 @@ def load_run(folder: str | Path) -> TrainedRun:
         InputError: the folder, its configuration or its weights are missing, damaged, foreign or edited.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"{folder} is not a folder; give one that `doubleback train` has written")
     path = folder / CONFIG
     config = read_json(path)
@@ -161,12 +161,12 @@ def build_model(
     if MODELS[architecture.model].classifies:
         further = {"classes": classes}
     build_this = partial(build, architecture.model, image_shape, architecture.sizes.given, **further)
-    refuse_too_large(copies * _weight_bytes(build_this), f"{architecture.model} of these sizes; give smaller ones")
+    refuse_too_large(copies * _bytes(build_this), f"{architecture.model} of these sizes; give smaller ones")
     return build_this()
 
 
-def _weight_bytes(build_this: Callable[[], Any]) -> float:
-    """What its weights take, found without making them: infinite where nobody can count so far."""
+def _bytes(build_this: Callable[[], Any]) -> float:
+    """What its weights and a few codes take, found without making them: infinite where nobody can count so far."""
     try:
         with torch.device("meta"):
             model = build_this()
@@ -174,4 +174,5 @@ def _weight_bytes(build_this: Callable[[], Any]) -> float:
         raise
     except (RuntimeError, TypeError, OverflowError):  # torch's ways to say that a size is beyond 64 bits
         return math.inf
-    return float(sum(weights.numel() * weights.element_size() for weights in model.state_dict().values()))
+    weights = sum(part.numel() * part.element_size() for part in model.state_dict().values())
+    return float(weights + FEW * 4 * math.prod(getattr(model, "noise_shape", ())))
