@@ -46,7 +46,7 @@ def checked(kind: type[Stored], stored: Any, where: object) -> Stored:
         return msgspec.convert(stored, kind, dec_hook=_path)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{where} is not as doubleback writes it ({reason(error)}); restore it, or make it anew"
+            f"{where} is not as doubleback writes it ({reason(error)[:300]}); restore it, or make it anew"
         ) from error
 
 
@@ -65,7 +65,9 @@ def unflat(kind: type[Stored], stored: Mapping[str, Any], where: object) -> Stor
     try:
         settings = _taken(kind, left)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{where} holds settings that cannot be used ({error}); restore it, or train again") from error
+        raise InputError(
+            f"{where} holds settings that cannot be used ({reason(error)[:300]}); restore it, or train again"
+        ) from error
     if left:
         raise InputError(
             f"{where} holds the unknown setting {min(left)[:60]!r} (edited, or from another version); "
