@@ -10,15 +10,13 @@ from doubleback.auditing import Plan, plan_audit
 from doubleback.auditing.auditor import CHUNK
 from doubleback.data import Split, fingerprint, settled
 from doubleback.errors import InputError
-from doubleback.evaluation import reconstruct
-from doubleback.experiments.runs import FEW, TrainedRun, load_run, refuse_not_finite
+from doubleback.experiments.runs import TrainedRun, load_run, refuse_not_finite
 from doubleback.files import write_arrays
 from doubleback.folders import CURVES, IMAGES, Folder, is_begun, within
 from doubleback.imports import code_digest, is_named
 from doubleback.processes import launched, noticing_lost_processes, refuse_too_large
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
-from doubleback.tensors import placed
 
 
 def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -74,7 +72,7 @@ def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) 
     names = images.label_names
     _refuse_too_large(run.autoencoder, split, command)
     plan = plan_audit(run.autoencoder, split, command.auditing, attacks=command.attack, names=names)
-    refuse_not_finite(reconstruct(run.autoencoder, placed(run.autoencoder, split.images[:FEW])), run.folder)
+    refuse_not_finite(run.autoencoder, split.images, run.folder)
     chosen = {name: value for name, value in flat(command).items() if name not in ("runs", "output")}
     chosen["data"] = command.data and settled(command.data)
     described: dict[str, Any] = {

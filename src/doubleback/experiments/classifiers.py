@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from doubleback.checkpoints import load_tensors, load_weights, save_tensors, weights_digest
 from doubleback.data import ImageData, as_classes, fingerprint
 from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality
-from doubleback.experiments.runs import FEW, Stored, TrainedRun, build_model, load_run, refuse_not_finite
+from doubleback.experiments.runs import Stored, TrainedRun, build_model, load_run, refuse_not_finite
 from doubleback.files import is_folder, read_json
 from doubleback.folders import CONFIG, SCHEMA, WEIGHTS, Folder, digest, within
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures
@@ -23,7 +22,7 @@ from doubleback.processes import alone, refuse_too_large
 from doubleback.progress import progress_bar
 from doubleback.settings.commands import Classify
 from doubleback.settings.stored import checked, flat
-from doubleback.tensors import check_shape, placed
+from doubleback.tensors import check_shape
 
 CLASSIFIER = "classifier"  # where `classify` puts it, in the run's folder
 
@@ -153,8 +152,7 @@ def labelled_images(models: dict[str, Loaded]) -> tuple[ImageData, tuple[str | i
         if other.model.classes != classes:
             raise InputError(f"{name} does not know the classes of {images.name}; give models of the same data")
         check_shape(other.model, images.test.images)
-        with torch.no_grad():
-            refuse_not_finite(other.model(placed(other.model, images.test.images[:FEW])), other.folder)
+        refuse_not_finite(other.model, images.test.images, other.folder)
     return images, classes
 
 

@@ -15,11 +15,12 @@ from doubleback.data import ImageData, load_images
 from doubleback.errors import InputError
 from doubleback.files import is_folder, read_json
 from doubleback.folders import CONFIG, RESULTS, SCHEMA, WEIGHTS, digest
-from doubleback.models import Autoencoder
+from doubleback.models import Autoencoder, Classifier, Reconstruction
 from doubleback.processes import refuse_too_large
 from doubleback.registry import MODELS, build
 from doubleback.settings import Training
 from doubleback.settings.stored import Whole, checked, unflat
+from doubleback.tensors import placed
 
 FEW = 64  # images on which a model is tried before it is measured
 DESCRIBED = ("train", "image_shape", "classes", "images", "parent")  # what a run's identity is made of
@@ -116,23 +117,27 @@ def load_run(folder: str | Path) -> TrainedRun:
     model = build_model(settings, stored.image_shape, stored.classes)
     load_weights(model, tensors, folder / WEIGHTS)
     weights = weights_digest(model)
-    measured = read_json(folder / RESULTS).get("weights") if (folder / RESULTS).is_file() else None
+    measured = read_json(folder / RESULTS).get("weights") if (folder / RESULTS).exists() else None
     if measured not in (None, weights):
         raise InputError(f"{folder / WEIGHTS} holds other weights than results.json was measured on; train it again")
     return TrainedRun(folder, settings, model.eval(), identity, weights)
 
 
-def refuse_not_finite(answers: Tensor, folder: Path) -> None:
+def refuse_not_finite(model: Autoencoder | Classifier, images: Tensor, folder: Path) -> None:
     """Refuse to measure a model whose answers are not numbers: every figure of them would look like one, and be none.
 
     Args:
-        answers: reconstructions or scores of some images.
+        model: its codes and reconstructions, or its scores, are looked at.
+        images: (N, C, H, W), uint8 or in [0, 1]; the first are tried.
         folder: where the model lives.
 
     Raises:
         InputError: one of them is not finite.
     """
-    if not answers.isfinite().all():
+    with torch.no_grad():
+        answer = model(placed(model, images[:FEW]))
+    parts = [answer.posterior.mean, answer.likelihood.mean] if isinstance(answer, Reconstruction) else [answer]
+    if not all(part.isfinite().all() for part in parts):
         raise InputError(f"what {folder} answers is not finite: nothing can be measured on it; train it again")
 
 

@@ -65,9 +65,8 @@ def unflat(kind: type[Stored], stored: Mapping[str, Any], where: object) -> Stor
     try:
         settings = _taken(kind, left)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{where} holds settings that cannot be used ({reason(error)[:300]}); restore it, or train again"
-        ) from error
+        said = reason(error)[:300]
+        raise InputError(f"{where} holds settings that cannot be used ({said}); restore it, or train again") from error
     if left:
         raise InputError(
             f"{where} holds the unknown setting {min(left)[:60]!r} (edited, or from another version); "
