@@ -47,7 +47,7 @@ class Stored:
             InputError: one is missing, unknown or unusable.
         """
         found = unflat(Training, self.train, path)
-        of_a_model = {"data": found.images.data, "model": found.architecture.model}
+        of_a_model: dict[str, object] = {"data": found.images.data, "model": found.architecture.model}
         if not found.architecture.classifies:
             architecture = found.architecture
             of_a_model |= {name: getattr(architecture, name) for name in ("likelihood", "variance")}
