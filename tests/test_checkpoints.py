@@ -1,5 +1,7 @@
 """Tensors come back bit for bit, and only to where they belong."""
 
+import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from doubleback import processes
 from doubleback.checkpoints import (
     load_tensors,
     load_weights,
@@ -156,3 +159,39 @@ except InputError as error:
     assert "cannot write" in done.stdout
     assert "free some space" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({"bias": torch.tensor([0.0, math.nan])}, r"holds weights that are not finite \(bias\)"),
+        ({"weight": torch.full((2, 3), -math.inf)}, r"holds weights that are not finite \(weight\)"),
+        ({"bias": torch.zeros(2, dtype=torch.int64)}, r"bias holds torch\.int64"),
+        ({"bias": torch.zeros(2, dtype=torch.complex64)}, r"bias holds torch\.complex64"),
+    ],
+)
+def test_weights_on_which_nothing_can_be_measured(weights: dict[str, torch.Tensor], said: str, tmp_path: Path) -> None:
+    layer = nn.Linear(3, 2)
+    before = weights_digest(layer)
+    with pytest.raises(InputError, match=said):
+        load_weights(layer, layer.state_dict() | weights, tmp_path)
+    assert weights_digest(layer) == before
+
+
+def test_a_checkpoint_that_is_no_file_or_larger_than_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a pipe, not a file"):
+        load_tensors(tmp_path / "pipe", "me")
+    save_tensors(tmp_path / "t", {"a": torch.zeros(1000)}, "me")
+    monkeypatch.setattr(processes, "free_memory", lambda: 100)
+    with pytest.raises(InputError, match="GB of memory"):
+        load_tensors(tmp_path / "t", "me")
+
+
+@pytest.mark.parametrize("state", ["", "{", "[" * 100_000])
+def test_a_state_that_is_no_json(state: str, tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "t", metadata={"identity": "me", "state": state})
+    with pytest.raises(InputError, match="is damaged"):
+        load_tensors(tmp_path / "t", "me")

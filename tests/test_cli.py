@@ -155,6 +155,22 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("demo --output x --seed -1", "seed is -1"),
         ("demo --output x --pairs 0", "pairs is 0"),
         ("demo --output x --epochs 0", "epochs is 0"),
+        ("train --output x --image-size 100000", "image size is 100000; give at most"),
+        ("train --output x --model.hidden 1000000000 1000000000", r"vae of these sizes needs \S+ GB of memory"),
+        ("train --output x --model.latent 1000000000000", "latent is 1000000000000; give at most"),
+        ("train --output x --model draw --model.steps 2000000000", r"draw of these sizes needs \S+ GB of memory"),
+        ("train --output x --epochs 10000000000000000000000", "epochs is 1"),
+        ("train --output x --batch-size 9999999999", "batch size is 9999999999; give at most"),
+        ("audit x --pairs 10000000000", "pairs is 10000000000; give at most"),
+        ("robustness x --eps 1e300", "eps is 1e300; pixels lie in"),
+        ("robustness x --eps 1e999999999", "eps is 1e999999999; pixels lie in"),
+        ("robustness x --eps 1/2/3", "eps '1/2/3' is no number"),
+        (f"train --epochs 1 --limit 60 --output {'x' * 300}", "cannot read x+: File name too long"),
+        (f"report {'x' * 300}", "x is not a folder|File name too long"),
+        (f"audit {'x' * 300}", "x is not a folder"),
+        (f"report x --output {'x' * 300}.html", "File name too long"),
+        ("report 'new\nline\x1b[31m'", r"new\\nline\\x1b\[31m is not a folder"),
+        ("report 'run[/x]'", r"run\[/x\] is not a folder"),
     ],
 )
 def test_one_line_says_what_is_wrong(
@@ -163,6 +179,33 @@ def test_one_line_says_what_is_wrong(
     monkeypatch.chdir(tmp_path)
     assert re.search(said, refused(capsys, shlex.split(words)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
+    """A folder that somebody sent may hold modules: the command is run in it, as a module and as a script."""
+    for name in ("tyro", "typing", "rich", "numpy", "matplotlib", "jinja2", "sitecustomize", "doubleback"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the folder')")
+    (tmp_path / "doubleback.py").unlink()  # `-m` itself looks for this one there
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True")
+    script = [sys.executable, str(Path(sys.executable).with_name("doubleback"))]
+    for command in (COMMAND, script):
+        done = subprocess.run(
+            [*command, "report", "nowhere"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("doubleback: nowhere is not a folder")
+
+
+def test_a_name_that_the_terminal_cannot_show(tmp_path: Path) -> None:
+    """Neither what is not UTF-8 nor a terminal that is ASCII ends in a traceback."""
+    name = os.fsdecode(b"caf\xe9 \xc3\xa9")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = run("report", tmp_path / name, env=environment)
+    assert done.returncode == 2
+    assert r"caf\udce9 \xe9 is not a folder" in done.stderr
+    done = run("reproduce", "--plan", "--scale", "smoke", "--output", tmp_path / name, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert r"caf\udce9 \xe9" in done.stdout
 
 
 # -- bad images ----------------------------------------------------------------------------------------------

@@ -5,15 +5,31 @@ import math
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from doubleback import files, processes
 from doubleback.errors import InputError
-from doubleback.files import read_json, replacing, sweep, temporary, write_arrays, write_json, write_rows, write_text
+from doubleback.files import (
+    opened,
+    read_arrays,
+    read_json,
+    read_text,
+    replacing,
+    sweep,
+    temporary,
+    write_arrays,
+    write_json,
+    write_rows,
+    write_text,
+)
 
 
 def test_a_failure_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
@@ -122,3 +138,103 @@ def test_arrays_and_rows_come_back(tmp_path: Path) -> None:
         assert archive["x/y"].tolist() == [0, 1, 2]
     write_rows(tmp_path / "a.csv", [{"epoch": 1, "penalty": None}, {"epoch": 2, "penalty": 0.5}])
     assert (tmp_path / "a.csv").read_text().split() == ["epoch,penalty", "1,", "2,0.5"]
+
+
+def odd_files(folder: Path) -> dict[str, Path]:
+    """What is no regular file, by what it is called."""
+    os.mkfifo(folder / "pipe")
+    (folder / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(folder / "socket"))
+    (folder / "link").symlink_to("/dev/zero")
+    return {"a pipe": folder / "pipe", "a folder": folder / "folder", "a socket": folder / "socket"} | {
+        "a device": folder / "link"
+    }
+
+
+@pytest.mark.parametrize("read", [read_json, read_arrays, read_text, opened])
+def test_nothing_but_a_file_is_read_and_nothing_is_waited_for(read: Callable[[Path], object], tmp_path: Path) -> None:
+    for kind, path in odd_files(tmp_path).items():
+        with pytest.raises(InputError, match=f"is {kind}, not a file"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{}",
+        b'{"a": "\xff"}',
+        b'{"a": 1, "a": 2}',
+        b'{"a": {"b": 1, "b": 1}}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 1} {"b": 2}',
+    ],
+)
+def test_forged_json_is_refused_in_a_line(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(InputError, match=r"a\.json is not readable JSON") as caught:
+        read_json(tmp_path / "a.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_text_that_is_too_large_to_be_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGEST_TEXT", 1 << 20)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"a": "x" * (1 << 20)}))
+    with pytest.raises(InputError, match="more than 1 MB"):
+        read_json(path)
+
+
+def forged_archive(path: Path, members: dict[str, bytes], packing: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def npy(header: str, data: bytes = b"") -> bytes:
+    """A member with this header, right or not."""
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"",
+        b"no array",
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (3,)}", b"short"),
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-3,)}"),
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 1099511627776)}"),
+        npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"\x80\x04N."),
+        npy("{'descr': [['x']], 'fortran_order': 3, 'shape': 'a'}"),
+        npy("(" * 5000),
+    ],
+)
+def test_forged_arrays_are_refused_in_a_line(member: bytes, tmp_path: Path) -> None:
+    path = forged_archive(tmp_path / "a.npz", {"a.npy": member})
+    with pytest.raises(InputError, match=r"a\.npz is not a readable NPZ of plain arrays") as caught:
+        read_arrays(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_archive_that_memory_cannot_hold_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "free_memory", lambda: 1 << 20)
+    path = forged_archive(tmp_path / "a.npz", {"a.npy": b"\0" * (2 << 20)}, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(InputError, match=r"a\.npz unpacks to needs 0\.00195 GB of memory, and 0\.000977 are free"):
+        read_arrays(path)
+
+
+def test_names_that_are_not_utf_8_are_spelt_out(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write_text(tmp_path / "a.txt", name)
+    assert (tmp_path / "a.txt").read_text() == r"caf\udce9"
+    write_json(tmp_path / "a.json", {"path": name})
+    assert read_json(tmp_path / "a.json") == {"path": name}, "JSON has words for it"
+    write_rows(tmp_path / "a.csv", [{"name": name}])
+    assert (tmp_path / "a.csv").read_text() == "name\ncaf\\udce9\n"

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 
 from doubleback._version import __version__
 from doubleback.errors import InputError
-from doubleback.folders import Folder, digest, is_finished
+from doubleback.folders import Folder, digest, is_begun, is_finished, within
 
 HOLDS = """
 import sys
@@ -203,3 +203,40 @@ def test_finished_folders_without_their_settings(tmp_path: Path) -> None:
     assert is_finished(finished(tmp_path / "a").path)
     (tmp_path / "a" / "results.json").unlink()
     assert not is_finished(tmp_path / "a")
+
+
+def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
+    for name in ("x" * 300, "a\0b", "a/" * 3000):
+        with pytest.raises(InputError, match=r"cannot (read|write)"), folder(tmp_path / name).claimed():
+            pass
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path.parent / "theirs")])
+def test_a_lock_that_is_no_file_is_refused(make: Callable[[Path], object], tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a" / ".lock")
+    with pytest.raises(InputError, match=r"a/\.lock is no file of ours"), folder(tmp_path / "a").claimed():
+        pass
+    assert (tmp_path / "theirs").read_text() == "theirs"
+
+
+def test_what_we_name_inside_a_folder_is_no_link(tmp_path: Path) -> None:
+    (tmp_path / "real" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "run").symlink_to("real")
+    assert within(tmp_path / "run", "checkpoint/state") == tmp_path / "run/checkpoint/state", "a link that was given"
+    (tmp_path / "real" / "audit").symlink_to(tmp_path)
+    for name in ("audit", "audit/config.json"):
+        with pytest.raises(InputError, match="run/audit is a link, and files behind it would be written"):
+            within(tmp_path / "run", name)
+
+
+def test_a_configuration_that_is_no_file_is_not_passed_over(tmp_path: Path) -> None:
+    finished(tmp_path / "a")
+    (tmp_path / "a" / "config.json").unlink()
+    os.mkfifo(tmp_path / "a" / "config.json")
+    assert is_finished(tmp_path / "a"), "whoever reads it will say what it is"
+    assert is_begun(tmp_path / "a")
+    with pytest.raises(InputError, match="is a pipe, not a file"):
+        folder(tmp_path / "a").state()

@@ -6,6 +6,9 @@ configuration) that the tensors belong to, so that an edited configuration or a 
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from doubleback.errors import InputError
-from doubleback.files import replacing
+from doubleback.errors import InputError, reason
+from doubleback.files import opened, replacing
+from doubleback.processes import refuse_too_large
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], identity: str, state: dict[str, Any] | None = None) -> None:
@@ -33,23 +37,25 @@ def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str
     """Read what `save_tensors` wrote: the tensors and the state.
 
     Raises:
-        InputError: the file is missing, damaged, not doubleback's, or belongs to another identity.
+        InputError: the file is missing, damaged, not doubleback's, belongs to another identity, or is larger than the
+            memory.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path} does not exist; give a folder that `doubleback train` has finished")
-    try:
+    with told_as_damage(path):
+        with opened(path) as stream:
+            refuse_too_large(stream.seek(0, os.SEEK_END), f"{path}; train a smaller model")
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged ({error}); train it again or restore the file") from error
+        state = json.loads(header.get("state", "{}"))
     if "identity" not in header:
         raise InputError(f"{path} was not written by doubleback; wrap its model with `AutoencoderAdapter` instead")
     if header["identity"] != identity:
         raise InputError(
             f"{path} does not belong to config.json beside it (edited, or from another run); restore config.json"
         )
-    return tensors, json.loads(header["state"])
+    return tensors, state
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -66,7 +72,7 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
     """Put the tensors into the module.
 
     Raises:
-        InputError: names or shapes differ; the message names the first that does.
+        InputError: names, shapes or kinds of numbers differ, or a weight is not finite; the message names the first.
     """
     expected = module.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
@@ -76,7 +82,45 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
             raise InputError(
                 f"{path} does not fit the model: {name} is {have} where {want} is expected; use its own run"
             )
+        if tensors[name].is_floating_point() != expected[name].is_floating_point() or tensors[name].is_complex():
+            raise InputError(f"{path} does not fit the model: {name} holds {tensors[name].dtype}; use its own run")
+        if not tensors[name].isfinite().all():
+            raise InputError(
+                f"{path} holds weights that are not finite ({name}), on which nothing can be measured; train again, "
+                "with a lower learning rate"
+            )
     module.load_state_dict(tensors)
+
+
+@contextmanager
+def told_as_damage(path: Path) -> Iterator[None]:
+    """Say in one line of whatever is stumbled over in a file's content that the file is damaged, or forged.
+
+    Raises:
+        InputError: in place of any other error.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} is damaged ({reason(error)}); restore it, or train again") from error
+
+
+def alike(stored: Any, ours: Any) -> bool:
+    """Whether JSON data has the kinds of values that ours has: under the keys of both, in lists that are not empty.
+
+    >>> alike({"lr": 1, "betas": [0.9, 0.99]}, {"lr": 0.1, "betas": (0.5, 0.5), "new": None})
+    True
+    >>> alike({"lr": "1"}, {"lr": 1})
+    False
+    """
+    if isinstance(ours, dict):
+        return isinstance(stored, dict) and all(alike(stored[key], ours[key]) for key in stored.keys() & ours.keys())
+    if isinstance(ours, (list, tuple)):
+        return isinstance(stored, (list, tuple)) and all(map(alike, stored, ours))
+    numbers = [isinstance(one, (int, float)) and not isinstance(one, bool) for one in (stored, ours)]
+    return all(numbers) or type(stored) is type(ours)
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

@@ -1,12 +1,25 @@
 """The one error that a user can cause, and its message: what is wrong, what was expected, how to mend it."""
 
+from doubleback.terminal import plain
+
 
 class InputError(ValueError):
     """Something handed to doubleback is unusable: a value, a file, a folder.
 
     The message is one line naming the value, what was expected and the fix. The command line prints it and
     exits with status 2; in the library it is an ordinary `ValueError`.
+
+    Args:
+        message: the line; what does not print in a name that it holds is spelt out.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error's message, or its name where it has none: for the brackets of our own line."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 class DivergedError(RuntimeError):
@@ -20,3 +33,15 @@ class LostProcessError(RuntimeError):
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def out_of_reach(error: Exception) -> InputError | None:
+    """What the system refused, as a line: memory that is not there, a file that nobody may touch. None: another fault.
+
+    What can be seen beforehand is refused beforehand; this is for the rest.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error)):
+        return InputError("there is not enough memory for this; give smaller sizes, or fewer images at once")
+    if isinstance(error, OSError) and error.filename is not None:
+        return InputError(f"cannot use {error.filename}: {error.strerror}; give another path")
+    return None

@@ -1,4 +1,8 @@
-"""Files that are never half-written: each is written beside its place and renamed into it."""
+"""Files that are never half-written: each is written beside its place and renamed into it.
+
+What is read may be a stranger's: nothing but a regular file is opened, nothing is waited for, nothing that memory
+cannot hold is unpacked.
+"""
 
 import csv
 import json
@@ -6,19 +10,23 @@ import os
 import platform
 import re
 import shutil
+import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from doubleback.errors import InputError
+from doubleback.errors import InputError, reason
+from doubleback.processes import refuse_too_large
+
+LARGEST_TEXT = 64 << 20  # bytes of a JSON or CSV file: ours have a hundredth of it
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
 @contextmanager
@@ -80,9 +88,9 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8."""
+    """Write `text` as UTF-8; what has no place in UTF-8, such as a name that is not, is spelt out."""
     with replacing(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+        scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -98,23 +106,79 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; a name that no file system takes is that of none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file to read it, if it is a regular one: a pipe or a device could be waited for without end.
+
+    Raises:
+        InputError: it is a folder, a pipe, a device or a socket.
+        OSError: it is missing, or cannot be read.
+    """
+    _refuse_odd(path, path.stat())
+    stream = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    try:
+        _refuse_odd(path, os.fstat(stream.fileno()))  # it may be another by now
+    except InputError:
+        stream.close()
+        raise
+    return stream
+
+
+def _refuse_odd(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a device")
+        raise InputError(f"{path} is {kind}, not a file; remove it, or name another")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of ours.
+
+    Raises:
+        InputError: it is no regular file.
+        OSError: it is missing, or cannot be read.
+        ValueError: it is not UTF-8, or too large to be one of ours.
+    """
+    with opened(path) as stream:
+        text = stream.read(LARGEST_TEXT + 1)
+    if len(text) > LARGEST_TEXT:
+        raise ValueError(f"more than {LARGEST_TEXT >> 20} MB")
+    return text.decode("utf-8")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        InputError: the file is missing, is not JSON or is not an object.
+        InputError: the file is missing, is not JSON, is not an object, or names a key twice.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path), object_pairs_hook=_each_once)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(
             f"{path} does not exist; give a folder that `doubleback train` or `audit` has written"
         ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable JSON ({str(error).splitlines()[0]}); write it anew") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not readable JSON ({reason(error)}); write it anew") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a JSON {type(value).__name__}, not an object; write it anew")
     return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are there once: two readers could take two values for the same."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -131,29 +195,35 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """
     if not path.exists():
         return {}
-    damage = (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        MemoryError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    )
     try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("not a zip archive")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except damage as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable NPZ of plain arrays ({reason}); write it anew") from error
+        with opened(path) as stream:
+            return _unpacked(path, stream)
+    except InputError:
+        raise
+    except Exception as error:  # whatever numpy and zipfile stumble over in a file that is damaged, or forged
+        raise InputError(f"{path} is not a readable NPZ of plain arrays ({reason(error)}); write it anew") from error
+
+
+def _unpacked(path: Path, stream: IO[bytes]) -> dict[str, NDArray[Any]]:
+    if not zipfile.is_zipfile(stream):
+        raise ValueError("not a zip archive")
+    with zipfile.ZipFile(stream) as archive:
+        size = sum(one.file_size for one in archive.infolist())
+    refuse_too_large(size, f"what {path} unpacks to; write it anew")
+    stream.seek(0)
+    with np.load(stream, allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    if odd := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(f"{odd[0]} is no array")
+    return found
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV, the first row's keys as its header (no rows: an empty file)."""
-    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        replacing(path) as scratch,
+        scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
         if rows:
             writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
             writer.writeheader()

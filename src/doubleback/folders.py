@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,8 +20,8 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from doubleback._version import __version__
-from doubleback.errors import InputError
-from doubleback.files import read_json, write_json
+from doubleback.errors import InputError, reason
+from doubleback.files import read_json, read_text, write_json
 
 SCHEMA = 1
 CONFIG, RESULTS, WEIGHTS, CURVES, IMAGES, SEEN, OUTCOMES = (
@@ -109,7 +110,7 @@ class Folder:
                     raise
         except InputError:
             for place in made:
-                with suppress(OSError):
+                with suppress(OSError, ValueError):
                     place.rmdir()
             raise
 
@@ -137,17 +138,24 @@ class Folder:
             return f"no {self.section} settings there"
         for name in new | old:
             if old.get(name) != new.get(name):
-                return f"{name.replace('_', '-')}: {old.get(name)} there, {new.get(name)} here"
+                return f"{name.replace('_', '-')}: {_short(old.get(name))} there, {_short(new.get(name))} here"
         if all(there.get(name) == value for name, value in ours.items()):
             return ""
         if any(name not in there for name in ours):
-            return f"written by version {there.get('version')}, which did not note the content of data and weights"
+            return (
+                f"written by version {_short(there.get('version'))}, which did not note the content of data and weights"
+            )
         return "made from other data or weights"
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a command has left its `config.json` and, last of all, its `results.json` there."""
-    return all((folder / name).is_file() for name in (CONFIG, RESULTS))
+    """Whether a command has left its `config.json` and, last of all, its `results.json` there (if they are files)."""
+    return all((folder / name).exists() for name in (CONFIG, RESULTS))
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a command fills this folder, or has filled it: it holds a `config.json`."""
+    return os.path.lexists(folder / CONFIG)
 
 
 def digest(value: Mapping[str, Any]) -> str:
@@ -165,14 +173,18 @@ def locked(folder: Path) -> Iterator[None]:
     path = folder / _LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise InputError(f"{path} is no file of ours; remove it, or give another --output")
         lock = FileLock(path, blocking=False)
         lock.acquire()
     except Timeout:
         raise InputError(
             f"{folder} is being written by {_holder(path)}; wait for it, or give another --output"
         ) from None
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
+    except (OSError, ValueError) as error:  # ValueError: no folder has a zero byte in its name
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot write {folder}: {reason(error)}; choose another folder") from error
     try:
         with suppress(OSError):
             path.write_text(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%H:%M:%S')}")
@@ -182,10 +194,37 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def _short(value: Any) -> str:
+    """A value as a line can show it."""
+    return textwrap.shorten(str(value), 60) or "nothing"
+
+
 def _holder(path: Path) -> str:
-    with suppress(OSError):
-        return path.read_text() or "another process"
+    with suppress(OSError, ValueError):
+        return read_text(path) or "another process"
     return "another process"
+
+
+def within(home: Path, name: str) -> Path:
+    """A file or folder that doubleback itself names inside a folder that was given.
+
+    Raises:
+        InputError: a link stands in its place: what is written would land elsewhere, in a folder that nobody gave.
+    """
+    path = home / name
+    for part in (path, *path.parents):
+        if part == home:
+            break
+        if _is_link(part):
+            raise InputError(f"{part} is a link, and files behind it would be written; remove it, or give its target")
+    return path
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # a name that no file system takes: whoever writes there says so
+        return False
 
 
 def is_ours(path: Path) -> bool:

@@ -31,7 +31,7 @@ def named_object(text: str) -> Any:
     home, _, name = text.rpartition(":")
     if not home or not name:
         raise InputError(f"{text!r} names no object; give module:name or file.py:name")
-    if home.endswith(".py") and not Path(home).is_file():
+    if home.endswith(".py") and not _is_file(Path(home)):
         raise InputError(f"{home} does not exist; give file.py:name of a file that does")
     try:
         module = _from_file(Path(home)) if home.endswith(".py") else importlib.import_module(home)
@@ -51,6 +51,13 @@ def code_digest(text: str) -> str:
     spec = None if home.endswith(".py") else importlib.util.find_spec(home)
     path = Path(home) if spec is None else Path(spec.origin or "")
     return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()[:32]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()  # not a pipe, which could be waited for without end
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def _from_file(path: Path) -> Any:

@@ -125,6 +125,22 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def refuse_too_large(needed: float, what: str) -> None:
+    """Refuse what memory cannot hold, before it is tried.
+
+    Args:
+        needed: bytes.
+        what: what they are for, and what to make smaller: "the model (784 x 10 weights); give smaller sizes".
+
+    Raises:
+        InputError: there are not so many bytes to be had.
+    """
+    free = free_memory()
+    if needed > free:
+        thing, _, advice = what.partition("; ")
+        raise InputError(f"{thing} needs {needed / 2**30:.3g} GB of memory, and {free / 2**30:.3g} are free; {advice}")
+
+
 def peak_memory_mb() -> float | None:
     """This process's peak resident memory; None where the system does not say."""
     try:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Protocol, runtime_checkable
 
+from doubleback.terminal import plain
+
 
 @runtime_checkable
 class Update(Protocol):
@@ -21,18 +23,18 @@ def progress_bar(name: str, total: float, shown: bool = True, completed: int = 0
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not (shown and console.is_terminal), transient=True) as bar:
-        task = bar.add_task(name, total=total, completed=completed, text="")
+        task = bar.add_task(plain(name), total=total, completed=completed, text="")
 
         def update(advance: float, text: str = "") -> None:
-            bar.update(task, advance=advance, text=text)
+            bar.update(task, advance=advance, text=plain(text))
 
         yield update
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from doubleback.checkpoints import save_tensors
 from doubleback.errors import InputError
 from doubleback.experiments.auditing import audit
 from doubleback.experiments.runs import load_run
@@ -131,3 +132,37 @@ def test_a_folder_that_another_writes_is_left_to_it(plain: Path, tmp_path: Path)
     assert snapshot(tmp_path) == before
     audit(asked, WORDS)
     assert (tmp_path / "plain" / "results.json").exists()
+
+
+def test_an_audit_touches_no_other_run(copy: Path, hardened: Path, tmp_path: Path) -> None:
+    """Neither does it write into a run that is named as the output, nor behind a link that lies in its own."""
+    before = snapshot(tmp_path)
+    with pytest.raises(InputError, match="is a run or a study itself"):
+        audit(quick(hardened, output=copy), WORDS)
+    (tmp_path / "elsewhere").mkdir()
+    (copy / "audit").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="copy/audit is a link"):
+        audit(quick(copy), WORDS)
+    (tmp_path / "audits").mkdir()
+    (tmp_path / "audits" / "copy").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="audits/copy is a link"):
+        audit(quick(copy, output=tmp_path / "audits"), WORDS)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_model_whose_answers_are_not_finite_is_not_audited(copy: Path) -> None:
+    """Its weights are finite, what they make of an image is not."""
+    run = load_run(copy)
+    tensors = {name: torch.full_like(value, 1e38) for name, value in run.model.state_dict().items()}
+    save_tensors(copy / "model.safetensors", tensors, run.identity)
+    (copy / "results.json").unlink()
+    with pytest.raises(InputError, match="copy answers is not finite: nothing can be measured on it"):
+        audit(quick(copy), WORDS)
+    assert not (copy / "audit").exists()
+
+
+@pytest.mark.parametrize("huge", [{"coefficients": 2**31 - 1}, {"samples": 2**31 - 1}])
+def test_what_memory_cannot_hold_is_not_tried(huge: dict[str, int], copy: Path) -> None:
+    with pytest.raises(InputError, match=r"needs \S+ GB of memory"):
+        audit(quick(copy, **huge), WORDS)
+    assert not (copy / "audit").exists()

@@ -2,15 +2,19 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from doubleback.checkpoints import save_tensors
 from doubleback.errors import InputError
 from doubleback.experiments.classifiers import classify, labelled_images, load_classifier, named
 from doubleback.experiments.runs import load_run
 from doubleback.experiments.training import train
+from doubleback.folders import digest
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.settings import Mixture
 from doubleback.settings.commands import Classify
@@ -114,3 +118,43 @@ def test_models_of_one_study_know_the_same_images(mlp: Path, mixture: Path, tmp_
     assert (images.image_shape, len(classes)) == ((1, 8, 8), 10)
     with pytest.raises(InputError, match="takes images of 1 channel and 9x9"):
         labelled_images(named([mlp, tmp_path / "large"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda config: config.update(classes=["0", "1"]), "does not hold mixtures of 2 classes in 4 dimensions"),
+        (lambda config: config.update(classes="0123456789"), "Expected `array`"),
+        (
+            lambda config: config["train"].update(model="mlp", sizes={}, likelihood=None, variance=None),
+            "is of the auto",
+        ),
+        (lambda config: config["train"]["sizes"].update(latent=5), "does not hold mixtures of 10 classes in 5 dim"),
+        (lambda config: config.update(image_shape=None), "Expected `array`"),
+    ],
+)
+def test_a_forged_classifier_is_refused_in_a_line(
+    change: Callable[[Any], object], said: str, mixture: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(mixture, tmp_path / "mixture"))
+    config, weights = json.loads((folder / "config.json").read_text()), load_classifier(folder).model.state_dict()
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+    names = ("classify", "train", "image_shape", "run_identity", "classes", "weights", "images")
+    save_tensors(folder / "model.safetensors", weights, digest({name: config[name] for name in names}))
+    with pytest.raises(InputError, match=said) as caught:
+        load_classifier(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_classifier_is_not_put_behind_a_link(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (copy / "classifier").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="copy/classifier is a link"):
+        classify(Classify(copy, Mixture(components=1)), WORDS)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_more_gaussians_than_memory_holds(copy: Path) -> None:
+    with pytest.raises(InputError, match="2147483647 Gaussians a class in 4 dimensions needs"):
+        classify(Classify(copy, Mixture(components=2**31 - 1)), WORDS)

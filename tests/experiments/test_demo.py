@@ -53,3 +53,23 @@ def test_what_demo_refuses(copy: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="demo is for one process"):
         demo(Demo(tmp_path / "x"))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"results.json": '{"accuracy": 0.9}'},
+        {"results.json": "mine", "plain/notes.txt": ""},
+        {"plain/config.json": "{}", "results.json": '{"schema": 1, "test": {}}'},
+        {"config.json": "{}"},
+        {"thesis.tex": ""},
+    ],
+)
+def test_somebody_elses_folder_is_left_alone(files: dict[str, str], tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / "theirs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "theirs" / name).write_text(text)
+    before = snapshot(tmp_path)
+    with pytest.raises(InputError, match=r"holds no demo|holds a run or a study|is not readable JSON"):
+        demo(Demo(tmp_path / "theirs", epochs=1, pairs=2, coefficients=2))
+    assert snapshot(tmp_path) == before

@@ -1,13 +1,17 @@
 """What `robustness` leaves, refuses and keeps, and where it goes on."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from doubleback.checkpoints import save_tensors
 from doubleback.errors import InputError
+from doubleback.experiments import robustness as module
 from doubleback.experiments.robustness import robustness
 from doubleback.experiments.runs import load_run
 from doubleback.report.folders import read_folders
@@ -130,3 +134,69 @@ def test_what_is_refused(mlp: Path, plain: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=says):
             robustness(asked, WORDS)
         assert not out.exists(), says
+
+
+def test_unfinished_work_is_of_its_own_command(mlp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes another epsilon's folder over (its config.json is gone) does not take its rights for his own."""
+    asked = quick(mlp, output=tmp_path / "r", threats=NO_MORE)
+    nearer = replace(asked, threats=replace(asked.threats, eps=("0.001",)))
+    whole = robustness(replace(nearer, output=tmp_path / "whole"), WORDS)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_shown_examples", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            robustness(asked, WORDS)
+    left = list((tmp_path / "r" / "unfinished").iterdir())
+    assert len(left) == 1
+    (tmp_path / "r" / "config.json").unlink()
+    (tmp_path / "kept").mkdir()
+    left[0].rename(tmp_path / "kept" / left[0].name)
+    (tmp_path / "r" / "unfinished").rmdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_shown_examples", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            robustness(nearer, WORDS)
+    own = next((tmp_path / "r" / "unfinished").iterdir())
+    (tmp_path / "kept" / left[0].name).rename(own.parent / left[0].name)
+    assert robustness(nearer, WORDS)["models"] == whole["models"]
+    assert list((tmp_path / "r" / "unfinished").iterdir()) == [own.parent / left[0].name], "it is not ours to remove"
+
+
+def test_unfinished_work_that_is_damaged_or_a_link(mlp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = quick(mlp, output=tmp_path / "r", threats=NO_MORE)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_shown_examples", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            robustness(asked, WORDS)
+    (file,) = (tmp_path / "r" / "unfinished").iterdir()
+    arrays = dict(np.load(file))
+    for changes, says in (
+        ({"attacks/noise": np.ones((1, 3), dtype=bool)}, "is of other images or attacks"),
+        ({"attacks/noise": np.ones((1, 20))}, "is of other images or attacks"),
+        ({"record": np.array("{")}, "is damaged"),
+        ({"record": np.array('{"checks": [["nothing", 1]], "kind": "", "gradients": {}}')}, "is damaged"),
+    ):
+        np.savez(file, **arrays | changes)
+        with pytest.raises(InputError, match=says):
+            robustness(asked, WORDS)
+    (tmp_path / "r" / "unfinished").rename(tmp_path / "elsewhere")
+    (tmp_path / "r" / "unfinished").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="unfinished is a link"):
+        robustness(asked, WORDS)
+    assert (tmp_path / "elsewhere" / file.name).exists()
+
+
+def stopped(*_: object) -> None:
+    """Ctrl-C, when the models are done and the folder is not."""
+    raise KeyboardInterrupt
+
+
+def test_models_on_which_nothing_can_be_measured(mlp: Path, tmp_path: Path) -> None:
+    bad = Path(shutil.copytree(mlp, tmp_path / "bad"))
+    run = load_run(mlp)
+    (bad / "results.json").unlink()
+    for value, says in ((float("nan"), "weights that are not finite"), (3e38, "bad answers is not finite")):
+        tensors = {name: torch.full_like(weight, value) for name, weight in run.model.state_dict().items()}
+        save_tensors(bad / "model.safetensors", tensors, run.identity)
+        with pytest.raises(InputError, match=says):
+            robustness(quick(bad, output=tmp_path / "r", threats=NO_MORE), WORDS)
+    assert not (tmp_path / "r").exists()

@@ -1,6 +1,9 @@
 """Runs are read back as they were, and nothing else is taken for one."""
 
 import json
+import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ import doubleback
 from doubleback.checkpoints import save_tensors, weights_digest
 from doubleback.errors import InputError
 from doubleback.evaluation import reconstruction_quality
-from doubleback.experiments.runs import load_run
+from doubleback.experiments.runs import DESCRIBED, build_model, load_run
 from doubleback.folders import digest
+from doubleback.models import VAE
+from doubleback.settings import Training
 from tests.experiments.conftest import settings
 
 
@@ -127,3 +132,71 @@ def test_a_run_is_read_by_any_number_of_processes(plain: Path, tmp_path: Path, m
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert load_run(plain).settings.loop.batch_size == 2
+
+
+def forged(copy: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A run whose configuration somebody has changed, and whose weights name it as theirs."""
+    config = json.loads((copy / "config.json").read_text())
+    weights = load_run(copy).model.state_dict()
+    change(config)
+    (copy / "config.json").write_text(json.dumps(config))
+    save_tensors(
+        copy / "model.safetensors", weights, digest({name: config[name] for name in DESCRIBED if name in config})
+    )
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda config: config.update(image_shape=[1, 8]), r"array` of length 3.*image_shape"),
+        (lambda config: config.update(image_shape=[1, 8, "8"]), r"Expected `int`, got `str`.*image_shape"),
+        (lambda config: config.update(image_shape=[1, 2**30, 2**30]), r"vae of these sizes needs \S+ GB of memory"),
+        (lambda config: config.update(train=3), "Expected `object`"),
+        (lambda config: config["train"].update(model=None), "does not say the model of its run"),
+        (lambda config: config["train"].update(model=["vae"]), "cannot be used .model: Expected `str"),
+        (lambda config: config["train"].update(epochs=True), "cannot be used .epochs: Expected `int"),
+        (lambda config: config["train"].update(seed=10**40), "seed is 1000"),
+        (lambda config: config["train"].update(learning_rate=1e999), "learning rate is inf"),
+        (lambda config: config["train"].pop("data"), "does not say the data of its run"),
+        (lambda config: config["train"].update(variance=None), "does not say the variance of its run"),
+        (lambda config: config["train"].update(sizes={"latent": 10**12}), "latent is 1000000000000; give at most"),
+        (lambda config: config["train"]["sizes"].update(hidden=[2**31 - 1, 2**31 - 1]), "vae of these sizes needs"),
+        (lambda config: config["train"]["sizes"].update(hidden=[[32]]), "cannot be used .hidden: Expected `int"),
+        (lambda config: config["train"].update(init=3), "cannot be used .init"),
+        (lambda config: config.update(classes=[[1]]), r"Expected `int \| str`"),
+    ],
+)
+def test_a_forged_configuration_is_refused_in_a_line(
+    change: Callable[[dict[str, Any]], object], said: str, copy: Path
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        load_run(forged(copy, change))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "results.json"])
+def test_a_pipe_in_a_run_is_not_waited_for(file: str, copy: Path) -> None:
+    (copy / file).unlink()
+    os.mkfifo(copy / file)
+    with pytest.raises(InputError, match=f"{file} is a pipe, not a file"):
+        load_run(copy)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_not_read(value: float, copy: Path) -> None:
+    run = load_run(copy)
+    tensors = run.model.state_dict()
+    next(iter(tensors.values()))[0] = value
+    save_tensors(copy / "model.safetensors", tensors, run.identity)
+    with pytest.raises(InputError, match="holds weights that are not finite"):
+        load_run(copy)
+
+
+def test_counting_a_models_weights_draws_none() -> None:
+    """A model is the same whether somebody has counted its weights before, and counting takes no memory."""
+    training = Training().changed(model="vae", likelihood="bernoulli", variance=0.02)
+    torch.manual_seed(0)
+    counted = build_model(training, (1, 8, 8))
+    torch.manual_seed(0)
+    assert weights_digest(counted) == weights_digest(VAE((1, 8, 8)))

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from doubleback.checkpoints import load_tensors, save_tensors
 from doubleback.errors import DivergedError, InputError
 from doubleback.experiments import training
 from doubleback.experiments.auditing import audit
@@ -203,3 +205,63 @@ def test_the_other_processes_of_a_run_write_nothing(copy: Path, monkeypatch: pyt
     assert train(settings(copy, resume=True), WORDS) == {}
     assert fitted == [fresh, copy]
     assert snapshot(copy).keys() == before.keys() - {"results.json"}
+
+
+def test_a_rate_that_is_far_too_high_ends_with_a_line(tmp_path: Path) -> None:
+    """Not with a finished run whose results are null."""
+    for epochs in (1, 3):
+        folder = tmp_path / str(epochs)
+        with pytest.raises(DivergedError, match=r"at step \d+ of \d+; lower the learning rate"):
+            train(settings(folder, learning_rate=1e30, epochs=epochs), WORDS)
+        assert not (folder / "results.json").exists()
+        assert (folder / "checkpoint" / "state.safetensors").exists()
+        load_run(folder)
+
+
+def test_a_run_whose_test_figures_are_not_finite_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = training.evaluate
+    monkeypatch.setattr(
+        training, "evaluate", lambda *args, **kw: real(*args, **kw) | {"reconstruction_l2": float("nan")}
+    )
+    with pytest.raises(
+        DivergedError, match=r"test images the reconstruction l2 is nan after step \d+, the last; lower"
+    ):
+        train(settings(tmp_path / "run", epochs=1), WORDS)
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_checkpoint_behind_a_link_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "run"
+    train(settings(folder, epochs=1), WORDS)
+    (folder / "results.json").unlink()
+    (folder / "checkpoint").rename(tmp_path / "elsewhere" / "checkpoint")
+    (folder / "checkpoint").symlink_to(tmp_path / "elsewhere" / "checkpoint")
+    before = snapshot(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="checkpoint is a link"):
+        train(settings(folder, epochs=1, resume=True), WORDS)
+    assert snapshot(tmp_path / "elsewhere") == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state["history"].update(step=10**9),
+        lambda state: state["history"].update(rows={}),
+        lambda state: state["history"].pop("step"),
+        lambda state: state.update(scheduler=[]),
+        lambda state: state["groups"][0].update(lr="fast"),
+        lambda state: state.clear(),
+    ],
+)
+def test_a_forged_checkpoint_is_refused_in_a_line(change: Callable[[Any], object], copy: Path) -> None:
+    (copy / "results.json").unlink()
+    identity = load_run(copy).identity
+    tensors, state = load_tensors(copy / "checkpoint" / "state.safetensors", identity)
+    change(state)
+    save_tensors(copy / "checkpoint" / "state.safetensors", tensors, identity, state)
+    with pytest.raises(InputError, match=r"state\.safetensors is damaged") as caught:
+        train(settings(copy, resume=True), WORDS)
+    assert "\n" not in str(caught.value)

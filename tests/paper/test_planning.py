@@ -10,6 +10,7 @@ from doubleback.paper import planning
 from doubleback.paper.planning import plan
 from doubleback.paper.running import Reproduction, identity
 from doubleback.settings.commands import Reproduce
+from tests.paper.synthetic import MACHINE
 
 
 def states(found: Reproduction) -> dict[str, str]:
@@ -27,8 +28,10 @@ def test_what_is_finished_is_used_again_if_it_is_of_this_command(tmp_path: Path)
     settings = Reproduce(("figure2",), "smoke", output=tmp_path)
     folder = "runs/mnist-vae-plain-0"
     words = plan(settings).members[folder].words
+    done = {"command": ["doubleback"], "data": "mnist", "expected_minutes": None}
+    done |= {"state": "due", "seconds": 12.5, "why": ""}
     (tmp_path / "reproduction.json").write_text(
-        json.dumps(identity("smoke", {}) | {"commands": {folder: {"seconds": 12.5}}})
+        json.dumps(identity("smoke", {}) | {"machine": MACHINE, "commands": {folder: done}})
     )
     home = tmp_path / folder
     home.mkdir(parents=True)

@@ -3,13 +3,18 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
+from doubleback.errors import InputError
 from doubleback.paper import members
+from doubleback.paper.launching import terminable
 from doubleback.paper.running import Progress, Reproduction
 from doubleback.settings.commands import Classify
 
@@ -115,7 +120,7 @@ def interrupted(tmp_path: Path, how: Sequence[int]) -> Reproduction:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_nobody_behind_and_nothing_undone(tmp_path: Path, number: int) -> None:
     before = signal.getsignal(signal.SIGTERM)
     found = interrupted(tmp_path, [number])
@@ -136,3 +141,75 @@ def test_commands_can_be_stopped_where_ctrl_c_is_ignored(tmp_path: Path) -> None
     finally:
         signal.signal(signal.SIGINT, before)
     assert states(found) == {"long": "due", "after": "due"}
+
+
+def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """Under nohup the terminal may go."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminable():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_relative_path_of_modules_is_not_the_reproductions_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty or relative entry of PYTHONPATH would be the folder in which the commands start."""
+    (tmp_path / "out").mkdir()
+    for name in ("sitecustomize.py", "tyro.py"):
+        (tmp_path / "out" / name).write_text("raise SystemExit('imported from the folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", ".", os.environ.get("PYTHONPATH", "")]))
+    found = planned(tmp_path / "out", Member("a", GOOD, "mnist"))
+    found.run(lambda member, progress: None)
+    assert states(found) == {"a": "finished"}
+
+
+def test_what_another_has_finished_meanwhile_is_not_done_twice(tmp_path: Path) -> None:
+    found = planned(tmp_path, Member("a", BAD, "mnist"), Member("b", GOOD, "mnist", ("a",)))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "results.json").write_text("{}")
+    (tmp_path / "a" / "config.json").write_text(json.dumps({"command": ["doubleback", *BAD]}))
+    found.run(lambda member, progress: None)
+    assert states(found) == {"a": "finished", "b": "finished"}
+
+
+@pytest.mark.parametrize("place", ["logs", "runs/a", "runs"])
+def test_nothing_is_written_behind_a_link(place: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "out" / place).symlink_to(tmp_path / "elsewhere")
+    found = planned(tmp_path / "out", Member("runs/a", GOOD, "mnist"))
+    with pytest.raises(InputError, match=f"{place} is a link"):
+        found.run(lambda member, progress: None)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+HUNG_UP = """
+import os, signal, sys, threading
+from pathlib import Path
+from tests.paper.test_running import LONG, Member, planned
+def told(member, progress):
+    print(next(iter(found._running.values())).process.pid, flush=True)
+found = planned(Path(sys.argv[1]), Member("long", LONG, "mnist"))
+found.run(told)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_a_reproduction_that_is_hung_up_or_killed_leaves_no_command(tmp_path: Path, number: int) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HUNG_UP, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    command = int(process.stdout.readline())
+    time.sleep(0.5)
+    process.send_signal(number)
+    process.wait(90)
+    deadline = time.monotonic() + 30
+    while psutil.pid_exists(command) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(command)
+    process.stdout.close()

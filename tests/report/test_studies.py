@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from doubleback.report import write_report
-from doubleback.report.studies import size
+from doubleback.settings.robustness import radius
 from tests.report.synthetic import write_json
 from tests.report.synthetic_studies import make_robustness, make_transition
 from tests.report.test_page import Page
@@ -91,4 +91,4 @@ def test_without_images(studies: Path) -> None:
 
 
 def test_epsilons_as_typed() -> None:
-    assert [size(eps) for eps in ("0.1", "1e-1", "2/255")] == [0.1, 0.1, 2 / 255]
+    assert [radius(eps) for eps in ("0.1", "1e-1", "2/255")] == [0.1, 0.1, 2 / 255]

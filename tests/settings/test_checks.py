@@ -91,7 +91,7 @@ REFUSED = [
     (Threats, {"eps": ()}, "eps is empty"),
     (Threats, {"eps": ("much",)}, "eps 'much' is no number"),
     (Threats, {"eps": ("1/0",)}, "eps '1/0' is no number"),
-    (Threats, {"eps": ("1e400",)}, "eps '1e400' is no number"),
+    (Threats, {"eps": ("1e400",)}, "eps is 1e400; pixels lie in"),
     (Threats, {"eps": ("1e-400",)}, "give a positive number"),
     (Threats, {"eps": ("-0.1",)}, "eps is -0.1"),
     (Threats, {"eps": ("0.1", "0.10")}, "eps 0.10 is there twice"),

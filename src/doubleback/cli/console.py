@@ -1,5 +1,6 @@
 """What the command line prints: a table for each command, on stdout; warnings on stderr. Imports no torch."""
 
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from doubleback.terminal import plain
+
 if TYPE_CHECKING:
     from doubleback.paper.running import Reproduction
 
-ERRORS = Console(stderr=True)
+_AS_IT_STANDS: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}  # a folder may be called run[/x]
+ERRORS = Console(stderr=True, **_AS_IT_STANDS)
 _FIGURES = {  # of a trained run, as far as it has them
     "L2": "reconstruction_l2",
     "nll": "reconstruction_nll",
@@ -21,6 +25,17 @@ _FIGURES = {  # of a trained run, as far as it has them
     "accuracy": "accuracy",
     "cross-entropy": "cross_entropy",
 }
+
+
+def print_anything() -> None:
+    """A name that the terminal's encoding lacks is spelt out, as it is on stderr anyway."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def say(text: object, *, error: bool = False) -> None:
+    """One line, whatever the names in it hold; of an error on stderr."""
+    print(plain(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def show_plan(planned: "Reproduction") -> None:
@@ -40,14 +55,14 @@ def show_plan(planned: "Reproduction") -> None:
     )
     reasons = [planned.progress[one.folder].why for one in planned.of_state("left out")]
     for why in dict.fromkeys(reasons):
-        print(f"{reasons.count(why)} commands are left out: {why}", file=sys.stderr)
+        say(f"{reasons.count(why)} commands are left out: {why}", error=True)
     known = [one.minutes for one in due if one.minutes is not None]
     expected = (
         f"about {sum(known) / planned.jobs:.0f} minutes as measured on two cores" if known else "not measured yet"
     )
     unknown = f", {len(due) - len(known)} of them not measured" if known and len(known) < len(due) else ""
-    print(f"{len(due)} commands to run ({expected}{unknown}), {len(finished)} finished already, in {planned.folder}")
-    print(f"{planned.jobs} side by side: {planned.why_jobs}")
+    say(f"{len(due)} commands to run ({expected}{unknown}), {len(finished)} finished already, in {planned.folder}")
+    say(f"{planned.jobs} side by side: {planned.why_jobs}")
 
 
 def show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -88,7 +103,7 @@ def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
 
     for name, run in runs.items():
         if not run["pairs"]["used"]:
-            ERRORS.print(f"{name}: no pair has a meaningful curve (every reconstruction is alike); train it longer")
+            say(f"{name}: no pair has a meaningful curve (every reconstruction is alike); train it longer", error=True)
 
 
 def show_robustness(results: Mapping[str, Any]) -> None:
@@ -101,7 +116,7 @@ def show_robustness(results: Mapping[str, Any]) -> None:
     _show(("accuracy", "clean", *(f"{results['norm']} {eps}" for eps in results["eps"])), rows)
     for name, model in results["models"].items():
         for says in model["flags"].values():
-            ERRORS.print(f"{name}: not to be trusted: {says}")
+            say(f"{name}: not to be trusted: {says}", error=True)
 
 
 def show_transition(results: Mapping[str, Any]) -> None:
@@ -125,7 +140,7 @@ def _written(value: float | None) -> str:
 def _show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(box=None, header_style="bold")
     for place, name in enumerate(header):
-        table.add_column(name, overflow="fold", no_wrap=place > 0)
+        table.add_column(plain(name), overflow="fold", no_wrap=place > 0)
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*map(plain, row))
+    Console(**_AS_IT_STANDS).print(table)

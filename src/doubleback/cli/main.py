@@ -17,7 +17,7 @@ import tyro
 
 from doubleback._version import __version__
 from doubleback.cli import console
-from doubleback.errors import DivergedError, InputError, LostProcessError
+from doubleback.errors import DivergedError, InputError, LostProcessError, out_of_reach
 from doubleback.processes import rank
 from doubleback.settings import commands
 
@@ -40,10 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 for input that cannot be used (one line on stderr), 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    console.print_anything()
     try:
         _dispatch(_parsed(words), shlex.join(["doubleback", *words]))
     except (InputError, DivergedError, LostProcessError) as error:
         _say(error)
+        return 2
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (MemoryError, OSError, RuntimeError) as error:
+        if (said := out_of_reach(error)) is None:
+            raise
+        _say(said)
         return 2
     except KeyboardInterrupt:
         print(
@@ -51,8 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         _leave_processes()
     return 0
@@ -72,7 +78,7 @@ def _say(error: Exception) -> None:
     number = rank()
     if number:
         time.sleep(2)
-    print(f"doubleback: {f'process {number}: ' if number else ''}{error}", file=sys.stderr)
+    console.say(f"doubleback: {f'process {number}: ' if number else ''}{error}", error=True)
 
 
 def _parsed(words: Sequence[str]) -> Any:
@@ -126,7 +132,7 @@ def _dispatch(command: Any, line: str) -> None:
     if isinstance(command, commands.Report):
         from doubleback.report import write_report
 
-        print(write_report(command.folders, command.output, command=line))
+        console.say(write_report(command.folders, command.output, command=line))
         return
     with console.ERRORS.status("loading torch"):
         from doubleback.experiments.auditing import audit
@@ -161,7 +167,7 @@ def _dispatch(command: Any, line: str) -> None:
 def _say_report(folder: Path, line: str) -> None:
     from doubleback.report import write_report
 
-    print(f"{write_report([folder], command=line)}: open it in a browser")
+    console.say(f"{write_report([folder], command=line)}: open it in a browser")
 
 
 def _reproduce(command: commands.Reproduce) -> None:
@@ -177,14 +183,14 @@ def _reproduce(command: commands.Reproduce) -> None:
     with progress_bar("reproducing", sum(one.minutes or 1 for one in planned.of_state("due"))) as advance:
 
         def told(member: "Member", progress: "Progress") -> None:
-            print(f"{time.strftime('%H:%M')} {progress.state:9} {member.folder} {progress.why}".rstrip(), flush=True)
+            console.say(f"{time.strftime('%H:%M')} {progress.state:9} {member.folder} {progress.why}".rstrip())
             if progress.state != "running":
                 advance(member.minutes or 1, member.folder)
 
         planned.run(told)
     from doubleback.paper.writing import write_reproduction
 
-    print(f"{write_reproduction(planned.folder, command.withhold)}: open it in a browser")
+    console.say(f"{write_reproduction(planned.folder, command.withhold)}: open it in a browser")
     if lost := planned.of_state("failed", "left out"):
         raise InputError(
             f"{len(lost)} of {len(planned.members)} commands are missing, for the reasons above; "

@@ -1,5 +1,6 @@
 """`audit`: what runs withstand, a folder for each."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 
 from doubleback.attacks import attacks_of
 from doubleback.auditing import Plan, plan_audit
+from doubleback.auditing.auditor import CHUNK
 from doubleback.data import Split, fingerprint, settled
 from doubleback.errors import InputError
-from doubleback.experiments.runs import TrainedRun, load_run
+from doubleback.experiments.runs import TrainedRun, load_run, refuse_not_finite
 from doubleback.files import write_arrays
-from doubleback.folders import CURVES, IMAGES, Folder
+from doubleback.folders import CURVES, IMAGES, Folder, is_begun, within
 from doubleback.imports import code_digest, is_named
-from doubleback.processes import launched, noticing_lost_processes
+from doubleback.processes import launched, noticing_lost_processes, refuse_too_large
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
 from doubleback.trust import Check
@@ -71,7 +73,9 @@ def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) 
     images = run.images(command.data)
     split: Split = getattr(images, command.split)
     names = images.label_names
+    _refuse_too_large(run.autoencoder, split, command)
     plan = plan_audit(run.autoencoder, split, command.auditing, attacks=command.attack, names=names)
+    refuse_not_finite(run.autoencoder, split.images, run.folder)
     chosen = {name: value for name, value in flat(command).items() if name not in ("runs", "output")}
     chosen["data"] = command.data and settled(command.data)
     described: dict[str, Any] = {
@@ -87,10 +91,22 @@ def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) 
     return Folder(path, "audit", described, words, (CURVES, IMAGES), noted), plan
 
 
+def _refuse_too_large(model: Any, split: Split, command: Audit) -> None:
+    """Refuse more coefficients or draws than memory holds: of a few pairs at once every image, of all every point."""
+    asked, values = command.auditing, split.images[0].numel()
+    together, draws = min(asked.pairing.pairs, CHUNK), asked.search.samples
+    images = together * (8 * asked.price.count + 2 * draws) * values
+    points = 4 * asked.pairing.pairs * asked.price.count * (len(command.attack) + 1)
+    needed = 4 * (images + points + draws * math.prod(model.noise_shape))
+    refuse_too_large(needed, "an attack with so many --coefficients and --samples; give fewer")
+
+
 def _audit_folder(run: Path, command: Audit) -> Path:
     """`audit` is of the run's own test images, which the report joins to the run; others stand apart."""
     if command.output:
-        return command.output / run.resolve().name
+        if is_begun(command.output):
+            raise InputError(f"{command.output} is a run or a study itself; give --output a folder for the audits")
+        return within(command.output, run.resolve().name)
     other = [Path(settled(command.data)).name] if command.data else []
     other += [command.split] if command.split != "test" else []
-    return run / "-".join(["audit", *other])
+    return within(run, "-".join(["audit", *other]))

@@ -1,28 +1,27 @@
 """Classifiers on disk: `classify` makes one of a run, `load_classifier` reads any back, several go by their names."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from doubleback.checkpoints import load_tensors, load_weights, save_tensors, weights_digest
 from doubleback.data import ImageData, as_classes, digests, fingerprint
 from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality
-from doubleback.experiments.runs import TrainedRun, build_model, load_run
-from doubleback.files import read_json, write_arrays
-from doubleback.folders import CONFIG, SCHEMA, SEEN, WEIGHTS, Folder, digest
+from doubleback.experiments.runs import Stored, TrainedRun, build_model, load_run, refuse_not_finite
+from doubleback.files import is_folder, read_json, write_arrays
+from doubleback.folders import CONFIG, SCHEMA, SEEN, WEIGHTS, Folder, digest, within
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures
 from doubleback.models import Classifier
-from doubleback.processes import alone
+from doubleback.processes import alone, refuse_too_large
 from doubleback.progress import progress_bar
-from doubleback.settings import Training
 from doubleback.settings.commands import Classify
-from doubleback.settings.stored import flat, unflat
+from doubleback.settings.stored import checked, flat
 from doubleback.tensors import check_shape
 
 CLASSIFIER = "classifier"  # where `classify` puts it, in the run's folder
@@ -52,12 +51,12 @@ def load_classifier(folder: str | Path) -> Loaded:
         InputError: it is none of these, or damaged.
     """
     folder = Path(folder)
-    if (folder / CONFIG).is_file() and "classify" in read_json(folder / CONFIG):
+    if is_folder(folder) and (folder / CONFIG).exists() and "classify" in read_json(folder / CONFIG):
         return _load_mixture(folder)
     run = load_run(folder)
     model = run.model
     if not isinstance(model, Classifier):
-        if (folder / CLASSIFIER / CONFIG).is_file():
+        if (folder / CLASSIFIER / CONFIG).exists():
             if read_json(folder / CLASSIFIER / CONFIG).get("weights") not in (None, run.weights):
                 raise InputError(
                     f"{folder / CLASSIFIER} is of other weights than {folder} has; remove it, classify again"
@@ -77,6 +76,11 @@ def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
     autoencoder = run.autoencoder.to(alone("classify"))
     images, classes = as_classes(run.images())
     assert images.train.labels is not None
+    D = math.prod(autoencoder.noise_shape)
+    refuse_too_large(
+        32 * len(classes) * command.mixture.components * D**2,
+        f"{command.mixture.components} Gaussians a class in {D} dimensions; give fewer --components",
+    )
     described = {
         "classify": flat(command.mixture),
         "train": run.settings.described,
@@ -86,7 +90,7 @@ def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
         "images": fingerprint(images.train),
         "classes": list(classes),
     }
-    path = command.output or command.run / CLASSIFIER
+    path = command.output or within(command.run, CLASSIFIER)
     folder = Folder(path, "classify", described, words, (WEIGHTS, SEEN), {"run": str(command.run.resolve())})
     with folder.claimed() as finished:
         if finished:
@@ -149,23 +153,37 @@ def labelled_images(models: dict[str, Loaded]) -> tuple[ImageData, tuple[str | i
         if other.model.classes != classes:
             raise InputError(f"{name} does not know the classes of {images.name}; give models of the same data")
         check_shape(other.model, images.test.images)
+        refuse_not_finite(other.model, images.test.images, other.folder)
     return images, classes
 
 
 def _load_mixture(folder: Path) -> Loaded:
     """A folder of `classify`."""
     path = folder / CONFIG
-    stored = read_json(path)
+    config = read_json(path)
     needed = ("classify", "train", "image_shape", "run_identity", "classes")
-    if stored.get("schema") != SCHEMA or any(name not in stored for name in needed):
+    if config.get("schema") != SCHEMA or any(name not in config for name in needed):
         raise InputError(f"{path} is not of this version of `classify`; classify the run again")
-    identity = digest({name: stored[name] for name in (*needed, "weights", "images") if name in stored})
+    stored = checked(Stored, config, path)
+    settings = stored.settings(path)
+    if settings.architecture.classifies:
+        raise InputError(f"{path} has {settings.architecture.model} where an autoencoder should be; restore it")
+    identity = digest({name: config[name] for name in (*needed, "weights", "images") if name in config})
     tensors, _ = load_tensors(folder / WEIGHTS, identity)
-    settings = unflat(Training, stored["train"], path)
-    autoencoder = build_model(settings, tuple(stored["image_shape"]))
-    mixtures = LatentMixtures(*(tensors.get(f"mixtures.{name}", torch.empty(0)) for name in LatentMixtures.PARTS))
-    model = LatentMixtureClassifier(autoencoder, mixtures, stored["classes"])
+    autoencoder = build_model(settings, stored.image_shape)
+    mixtures = _mixtures(tensors, len(stored.classes), math.prod(autoencoder.noise_shape), folder / WEIGHTS)
+    model = LatentMixtureClassifier(autoencoder, mixtures, stored.classes)
     load_weights(model, tensors, folder / WEIGHTS)
     weights = weights_digest(model)
     run = TrainedRun(folder, settings, autoencoder.eval(), identity, weights)
     return Loaded(folder, model.eval().requires_grad_(False), run, weights)
+
+
+def _mixtures(tensors: Mapping[str, Tensor], K: int, D: int, path: Path) -> LatentMixtures:
+    """The mixtures of K classes in D dimensions."""
+    parts = [tensors.get(f"mixtures.{name}") for name in LatentMixtures.PARTS]
+    shapes = [() if part is None else tuple(part.shape) for part in parts]
+    M = shapes[0][1] if len(shapes[0]) == 2 else 0
+    if not M or shapes != [(K, M), (K, M, D), (K, M, D, D)]:
+        raise InputError(f"{path} does not hold mixtures of {K} classes in {D} dimensions; classify the run again")
+    return LatentMixtures(*(part for part in parts if part is not None))

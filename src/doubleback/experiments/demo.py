@@ -6,11 +6,11 @@ from typing import Any
 
 from doubleback.auditing import draw_pairs
 from doubleback.data import load_images
-from doubleback.errors import InputError
+from doubleback.errors import InputError, reason
 from doubleback.experiments.auditing import audit
 from doubleback.experiments.training import train
-from doubleback.files import write_json
-from doubleback.folders import CONFIG, RESULTS, SCHEMA
+from doubleback.files import read_json, write_json
+from doubleback.folders import RESULTS, SCHEMA, is_begun, is_ours, within
 from doubleback.processes import processes
 from doubleback.settings import Auditing, Data, Loop, Penalty, Training
 from doubleback.settings.commands import Audit, Demo, Train
@@ -30,13 +30,12 @@ def demo(command: Demo) -> dict[str, Any]:
     """
     if processes() > 1:
         raise InputError("demo is for one process; start it without torchrun")
-    if (command.output / CONFIG).exists():
-        raise InputError(f"{command.output} holds a run or a study; give another --output")
+    _check(command.output)
     started = time.perf_counter()
     auditing = Auditing().changed(pairs=command.pairs, coefficients=command.coefficients, seed=command.seed)
     test = load_images(command.data).test
     draw_pairs(len(test), test.labels, command.pairs, command.seed)  # refuse what cannot be audited before training
-    runs = {name: command.output / name for name in PENALTIES}
+    runs = {name: within(command.output, name) for name in PENALTIES}
     results: dict[str, Any] = {name: _trained(runs[name], penalty, command) for name, penalty in PENALTIES.items()}
     audits = Audit(tuple(runs.values()), auditing=auditing)
     found = audit(audits, _line(audits))
@@ -45,6 +44,23 @@ def demo(command: Demo) -> dict[str, Any]:
     results = {"schema": SCHEMA, "seconds": time.perf_counter() - started, **results}
     write_json(command.output / RESULTS, results)
     return results
+
+
+def _check(folder: Path) -> None:
+    """Refuse a folder that holds something else: `results.json` and `report.html` are written there.
+
+    Raises:
+        InputError: it holds a run, a study or files of somebody else, or it cannot be read.
+    """
+    if is_begun(folder):
+        raise InputError(f"{folder} holds a run or a study; give another --output")
+    try:
+        there = {one.name for one in folder.iterdir() if not is_ours(one)} if folder.exists() else set()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {folder}: {reason(error)}; give another --output") from error
+    strange = not any(is_begun(folder / name) for name in PENALTIES) and not there <= set(PENALTIES)
+    if strange or (RESULTS in there and not set(PENALTIES) <= set(read_json(folder / RESULTS))):
+        raise InputError(f"{folder} is not empty and holds no demo; give another --output")
 
 
 def _trained(folder: Path, penalty: Penalty, command: Demo) -> dict[str, Any]:

@@ -1,24 +1,63 @@
 """A trained run, read back from its folder."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from doubleback.checkpoints import load_tensors, load_weights, weights_digest
 from doubleback.data import ImageData, Split, as_classes, digests, load_images
 from doubleback.errors import InputError
-from doubleback.files import read_arrays, read_json
+from doubleback.files import is_folder, read_arrays, read_json
 from doubleback.folders import CONFIG, RESULTS, SCHEMA, SEEN, WEIGHTS, digest
-from doubleback.models import Autoencoder
+from doubleback.models import Autoencoder, Classifier, Reconstruction
+from doubleback.processes import refuse_too_large
 from doubleback.progress import note
 from doubleback.registry import MODELS, build
 from doubleback.settings import Training
-from doubleback.settings.stored import unflat
+from doubleback.settings.stored import Whole, checked, unflat
+from doubleback.tensors import placed
 from doubleback.trust import Check
 
+FEW = 64  # images on which a model is tried before it is measured
 DESCRIBED = ("train", "image_shape", "classes", "images", "parent")  # what a run's identity is made of
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is read back of the `config.json` of a run, or of a classifier that was made of one.
+
+    Attributes:
+        train: the settings, flat.
+        image_shape: (C, H, W).
+        classes: of a classifier.
+    """
+
+    train: dict[str, Any]
+    image_shape: tuple[Whole, Whole, Whole]
+    classes: tuple[str | int, ...] = ()
+
+    def settings(self, path: Path) -> Training:
+        """The settings, which must be whole: of a run nothing is left out.
+
+        Raises:
+            InputError: one is missing, unknown or unusable.
+        """
+        found = unflat(Training, self.train, path)
+        of_a_model: dict[str, object] = {"data": found.images.data, "model": found.architecture.model}
+        if not found.architecture.classifies:
+            architecture = found.architecture
+            of_a_model |= {name: getattr(architecture, name) for name in ("likelihood", "variance")}
+            of_a_model["kl_weight"] = found.kl_weight
+        if left_out := [name for name, value in of_a_model.items() if value is None]:
+            raise InputError(f"{path} does not say the {left_out[0]} of its run; restore it, or train again")
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,25 +121,43 @@ def load_run(folder: str | Path) -> TrainedRun:
         InputError: the folder, its configuration or its weights are missing, damaged, foreign or edited.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"{folder} is not a folder; give one that `doubleback train` has written")
     path = folder / CONFIG
     config = read_json(path)
-    stored, image_shape = config.get("train"), config.get("image_shape")
-    if config.get("schema") != SCHEMA or not isinstance(stored, dict) or not isinstance(image_shape, list):
+    if config.get("schema") != SCHEMA or not {"train", "image_shape"} <= set(config):
         raise InputError(f"{path} is not the configuration of a run; give a folder that `doubleback train` has written")
     if "classify" in config:
         raise InputError(f"{folder} is a classifier that `classify` has made; give the run that it is of")
-    settings = unflat(Training, stored, path)
+    stored = checked(Stored, config, path)
+    settings = stored.settings(path)
     identity = digest({name: config[name] for name in DESCRIBED if name in config})
     tensors, _ = load_tensors(folder / WEIGHTS, identity)
-    model = build_model(settings, tuple(image_shape), tuple(config.get("classes", ())))
+    model = build_model(settings, stored.image_shape, stored.classes)
     load_weights(model, tensors, folder / WEIGHTS)
     weights = weights_digest(model)
-    measured = read_json(folder / RESULTS).get("weights") if (folder / RESULTS).is_file() else None
+    measured = read_json(folder / RESULTS).get("weights") if (folder / RESULTS).exists() else None
     if measured not in (None, weights):
         raise InputError(f"{folder / WEIGHTS} holds other weights than results.json was measured on; train it again")
     return TrainedRun(folder, settings, model.eval(), identity, weights, config.get("images"))
+
+
+def refuse_not_finite(model: Autoencoder | Classifier, images: Tensor, folder: Path) -> None:
+    """Refuse to measure a model whose answers are not numbers: every figure of them would look like one, and be none.
+
+    Args:
+        model: its codes and reconstructions, or its scores, are looked at.
+        images: (N, C, H, W), uint8 or in [0, 1]; the first are tried.
+        folder: where the model lives.
+
+    Raises:
+        InputError: one of them is not finite.
+    """
+    with torch.no_grad():
+        answer = model(placed(model, images[:FEW]))
+    parts = [answer.posterior.mean, answer.likelihood.mean] if isinstance(answer, Reconstruction) else [answer]
+    if not all(part.isfinite().all() for part in parts):
+        raise InputError(f"what {folder} answers is not finite: nothing can be measured on it; train it again")
 
 
 def open_images(settings: Training) -> ImageData:
@@ -117,15 +174,37 @@ def _said(images: ImageData) -> ImageData:
     return images
 
 
-def build_model(settings: Training, image_shape: tuple[int, ...], classes: tuple[str | int, ...] = ()) -> Any:
-    """The model of resolved settings, its weights drawn from torch's global generator; a classifier has `classes`.
+def build_model(
+    settings: Training, image_shape: tuple[int, int, int], classes: tuple[str | int, ...] = (), *, copies: int = 2
+) -> Any:
+    """The model of resolved settings, its weights drawn from torch's global generator.
+
+    Args:
+        settings: resolved.
+        image_shape: (C, H, W).
+        classes: of a classifier.
+        copies: of the weights that memory has to hold: the file's and the model's; training keeps more.
 
     Raises:
-        InputError: the images do not fit the model, or a size is out of range.
+        InputError: the images do not fit the model, a size is out of range, or memory cannot hold the weights.
     """
     architecture = settings.architecture
     further: dict[str, Any] = {"likelihood": architecture.likelihood, "variance": architecture.variance}
     if MODELS[architecture.model].classifies:
         further = {"classes": classes}
-    channels, height, width = image_shape
-    return build(architecture.model, (channels, height, width), architecture.sizes.given, **further)
+    build_this = partial(build, architecture.model, image_shape, architecture.sizes.given, **further)
+    refuse_too_large(copies * _bytes(build_this), f"{architecture.model} of these sizes; give smaller ones")
+    return build_this()
+
+
+def _bytes(build_this: Callable[[], Any]) -> float:
+    """What its weights and a few codes take, found without making them: infinite where nobody can count so far."""
+    try:
+        with torch.device("meta"):
+            model = build_this()
+    except InputError:
+        raise
+    except (RuntimeError, TypeError, OverflowError):  # torch's ways to say that a size is beyond 64 bits
+        return math.inf
+    weights = sum(part.numel() * part.element_size() for part in model.state_dict().values())
+    return float(weights + FEW * 4 * math.prod(getattr(model, "noise_shape", ())))

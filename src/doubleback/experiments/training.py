@@ -1,5 +1,6 @@
 """`train`: one run, and its folder."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from doubleback.tensors import as_pixels, placed
 from doubleback.training import History, fit
 
 SHOWN_RECONSTRUCTIONS = 16
+_COPIES = 7  # of the weights: themselves, their gradient, Adam's two moments, and what divergence goes back to
+_WHOLE = ("reconstruction_l2", "reconstruction_nll", "cross_entropy")  # figures without which a run has failed
 
 
 def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
@@ -35,14 +38,14 @@ def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         InputError: a setting or the folder is unusable; nothing is written then.
-        DivergedError: the loss stopped being finite; the last good weights are in the folder.
+        DivergedError: a loss or a figure is not finite; the last good weights are in the folder.
         KeyboardInterrupt: passed on; the checkpoint holds what was done.
     """
     parent = load_run(command.training.init) if command.training.init else None
     settings, images, classes = resolve(command.training, parent)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.loop.seed)
-        model = build_model(settings, images.image_shape, classes)
+        model = build_model(settings, images.image_shape, classes, copies=_COPIES)
     if parent:
         load_weights(model, parent.model.state_dict(), parent.folder)
     objective = _objective(model, settings)
@@ -78,11 +81,18 @@ def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
             save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
             raise
         save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
+        test = _test_figures(model.eval(), images.test, settings, folder)
+        for name in _WHOLE:
+            if not math.isfinite(test.get(name) or 0.0):
+                raise DivergedError(
+                    f"on the test images the {name.replace('_', ' ')} is {test[name]} after step {history.step}, the "
+                    "last; lower the learning rate (the weights are kept, without results)"
+                )
         write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
         return folder.finish(
             {
                 "train": _training_figures(history, settings, images),
-                "test": _test_figures(model.eval(), images.test, settings, folder),
+                "test": test,
                 "weights": weights_digest(model),
             }
         )

@@ -13,6 +13,7 @@ from doubleback.data import Split, fingerprint
 from doubleback.errors import InputError
 from doubleback.evaluation import reconstruct
 from doubleback.experiments.classifiers import Loaded, identified, labelled_images, named, weights_of
+from doubleback.experiments.runs import refuse_not_finite
 from doubleback.files import write_arrays
 from doubleback.folders import IMAGES, OUTCOMES, Folder
 from doubleback.metrics.intervals import wilson
@@ -59,6 +60,8 @@ def transition(command: Transition, words: Sequence[str]) -> dict[str, Any]:
     images, classes = labelled_images(models | ({"the judge": judge} if judge else {}))
     part: Split = getattr(images, command.split)
     drawn = _drawn(part, [str(label) for label in classes], command)
+    for name, model in mixtures.items():
+        refuse_not_finite(model.autoencoder, drawn.x, models[name].folder)
     described = {
         "transition": {n: v for n, v in flat(command).items() if n not in ("classifiers", "judge", "output")},
         "weights": {"models": weights_of(models), "judge": judge and judge.weights},

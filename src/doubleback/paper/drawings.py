@@ -17,6 +17,7 @@ from doubleback.paper.tables import data_name
 from doubleback.report.runs import AuditFolder
 from doubleback.report.studies import Study, read_study
 
+_DRAWN = {"source", "source_reconstruction", "output/x_adv", "output/reconstruction"}  # of an audit's images
 _CHOSEN = "Of the first eight pairs, the one on which both attacks spend the most of it."
 RECONSTRUCTED = 8  # images of each data set in Figure 4
 MOVED = 4  # transitions in Figure 6
@@ -88,9 +89,10 @@ def _figure2(folder: Path, scale: Scale) -> Drawing | None:
 
 def _figure3(folder: Path, scale: Scale) -> Drawing | None:
     study = _transitions(folder / "figure3")
-    if study is None:
+    names = {one.name: one.label for one in classifiers(scale, "mnist")}
+    model = next((name for name in study.models if name in names), None) if study else None
+    if study is None or model is None:
         return None
-    model = study.models[0]
     images = study.images
     moves = range(min(2, len(images["source_class"])))
 
@@ -107,15 +109,14 @@ def _figure3(folder: Path, scale: Scale) -> Drawing | None:
             _probabilities(below, study, model, move)
         return figure
 
-    label = next(one.label for one in classifiers(scale, "mnist") if one.name == model)
-    caption = f"Along the gradient of the {label}; over the images the step, below both probabilities."
+    caption = f"Along the gradient of the {names[model]}; over the images the step, below both probabilities."
     return Drawing("figure3", "Figure 3. Image transition from 9 to 7", caption, ("mnist",), draw)
 
 
 def _figure4(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: Sequence[str]) -> Drawing | None:
     rows = [row for row in scale.autoencoders if row.key == "draw-12" and row.data not in withheld]
     found = {row.data: runs_of(folder, [row.run(kind) for kind in PAIR]) for row in rows}
-    found = {data: runs for data, runs in found.items() if len(runs) == 2}
+    found = {data: runs for data, runs in found.items() if len(runs) == 2 and all(run.images for run in runs)}
     if not found:
         return None
 
@@ -200,9 +201,11 @@ def _figure6(folder: Path, scale: Scale) -> Drawing | None:
 
 
 def _transitions(home: Path) -> Study | None:
-    if not (is_finished(home) and (home / IMAGES).is_file()):
+    if not (is_finished(home) and (home / IMAGES).exists()):
         return None
-    return read_study(home, "transition", read_json(home / CONFIG))
+    study = read_study(home, "transition", read_json(home / CONFIG))
+    whole = all(f"{model}/reconstructions" in study.images for model in study.models)
+    return study if whole else None
 
 
 def _probabilities(axes: Axes, study: Study, model: str, move: int) -> None:
@@ -219,6 +222,6 @@ def _probabilities(axes: Axes, study: Study, model: str, move: int) -> None:
 
 def _attacked(folder: Path, names: Sequence[str]) -> tuple[list[AuditFolder], int] | None:
     """The audits of a plain and of a hardened run, and the pair to show; None where one of these is missing."""
-    audits = [run.audit for run in runs_of(folder, names) if run.audit]
+    audits = [run.audit for run in runs_of(folder, names) if run.audit and set(run.audit.images) >= _DRAWN]
     pair = usable(audits) if len(audits) == len(PAIR) else None
     return None if pair is None else (audits, pair)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from doubleback.folders import within
 from doubleback.paper.members import Member
 
 LOGS = "logs"
@@ -28,14 +29,14 @@ class Launched:
 
     def __init__(self, home: Path, member: Member, environment: Mapping[str, str]) -> None:
         self.started = time.monotonic()
-        self.log = home / LOGS / f"{member.folder.replace('/', '-')}.log"
+        self.log = within(home, f"{LOGS}/{member.folder.replace('/', '-')}.log")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as stream, _interruptible():
             self.process = subprocess.Popen(
                 # -P: a module that lies in the reproduction's folder, such as tyro.py, is not imported.
                 [sys.executable, "-P", "-m", "doubleback", *member.words],
                 cwd=home,
-                env={**os.environ, **environment},
+                env={**_from_here(os.environ), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -61,6 +62,13 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _from_here(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment, its PYTHONPATH as this process reads it: an empty or relative entry would be the new folder."""
+    entries = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    absolute = os.pathsep.join(str(Path(entry).absolute()) for entry in entries)
+    return {**environment, "PYTHONPATH": absolute}
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """What is started here can be interrupted, even if we cannot: a shell's background job ignores Ctrl-C."""
@@ -73,13 +81,18 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM, which ends a job whose time is up, is taken for Ctrl-C."""
+    """What ends a job whose time is up, or whose terminal is gone, is taken for Ctrl-C; what is ignored stays so."""
 
     def interrupted(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupted)
+    ending = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
+    before = {number: signal.getsignal(number) for number in ending}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, interrupted)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -25,7 +25,6 @@ from doubleback.settings.words import words
 TABLES = ("table1", "table2", "table3", "table4")
 FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure5", "figure6")
 ARTEFACTS = (*TABLES, *FIGURES)
-RECORD = "reproduction.json"  # in a reproduction's folder: what became of every command
 Command = Train | Audit | Classify | Robustness | Transition
 
 

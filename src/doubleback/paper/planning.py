@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from doubleback.data import load_images, stored
-from doubleback.errors import InputError
+from doubleback.errors import InputError, reason
 from doubleback.files import read_json
-from doubleback.folders import CONFIG, is_finished, is_ours
-from doubleback.paper.members import ARTEFACTS, RECORD, Member, members
-from doubleback.paper.running import Progress, Reproduction, identity
+from doubleback.folders import is_ours
+from doubleback.paper.members import ARTEFACTS, members
+from doubleback.paper.record import RECORD, read_reproduction
+from doubleback.paper.running import Progress, Reproduction, identity, progress_of
 from doubleback.paper.scales import SCALES
 from doubleback.processes import cores, free_memory
 from doubleback.settings.commands import Reproduce, Train
@@ -37,8 +38,10 @@ def plan(settings: Reproduce) -> Reproduction:
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; give a whole number of at least 1")
     environment = {"OMP_NUM_THREADS": str(max(1, cores() // jobs))}
-    known = read_json(folder / RECORD)["commands"] if (folder / RECORD).exists() else {}
-    progress = {name: _progress(folder, one, known.get(name, {})) for name, one in wanted.items()}
+    known = read_reproduction(folder).commands if (folder / RECORD).exists() else {}
+    progress = {
+        name: progress_of(folder, one, known[name].seconds if name in known else 0.0) for name, one in wanted.items()
+    }
     found = Reproduction(folder, settings.scale, wanted, progress, data, environment, jobs, why)
     _leave_out_missing_data(found)
     return found
@@ -58,10 +61,13 @@ def _stand_ins() -> dict[str, str]:
 
 
 def _check_folder(folder: Path, ours: Mapping[str, Any]) -> None:
-    if not (folder / RECORD).exists():
-        if folder.is_file() or (folder.is_dir() and any(not is_ours(one) for one in folder.iterdir())):
-            raise InputError(f"{folder} is not empty and holds no reproduction; give another --output")
-        return
+    try:
+        if not (folder / RECORD).exists():
+            if folder.exists() and (not folder.is_dir() or any(not is_ours(one) for one in folder.iterdir())):
+                raise InputError(f"{folder} is not empty and holds no reproduction; give another --output")
+            return
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {reason(error)}; give another --output") from error
     there = read_json(folder / RECORD)
     for name, here in ours.items():
         if there.get(name) != here:
@@ -69,15 +75,6 @@ def _check_folder(folder: Path, ours: Mapping[str, Any]) -> None:
                 f"{folder} holds a reproduction of another {name.replace('_', '-')} ({there.get(name)} there, "
                 f"{here} here); give another --output"
             )
-
-
-def _progress(folder: Path, member: Member, before: Mapping[str, Any]) -> Progress:
-    """Finished is what holds results of this very command; the seconds of earlier attempts count."""
-    home, seconds = folder / member.folder, float(before.get("seconds", 0.0))
-    if not is_finished(home):
-        return Progress(seconds=seconds)
-    same = read_json(home / CONFIG).get("command") == ["doubleback", *member.words]
-    return Progress("finished" if same else "due", seconds)
 
 
 def _leave_out_missing_data(reproduction: Reproduction) -> None:

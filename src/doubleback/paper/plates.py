@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from doubleback.report.runs import AuditFolder
+from doubleback.report.svg import drawing_as, spell_out
 
 _GAP = 0.08  # between two images, each 1 wide
 BUDGET = 0.3  # the distortion that attacks are shown at, the same for the plain and the hardened model
@@ -59,8 +59,9 @@ class Drawing:
     def encoded(self) -> dict[str, bytes]:
         """As `png` and as `svg`, drawn once for both."""
         found = {}
-        with matplotlib.rc_context(_STYLE):
+        with drawing_as(_STYLE):
             figure = self.figure()
+            spell_out(figure)
             for form, metadata in (("png", None), ("svg", {"Date": None})):
                 buffer = io.BytesIO()
                 figure.savefig(buffer, format=form, dpi=180, bbox_inches="tight", metadata=metadata)
@@ -112,7 +113,7 @@ def _below(cells: Sequence[Sequence[Shown | None]]) -> float:
 
 def usable(audits: Sequence[AuditFolder]) -> int | None:
     """Of the shown pairs that no model flags, the one on which all attacks spend the most of the budget."""
-    shown = min(len(audit.images["source"]) for audit in audits)
+    shown = min(min(len(audit.images["source"]), len(audit.curves["flagged"])) for audit in audits)
     spent = np.min([audit.images["output/distortion"][:shown, _budget(audit)] for audit in audits], axis=0)
     flagged = np.any([audit.curves["flagged"][:shown] for audit in audits], axis=0)
     fit = ~flagged & np.isfinite(spent) & (spent <= BUDGET)

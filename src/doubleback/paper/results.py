@@ -1,6 +1,7 @@
 """From the folders of a reproduction to one record of numbers, `results.json`, that tables and claims are made of."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -8,17 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from doubleback.errors import InputError
 from doubleback.files import read_json
 from doubleback.folders import CONFIG, RESULTS, SCHEMA, is_finished
 from doubleback.metrics.differences import Difference, paired_figures
 from doubleback.metrics.intervals import bootstrap_interval
 from doubleback.paper.compared import PAIR, Comparison, classifiers, comparisons, from_1_to_0
-from doubleback.paper.members import RECORD
+from doubleback.paper.record import Audited, Robustness, Transitions, read_reproduction
 from doubleback.paper.scales import SCALES, Scale
 from doubleback.report.archives import lookup, mapping, number, read_record
 from doubleback.report.comparison import unlike
 from doubleback.report.runs import WORST_CASE, RunFolder, read_run
 from doubleback.report.studies import Study, read_study
+from doubleback.settings.stored import checked
 
 ATTACKS = ("latent", "output", WORST_CASE)
 _TRAINED = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "input_gradient_norm", "kl")
@@ -33,19 +36,18 @@ def read_results(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the folder holds no reproduction, or a file in it is damaged.
     """
-    record = read_record(folder / RECORD)
-    scale = SCALES[record["scale"]]
-    commands = mapping(record, "commands")
-    lost = {name: str(one["why"]) for name, one in commands.items() if one["state"] in ("failed", "left out")}
+    record = read_reproduction(folder)
+    scale, commands = SCALES[record.scale], record.commands
+    lost = {name: one.why for name, one in commands.items() if one.state in ("failed", "left out")}
     return {
         "schema": SCHEMA,
-        "version": record["version"],
-        "scale": record["scale"],
+        "version": record.version,
+        "scale": record.scale,
         "about": scale.about,
-        "stand_ins": record["stand_ins"],
-        "machine": record["machine"],
-        "commands": {name: one["command"] for name, one in commands.items() if is_finished(folder / name)},
-        "minutes": sum(float(one["seconds"]) for one in commands.values()) / 60,
+        "stand_ins": record.stand_ins,
+        "machine": asdict(record.machine),
+        "commands": {name: one.command for name, one in commands.items() if is_finished(folder / name)},
+        "minutes": sum(one.seconds for one in commands.values()) / 60,
         "lost": lost,
         "autoencoders": [found for row in comparisons(scale) if (found := _compared(folder, row))],
         "classifiers": {data: found for data in scale.robustness if (found := _withstood(folder, scale, data))},
@@ -55,9 +57,18 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def runs_of(folder: Path, names: Sequence[str]) -> list[RunFolder]:
-    """Those of these runs that are finished, each with its audit where that is."""
+    """Those of these runs that are finished, each with its audit where that is.
+
+    Raises:
+        InputError: a file is damaged, or an audit has not the curves that the tables are made of.
+    """
     homes = [folder / name for name in names]
-    return [read_run(home, read_json(home / CONFIG)) for home in homes if is_finished(home)]
+    runs = [read_run(home, read_json(home / CONFIG)) for home in homes if is_finished(home)]
+    for run in runs:
+        lacking = [attack for attack in ATTACKS if run.audit and f"{attack}/auddc" not in run.audit.curves]
+        if lacking:
+            raise InputError(f"the audit of {run.folder} has no curves of {lacking[0]}; remove it, and reproduce")
+    return runs
 
 
 def known_mean(values: Sequence[float | None]) -> float | None:
@@ -77,7 +88,12 @@ def paired_difference(
     Returns:
         `mean`, `ci95` (95 %, percentile bootstrap; None with fewer than two pairs), `settled` (0 lies outside it) and
         `pairs`, those that no run flags; None without any.
+
+    Raises:
+        InputError: the runs have not the same number of pairs.
     """
+    if len({len(areas) for areas in (*plain, *hardened)}) > 1:
+        raise InputError("the audits are of different pairs; remove them, and reproduce")
     return _recorded(paired_figures(np.mean(hardened, axis=0), np.mean(plain, axis=0)))
 
 
@@ -102,11 +118,11 @@ def _compared(folder: Path, row: Comparison) -> dict[str, Any] | None:
         found[kind] = {name: [number(run.results, f"test.{name}") for run in runs] for name in _TRAINED}
         found[kind]["minutes"] = [_minutes(run) for run in runs]
     if not any(unlike(plain, hardened) for plain, hardened in zip(*sides.values(), strict=True)):
-        for kind, runs in sides.items():
-            found[kind] |= _audited(runs)
         found["difference"] = {
             name: paired_difference(*(_areas(runs, name) for runs in sides.values())) for name in ATTACKS
         }
+        for kind, runs in sides.items():
+            found[kind] |= _audited(runs)
         found["audit"] = _settings(sides["plain"][0])
     return found
 
@@ -139,8 +155,7 @@ def _areas(runs: Sequence[RunFolder], attack: str) -> list[NDArray[np.float64]]:
 
 
 def _settings(run: RunFolder) -> dict[str, Any]:
-    audit = mapping(run.audit.config, "audit") if run.audit else {}
-    return {name: audit.get(name) for name in ("pairs", "coefficients", "steps")}
+    return dict(checked(Audited, mapping(run.audit.config, "audit") if run.audit else {}, run.folder))
 
 
 def _withstood(folder: Path, scale: Scale, data: str) -> dict[str, Any] | None:
@@ -150,6 +165,7 @@ def _withstood(folder: Path, scale: Scale, data: str) -> dict[str, Any] | None:
         return None
     study = read_study(home, "robustness", read_record(home / CONFIG))
     results, models = study.results, {}
+    checked(Robustness, results, home / RESULTS)
     attacked = mapping(results, "models")
     for classifier in classifiers(scale, data):
         name = classifier.name
@@ -216,11 +232,14 @@ def _transition(home: Path, scale: Scale) -> dict[str, Any] | None:
     if not is_finished(home):
         return None
     results = read_record(home / RESULTS)
+    checked(Transitions, results, home / RESULTS)
     found = mapping(results, "models")
     return {
         "images": results["images"],
         "judge": results["judge"],
         "models": {
-            one.label: one.ids | dict(found[one.name]) for one in classifiers(scale, "mnist") if one.name in found
+            one.label: one.ids | {key: value for key, value in found[one.name].items() if key not in one.ids}
+            for one in classifiers(scale, "mnist")
+            if one.name in found
         },
     }

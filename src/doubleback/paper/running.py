@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from doubleback._version import __version__
 from doubleback.files import read_json, write_json
-from doubleback.folders import SCHEMA, locked
+from doubleback.folders import CONFIG, SCHEMA, is_finished, locked, within
 from doubleback.paper.launching import Launched, terminable
-from doubleback.paper.members import RECORD, Member
+from doubleback.paper.members import Member
+from doubleback.paper.record import RECORD, State, read_reproduction
 from doubleback.processes import machine
 
-State = Literal["finished", "due", "running", "failed", "left out"]
 _POLL, _GRACE = 0.2, 60  # seconds between two looks; that an interrupted command may take to leave
 
 
@@ -70,6 +70,7 @@ class Reproduction:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; the commands have been stopped and have kept what they had done.
         """
         with locked(self.folder), terminable(), self._leaving_nobody():
+            self._look_again()
             self._write()
             while self._running or self.of_state("due"):
                 for member in self._ready():
@@ -81,6 +82,12 @@ class Reproduction:
                     if command.process.poll() is not None:
                         self._ended(folder)
                         told(self.members[folder], self.progress[folder])
+
+    def _look_again(self) -> None:
+        """What another process has finished since this was planned is not done twice."""
+        for member in self.of_state("due"):
+            found = progress_of(self.folder, member, self.progress[member.folder].seconds)
+            self.progress[member.folder] = found
 
     def _ready(self) -> list[Member]:
         """Those that can begin now, the longest way to the end first, as many as there is room for."""
@@ -129,7 +136,8 @@ class Reproduction:
     def _write(self) -> None:
         """Write `reproduction.json`; commands of another call of it are kept."""
         path = self.folder / RECORD
-        before = read_json(path)["commands"] if path.exists() else {}
+        known = read_reproduction(self.folder).commands if path.exists() else {}
+        before = {name: asdict(one) for name, one in known.items()}
         commands = {
             folder: {
                 "command": ["doubleback", *one.words],
@@ -141,6 +149,24 @@ class Reproduction:
         }
         made_on = machine() | {"commands_at_once": self.jobs}
         write_json(path, identity(self.scale, self.data) | {"machine": made_on, "commands": before | commands})
+
+
+def progress_of(folder: Path, member: Member, seconds: float) -> Progress:
+    """Finished is what holds results of this very command.
+
+    Args:
+        folder: of the reproduction.
+        member: the command.
+        seconds: of its earlier attempts.
+
+    Raises:
+        InputError: a link stands where its folder should.
+    """
+    home = within(folder, member.folder)
+    if not is_finished(home):
+        return Progress(seconds=seconds)
+    same = read_json(home / CONFIG).get("command") == ["doubleback", *member.words]
+    return Progress("finished" if same else "due", seconds)
 
 
 def identity(scale: str, data: Mapping[str, str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,9 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
 
-from doubleback.errors import InputError
 from doubleback.files import replacing, write_json, write_rows, write_text
-from doubleback.folders import RESULTS
+from doubleback.folders import RESULTS, within
 from doubleback.paper import members
 from doubleback.paper.claims import claims
 from doubleback.paper.drawings import drawings
@@ -20,6 +20,7 @@ from doubleback.paper.plates import Drawing
 from doubleback.paper.results import read_results
 from doubleback.paper.tables import markdown, tables
 from doubleback.progress import progress_bar
+from doubleback.terminal import plain
 
 PAGE, REPORT = "reproduction.md", "report.html"
 FIGURES, TABLES = "figures", "tables"  # folders
@@ -76,8 +77,7 @@ def _remove_written(folder: Path) -> None:
     Only files of the very names that are written here go, and nothing behind a link.
     """
     for place, (keys, forms) in _FORMS.items():
-        if (folder / place).is_symlink():
-            raise InputError(f"{folder / place} is a link, and files behind it would be replaced; remove the link")
+        within(folder, place)
         for key, form in product(keys, forms):
             old = folder / place / f"{key}.{form}"
             if old.is_file() or old.is_symlink():
@@ -86,15 +86,26 @@ def _remove_written(folder: Path) -> None:
 
 def write_tables(folder: Path, results: Mapping[str, Any]) -> None:
     """Write each table as Markdown, as CSV with every number unrounded, and as HTML."""
-    for table in tables(results):
-        write_text(folder / f"{table.key}.md", markdown(table))
+    for table, as_markdown in zip(tables(results), tables(_as_markdown(results)), strict=True):
+        write_text(folder / f"{table.key}.md", markdown(as_markdown))
         write_rows(folder / f"{table.key}.csv", table.records)
         write_text(folder / f"{table.key}.html", _render("table.html", table=table))
 
 
 def page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
     """The paper against what was measured, as Markdown: a function of `results.json` and of which figures there are."""
-    return _render("page.md", figures=figures, **_said(results))
+    return _render("page.md", figures=figures, **_said(_as_markdown(results)))
+
+
+def _as_markdown(value: Any) -> Any:
+    """Text of results.json as Markdown takes it: no tag, link, table or line of its own."""
+    if isinstance(value, dict):
+        return {_as_markdown(key): _as_markdown(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_as_markdown(part) for part in value]
+    if isinstance(value, str):
+        return re.sub(r"[&<>|`\[\]\\]", lambda sign: f"&#{ord(sign[0])};", plain(value))
+    return value
 
 
 def _said(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from doubleback.report.archives import interval, mapping, number
 from doubleback.report.runs import title
-from doubleback.report.studies import Study, size
+from doubleback.report.studies import Study
 from doubleback.report.svg import INK, colour, draw_svg, shorten
+from doubleback.settings.robustness import radius
 
 _GAP = 0.075  # between the labels at the right, in shares
 _Dashes = str | tuple[int, tuple[int, int]]
@@ -39,7 +40,7 @@ _Label = tuple[Curve, str, str]  # a curve, its colour, the weight of its name
 
 def ordered(study: Study) -> list[str]:
     """The epsilons as typed, the smallest first."""
-    return sorted(study.eps, key=size)
+    return sorted(study.eps, key=radius)
 
 
 def worst_curve(study: Study, model: str) -> Curve:
@@ -126,7 +127,7 @@ def _said(curve: Curve) -> str:
 def _axis(axes: Axes, study: Study, room: float) -> NDArray[np.float64]:
     """Scale the axes, name the epsilons `room` (a share of the axis) apart, and return all of them, 0 first."""
     typed = ordered(study)
-    x = np.array([0.0, *(size(eps) for eps in typed)])
+    x = np.array([0.0, *(radius(eps) for eps in typed)])
     end = float(x[-1]) or 1.0
     axes.set(xlim=(0, end), ylim=(0, 1), yticks=[0, 0.25, 0.5, 0.75, 1], xlabel=f"eps, {study.results.get('norm', '')}")
     axes.set_yticklabels(["0", "25", "50", "75", "100\u2009%"])

@@ -1,7 +1,7 @@
 """Files to arrays, rows and numbers, each checked for the shape that docs/run-directory.md promises."""
 
 import csv
-import math
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from doubleback.errors import InputError
-from doubleback.files import read_arrays, read_json
+from doubleback.errors import InputError, reason
+from doubleback.files import read_arrays, read_json, read_text
 
 SCHEMA = 1
+LARGEST = 1e30  # of a figure that is shown: beyond it no drawing and no product of two is right
 Arrays = dict[str, NDArray[Any]]
 LogRow = dict[str, float | None]
 Keys = str | tuple[str, ...]
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a command has left its `config.json` and, last of all, its `results.json` there."""
-    return all((folder / name).is_file() for name in ("config.json", "results.json"))
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -92,6 +88,9 @@ def read_gallery(path: Path, attacks: list[str]) -> Arrays:
         return arrays
     shape = _pictures(path, arrays, "source").shape
     _expect(path, "target", _pictures(path, arrays, "target").shape == shape, f"shape {shape}")
+    for name in ("source_reconstruction", "target_reconstruction"):
+        if name in arrays:
+            _expect(path, name, _pictures(path, arrays, name).shape == shape, f"shape {shape}")
     table = (shape[0], len(_take(path, arrays, "budgets", 1)))
     for attack in attacks:
         for name in (f"{attack}/x_adv", f"{attack}/reconstruction"):
@@ -188,18 +187,20 @@ def read_log(path: Path) -> list[LogRow]:
         InputError: a cell is not a number.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [{key: float(cell) if cell else None for key, cell in row.items()} for row in csv.DictReader(stream)]
+        rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        return [{key: float(cell) if cell else None for key, cell in row.items()} for row in rows]
+    except InputError:
+        raise
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(f"{path} is not a table of numbers ({error}); train again to write it anew") from error
+        raise InputError(f"{path} is not a table of numbers ({reason(error)}); train again to write it anew") from error
 
 
 def number(record: Mapping[str, Any], path: Keys) -> float | None:
-    """Look up `a.b.c` in nested mappings; None unless a finite number stands there."""
+    """Look up `a.b.c` in nested mappings; None unless a number of at most `LARGEST` stands there."""
     value = lookup(record, path)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
         return None
     return float(value)
 
@@ -231,6 +232,16 @@ def words(record: Mapping[str, Any], path: Keys) -> list[str]:
     """The list at `a.b.c`, its items as words; an empty one if there is none."""
     value = lookup(record, path)
     return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def folder_at(record: Mapping[str, Any], path: Keys) -> Path | None:
+    """The folder that is named at `a.b.c`, resolved; None unless it is there."""
+    value = lookup(record, path)
+    try:
+        found = Path(value).resolve() if isinstance(value, str) and value else None
+        return found if found and found.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # no such name can be: too long, with a zero byte, links in a circle
+        return None
 
 
 def _expect(path: Path, name: str, holds: bool, wanted: str) -> None:

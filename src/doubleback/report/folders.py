@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from doubleback.errors import InputError
-from doubleback.report.archives import is_finished, read_record
+from doubleback.folders import is_finished
+from doubleback.report.archives import read_record
 from doubleback.report.runs import RunFolder, read_runs
 from doubleback.report.studies import Study, colours, kind_of, read_study
 

@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from doubleback.errors import InputError
-from doubleback.files import write_text
+from doubleback.errors import InputError, reason
+from doubleback.files import opened, write_text
 from doubleback.report.cells import Column
 from doubleback.report.comparison import baseline
 from doubleback.report.figures import curves_panels
@@ -24,6 +24,8 @@ from doubleback.report.svg import SERIES
 from doubleback.report.table import comparison
 from doubleback.report.training_figures import training_panels
 from doubleback.report.transition import transition_view
+
+OURS, LOOKED_AT = b"<title>doubleback", 1024  # how a page of ours is known, and in how many of its first bytes
 
 
 def write_report(folders: Sequence[Path], output: Path | None = None, *, command: str | None = None) -> Path:
@@ -40,15 +42,34 @@ def write_report(folders: Sequence[Path], output: Path | None = None, *, command
 
     Raises:
         InputError: a folder is missing or holds nothing to report, a file in it is damaged, or `output`
-            cannot be written or is no HTML file.
+            cannot be written, is no HTML file, or is a page of somebody else.
     """
     if not folders:
         raise InputError("no folder to report on; give one that `doubleback train`, `audit` or `demo` has written")
     path = output or (Path(folders[0]) / "report.html" if len(folders) == 1 else Path("report.html"))
-    if path.suffix.lower() not in {".html", ".htm"} or path.is_dir():
+    if path.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"{path} is not the name of an HTML file; end it in .html")
+    _refuse_others(path)
     write_text(path, _render(read_folders([Path(folder) for folder in folders]), command))
     return path
+
+
+def _refuse_others(path: Path) -> None:
+    """Refuse to write over what is no page of ours.
+
+    Raises:
+        InputError: a folder, a page of somebody else or no regular file stands there, or nobody can say.
+    """
+    try:
+        with opened(path) as stream:
+            if OURS not in stream.read(LOOKED_AT):
+                raise InputError(f"{path} is not a page that doubleback has written; give another --output")
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot write {path}: {reason(error)}; choose another file") from error
 
 
 def _render(contents: Contents, command: str | None) -> str:

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from doubleback.folders import is_finished
 from doubleback.report.archives import (
     Arrays,
     LogRow,
-    is_finished,
+    folder_at,
     lookup,
     mapping,
     number,
@@ -255,9 +256,10 @@ def _read_classified(folder: Path, config: Mapping[str, Any]) -> RunFolder:
 
 def _read_audited(folder: Path, config: Mapping[str, Any]) -> RunFolder:
     """An audit's folder: joined to the run that it audited if that is still there, and still has the same weights."""
-    audit, place = _read_audit(folder), config.get("run")
-    home = Path(place) if isinstance(place, str) and place else None
-    name = home.name if home and folder.resolve().name == "audit" else folder.resolve().name
+    audit, home = _read_audit(folder), folder_at(config, "run")
+    said, name = config.get("run"), folder.resolve().name
+    if isinstance(said, str) and name == "audit":
+        name = PurePath(said).name or name
     if home and is_finished(home) and _made_of(config, home):
         return replace(_read_trained(home, _config(home)), name=name, folder=folder, audit=audit)
     return RunFolder(name=name, folder=folder, config={"train": config.get("train")}, audit=audit)

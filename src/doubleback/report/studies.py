@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +12,9 @@ from numpy.typing import NDArray
 from doubleback.errors import InputError
 from doubleback.metrics.differences import Difference, paired_outcomes
 from doubleback.report.archives import (
+    LARGEST,
     Arrays,
+    folder_at,
     mapping,
     number,
     read_examples,
@@ -23,6 +24,7 @@ from doubleback.report.archives import (
     words,
 )
 from doubleback.report.runs import title
+from doubleback.settings.robustness import radius
 
 Kind = Literal["robustness", "transition"]
 Sees = Literal["gradient", "scores", "nothing"]
@@ -113,15 +115,6 @@ class Study:
         return words(self.results, "classes")
 
 
-def size(eps: str) -> float:
-    """An epsilon as typed (`0.1`, `8/255`) as a number.
-
-    >>> size("8/255")
-    0.03137254901960784
-    """
-    return float(Fraction(eps))
-
-
 def kind_of(config: Mapping[str, Any]) -> Kind | None:
     """Which study the folder of this config.json is, None if it is none."""
     kinds: tuple[Kind, ...] = ("robustness", "transition")
@@ -161,8 +154,8 @@ def colours(names: Sequence[str], folders: Sequence[Sequence[Path]], studies: Se
     found = []
     for study in studies:
         for model in study.models:
-            path = mapping(study.config, ("models", model)).get("path")
-            home = homes.get(Path(path).resolve()) if isinstance(path, str) and path else None
+            there = folder_at(study.config, ("models", model, "path"))
+            home = homes.get(there) if there else None
             taken[model] = taken.get(model, len(set(taken.values()))) if home is None else home
         found.append({model: taken[model] for model in study.models})
     return found
@@ -189,7 +182,9 @@ def _classes(study: Study) -> int:
 def _check_eps(study: Study) -> None:
     for eps in study.eps:
         try:
-            size(eps)
-        except (ValueError, ZeroDivisionError) as error:
+            known = 0 <= radius(eps) <= LARGEST
+        except (ValueError, ZeroDivisionError):
+            known = False
+        if not known:
             path = study.folder / "results.json"
-            raise InputError(f"{path}: eps {eps!r} is not a number; write the folder anew") from error
+            raise InputError(f"{path}: eps {eps[:60]!r} is not a number; write the folder anew")

@@ -7,7 +7,8 @@ matplotlib knows no CSS: everything is drawn in stand-in colours, which are then
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from doubleback.terminal import plain
 
 SERIES = 6  # colours on the page; more runs start over
 INK = "#0a0b0c"
@@ -53,6 +57,21 @@ def shorten(name: str, width: int = 22) -> str:
     return name if len(name) <= width else name[: width - 1] + "\u2026"
 
 
+@contextmanager
+def drawing_as(style: dict[Any, Any]) -> Iterator[None]:
+    """matplotlib's own defaults with this style: no matplotlibrc that lies in some folder has a say in a drawing."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(style)
+        yield
+
+
+def spell_out(figure: Figure) -> None:
+    """What does not print in a figure's words: a font has no control characters, and fails at half a surrogate pair."""
+    for text in figure.findobj(Text):
+        text.set_text("\n".join(map(plain, text.get_text().split("\n"))))
+
+
 def draw_svg(
     draw: Callable[[Axes], None], key: str, label: str, size: tuple[float, float], *, bleed: bool = False
 ) -> Markup:
@@ -66,7 +85,7 @@ def draw_svg(
         bleed: the axes fill the drawing from edge to edge, without room for labels.
     """
     text = io.StringIO()
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    with drawing_as(_STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a glyph that matplotlib's font lacks, the page's may have
         figure = Figure(figsize=size, layout=None if bleed else "constrained")
         FigureCanvasSVG(figure)
@@ -78,6 +97,7 @@ def draw_svg(
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_alpha(0.4)
         draw(axes)
+        spell_out(figure)
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return Markup(_inline(text.getvalue(), _identifier(key), label))
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 from tyro.conf import arg
 
 from doubleback.registry import MODELS
-from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, one_of, positive
+from doubleback.settings.checks import LARGEST, LEFT_OUT, Settings, Unsaid, at_most, one_of, positive
 
 Likelihood = Literal["bernoulli", "gaussian", "gaussian-learned"]
 
@@ -33,6 +33,11 @@ class Sizes(Settings):
     """draw: side of the window that is read."""
     write_size: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: no attention)")] = LEFT_OUT
     """draw: side of the window that is written."""
+
+    def __post_init__(self) -> None:
+        for name, size in self.given.items():
+            for one in size if isinstance(size, tuple) else (size,):
+                at_most(LARGEST, **{name: one})
 
     @property
     def given(self) -> dict[str, int | tuple[int, ...]]:

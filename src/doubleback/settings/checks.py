@@ -60,8 +60,12 @@ def _fields(settings: Settings) -> dict[str, Any]:
     return {field.name: getattr(settings, field.name) for field in fields(settings)}  # type: ignore[arg-type]
 
 
+LARGEST = 2**31 - 1
+"""No count is larger: what counts to more overflows somewhere, or never ends."""
+
+
 def at_least(least: int, **counts: int | None) -> None:
-    """Refuse counts under the least.
+    """Refuse counts under the least, or beyond `LARGEST`.
 
     Raises:
         InputError: naming the first that is.
@@ -69,6 +73,19 @@ def at_least(least: int, **counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < least:
             raise InputError(f"{said(name)} is {count}; give a whole number of at least {least}")
+        if count is not None:
+            at_most(LARGEST, **{name: count})
+
+
+def at_most(most: float, **values: float | None) -> None:
+    """Refuse numbers over the most.
+
+    Raises:
+        InputError: naming the first that is.
+    """
+    for name, value in values.items():
+        if value is not None and value > most:
+            raise InputError(f"{said(name)} is {value}; give at most {most}")
 
 
 def positive(**values: float | None) -> None:

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, at_least
+from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, at_least, at_most
+
+LARGEST_SIDE = 8192  # pixels
 
 Parts = Literal["own", "drawn"]
 Background = Literal["white", "black"]
@@ -16,7 +18,7 @@ class Data(Settings):
     """A data set, and how its images are read.
 
     Raises:
-        InputError: a size or a limit is under 1.
+        InputError: a size or a limit is under 1, or a size over `LARGEST_SIDE`.
     """
 
     data: Annotated[Unsaid[str], arg(metavar="NAME|PATH", help_behavior_hint="(default: digits)")] = LEFT_OUT
@@ -38,3 +40,4 @@ class Data(Settings):
 
     def __post_init__(self) -> None:
         at_least(1, image_size=self.image_size, limit=self.limit)
+        at_most(LARGEST_SIDE, image_size=self.image_size)

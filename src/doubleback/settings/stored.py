@@ -1,14 +1,21 @@
-"""Settings as JSON has them, and back: one flat dictionary, since the innermost fields have names of their own."""
+"""Settings as JSON has them, and back: one flat dictionary, since the innermost fields have names of their own.
+
+Whatever is read back from a folder is checked against the type that says what it should be: `checked`.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
-from doubleback.errors import InputError
+import msgspec
+
+from doubleback.errors import InputError, reason
 
 Stored = TypeVar("Stored")
+Whole = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+"""A count or a size."""
 
 
 def flat(settings: Any) -> dict[str, Any]:
@@ -22,6 +29,25 @@ def flat(settings: Any) -> dict[str, Any]:
             every[field.name] = value
     plain: dict[str, Any] = json.loads(json.dumps(every, default=str))
     return plain
+
+
+def checked(kind: type[Stored], stored: Any, where: object) -> Stored:
+    """What was read from JSON, as the type that it should have: a dataclass, a TypedDict, a plain type.
+
+    Args:
+        kind: the type; keys that it does not name are left out.
+        stored: what JSON made of it.
+        where: the file that it is from, for errors.
+
+    Raises:
+        InputError: something is missing, of another type, or out of range; the message says where.
+    """
+    try:
+        return msgspec.convert(stored, kind, dec_hook=_path)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{where} is not as doubleback writes it ({reason(error)[:300]}); restore it, or make it anew"
+        ) from error
 
 
 def unflat(kind: type[Stored], stored: Mapping[str, Any], where: object) -> Stored:
@@ -38,11 +64,12 @@ def unflat(kind: type[Stored], stored: Mapping[str, Any], where: object) -> Stor
     left = dict(stored)
     try:
         settings = _taken(kind, left)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where} holds settings that cannot be used ({error}); restore it, or train again") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        said = reason(error)[:300]
+        raise InputError(f"{where} holds settings that cannot be used ({said}); restore it, or train again") from error
     if left:
         raise InputError(
-            f"{where} holds the unknown setting {min(left)!r} (edited, or from another version); "
+            f"{where} holds the unknown setting {min(left)[:60]!r} (edited, or from another version); "
             "restore it, or train again"
         )
     return settings
@@ -50,21 +77,29 @@ def unflat(kind: type[Stored], stored: Mapping[str, Any], where: object) -> Stor
 
 def _taken(kind: type[Stored], left: dict[str, Any]) -> Stored:
     """An instance of this class, its fields taken out of the dictionary."""
-    values: dict[str, Any] = {}
+    hints, values = get_type_hints(kind), {}
     for field in fields(kind):  # type: ignore[arg-type]
         inner = type(field.default)
         if is_dataclass(inner):
-            own = dict(left.pop(field.name, {})) if field.metadata.get("kept") else left
+            own = _read(dict[str, Any], left.pop(field.name, {}), field.name) if field.metadata.get("kept") else left
             values[field.name] = _taken(inner, own)
             if own is not left and own:
                 left[f"{field.name}.{min(own)}"] = own  # known to nobody
         elif field.name in left:
-            values[field.name] = _restored(field.name, left.pop(field.name))
+            values[field.name] = _read(hints[field.name], left.pop(field.name), field.name)
     return kind(**values)
 
 
-def _restored(name: str, value: Any) -> Any:
-    """A value as it was before JSON: its lists were tuples, its path a path."""
-    if isinstance(value, list):
-        return tuple(value)
-    return Path(value) if name == "init" and value is not None else value
+def _read(kind: Any, stored: Any, name: str) -> Any:
+    """One setting, of the type that its field says."""
+    try:
+        return msgspec.convert(stored, kind, dec_hook=_path)
+    except ValueError as error:
+        raise ValueError(f"{name}: {reason(error)}") from error
+
+
+def _path(kind: type, stored: Any) -> Any:
+    """What JSON has as text: a path."""
+    if kind is Path and isinstance(stored, str):
+        return Path(stored)
+    raise TypeError(f"{stored!r:.60} is no {kind.__name__}")

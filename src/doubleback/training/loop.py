@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from doubleback.checkpoints import load_tensors, load_weights, pack_optimizer, save_tensors, unpack_optimizer
+from doubleback.checkpoints import (
+    alike,
+    load_tensors,
+    load_weights,
+    pack_optimizer,
+    save_tensors,
+    told_as_damage,
+    unpack_optimizer,
+)
 from doubleback.data import ImageData
 from doubleback.errors import DivergedError, InputError
 from doubleback.files import write_rows
+from doubleback.folders import within
 from doubleback.models import Autoencoder, Classifier
 from doubleback.objective import TrainingObjective, objective_of
 from doubleback.processes import has_bf16, launched, noticing_lost_processes
@@ -30,6 +39,7 @@ from doubleback.progress import progress_bar
 from doubleback.settings.loop import Loop
 from doubleback.training.batches import Batches
 from doubleback.training.graph import GraphedGradients
+from doubleback.training.history import History
 from doubleback.training.interrupts import interrupt_between_steps
 from doubleback.training.loggers import loggers
 
@@ -39,26 +49,6 @@ OPTIMIZER = "optimizer."  # begins its tensors' names in the checkpoint; the obj
 UNREAD = {"cuda": 20}  # steps before the loss is read, else 1: a GPU that is asked at every step waits for Python
 DEFAULTS = {"epochs": 20, "batch_size": 256, "learning_rate": 3e-3}  # of what is left out
 _FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
-
-
-@dataclass
-class History:
-    """How a training went, so far.
-
-    Attributes:
-        rows: a dictionary an epoch: the columns of `log.csv`.
-        step: optimiser steps taken.
-        seconds: wall time over all resumptions, compiling left out.
-        compile_seconds: wall time of the steps in which `torch.compile` worked.
-        sums, counts: of the running epoch, by name: of the loss and of each of its terms, over the steps that took it.
-    """
-
-    rows: list[dict[str, float | None]] = field(default_factory=list)
-    step: int = 0
-    seconds: float = 0.0
-    compile_seconds: float = 0.0
-    sums: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -250,7 +240,11 @@ class _Run:
             **self.objective.logged(weight),
             **{name: means.get(name) for name in ("loss", *self.objective.terms)},
         }
+        self._refuse_infinite_weights()
         held_out = self.objective.validated(self.images.validation)
+        for name, value in held_out.items():
+            if value is not None and not math.isfinite(value):
+                self._diverge(f"on validation images the {name.replace('_', ' ')} became {value}", history.step)
         row |= {f"validation_{name}": value for name, value in held_out.items()}
         history.rows.append(row)
         history.sums, history.counts = {}, {}
@@ -261,20 +255,33 @@ class _Run:
     def start(self) -> None:
         """Take up the home's checkpoint if there is one to go on from; otherwise write the first."""
         self.module.train()
-        if not all(parameter.isfinite().all() for parameter in self.objective.parameters()):
+        if not self._is_finite():
             raise InputError("the model's weights are not finite to begin with; build or load it anew")
         if self.home and self.home.resume and (self.home.folder / STATE).exists():
-            self._unpack(*load_tensors(self.home.folder / STATE, self.home.identity))
+            self._resume(self.home.folder / STATE, self.home.identity)
         self.save()
+
+    def _resume(self, path: Path, identity: str) -> None:
+        tensors, state = load_tensors(path, identity)
+        with told_as_damage(path):
+            if not alike(state, self._pack()[1]) or state["history"]["step"] > self.steps:
+                raise ValueError("its state is that of no such training")
+            self._unpack(tensors, state)
 
     def save(self) -> None:
         """Keep the state, in memory and (rank 0) on disk; the log beside it."""
-        if not all(parameter.isfinite().all() for parameter in self.objective.parameters()):
-            self._diverge("a weight is no longer finite", self.history.step)
+        self._refuse_infinite_weights()
         self._good = self._pack()
         if self.home is not None and self.fabric.is_global_zero:
-            save_tensors(self.home.folder / STATE, self._good[0], self.home.identity, self._good[1])
+            save_tensors(within(self.home.folder, str(STATE)), self._good[0], self.home.identity, self._good[1])
             write_rows(self.home.folder / LOG, self.history.rows)
+
+    def _refuse_infinite_weights(self) -> None:
+        if not self._is_finite():
+            self._diverge("a weight is no longer finite", self.history.step)
+
+    def _is_finite(self) -> bool:
+        return all(bool(parameter.isfinite().all()) for parameter in self.objective.parameters())
 
     def _pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         moments, groups = pack_optimizer(self.optimizer)

@@ -1,0 +1,156 @@
+"""A stranger's folder on a page: whatever stands in its files is shown as text, and nothing of it runs."""
+
+import csv
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from doubleback.errors import InputError
+from doubleback.report import write_report
+from tests.report.synthetic import make_audit, make_demo, make_run
+from tests.report.synthetic_studies import make_classifier_run, make_classify, make_robustness, make_transition
+
+SCRIPT = '"\'><script>steal()</script><img src=x onerror=steal()>]]>--></style></title> {{7*777}} id="#0a0b10 &lt; $x$'
+MARK = SCRIPT + "\x1b[31m\x00\n\u202e\udcff"  # of text in JSON, which may be anything
+FOLDER = os.fsdecode(b"\"'><img src=x onerror=steal()> [red]\x1b[31m\n\xff")
+NAMED = {"latent", "output", "plain/classifier", "hardened/classifier", "lenet", "mlp", "fgsm", "square", "noise"}
+NAMED |= {"vanishing_gradient", "score"}  # keys that are names of somebody's attacks, models and checks
+AS_IT_IS = {"eps", "norm", "state"}  # what stands under these keys is a number, or one of a few words
+
+
+class Tags(HTMLParser):
+    """Every tag, its attributes, and the text between."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def harmless(path: Path) -> Tags:
+    """The page, in which no tag, handler or id is a stranger's."""
+    page = path.read_text(encoding="utf-8")
+    found = Tags(page)
+    assert not {"script", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in found.tags}
+    for tag, attrs in found.tags:
+        assert not [name for name in attrs if name.startswith("on") or not re.fullmatch(r"[a-zA-Z:-]+", name)], tag
+        assert re.fullmatch(r"[\w.-]*", attrs.get("id") or ""), attrs
+        for link in ("src", "href", "xlink:href"):
+            assert (attrs.get(link) or "#").startswith(("#", "data:image/png", "data:,"))
+        assert "steal" not in (attrs.get("style") or "")
+    ids = [attrs["id"] for _, attrs in found.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert page.count("<style>") == page.count("</style>") == 1
+    return found
+
+
+def forged(value: Any, mark: str = MARK, key: str = "") -> Any:
+    """The same with the mark in every text, in every name, and as one more key of every object."""
+    if isinstance(value, dict):
+        more = {} if key in ("attacks", "models") else {mark: mark}  # what is named there has arrays, too
+        return {named(name): forged(part, mark, name) for name, part in value.items()} | more
+    if isinstance(value, list):
+        return [forged(part, mark, key) for part in value]
+    return value + mark if isinstance(value, str) and key not in AS_IT_IS else value
+
+
+def named(name: str) -> str:
+    return name + SCRIPT if name in NAMED else name
+
+
+def forge(folder: Path) -> Path:
+    """Put the mark into every string of every file below."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.suffix == ".json":
+            path.write_text(json.dumps(forged(json.loads(path.read_text()))))
+        elif path.suffix == ".npz":
+            with np.load(path) as stored:
+                arrays = {renamed(name): array for name, array in stored.items()}
+            np.savez_compressed(
+                path,
+                **arrays,
+                **{SCRIPT: np.zeros(2), f"{SCRIPT}/auddc": arrays["flagged"]} if "flagged" in arrays else {},
+            )
+        elif path.suffix == ".csv":
+            with path.open(newline="") as stream:
+                rows = [row | {SCRIPT: row["epoch"]} for row in csv.DictReader(stream)]
+            with path.open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+    return folder
+
+
+def renamed(member: str) -> str:
+    """A member's name, whose beginning may be somebody's name."""
+    head, slash, tail = member.rpartition("/")
+    return f"{named(head)}{slash}{tail}"
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_demo(tmp_path_factory.mktemp("strangers") / FOLDER)
+    for name in ("plain", "hardened"):
+        make_classify(folder / name / "classifier", folder / name)
+        (folder / name).rename(folder / (name + FOLDER))
+    make_classifier_run(folder / f"lenet{FOLDER}")
+    make_robustness(folder / f"robustness{FOLDER}", flagged=["plain/classifier"], homes=folder)
+    make_transition(folder / "transition")
+    make_transition(folder / f"transition{FOLDER}")
+    return forge(folder)
+
+
+def test_nothing_of_a_strangers_files_runs_or_is_lost(stranger: Path, tmp_path: Path) -> None:
+    """The mark is in every string, key and name; all of it is text on the page."""
+    page = write_report([stranger], tmp_path / "page.html", command=f"doubleback report {MARK}")
+    found = harmless(page)
+    assert found.text.count(SCRIPT) > 100
+    assert "5439" not in found.text, "no template of a stranger is filled in"
+    names = [attrs.get("aria-label") or "" for _, attrs in found.tags]
+    assert any(SCRIPT in name for name in names), "in attributes, too"
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    run = make_run(tmp_path / os.fsdecode(b"caf\xe9"))
+    make_audit(run / "audit", run)
+    found = harmless(write_report([run], command=f"doubleback report {run}"))
+    assert r"caf\udce9" in found.text
+
+
+def test_a_page_of_somebody_else_is_not_written_over(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    theirs = tmp_path / "notes.html"
+    theirs.write_text("<title>My notes</title>")
+    with pytest.raises(InputError, match=r"notes\.html is not a page that doubleback has written"):
+        write_report([run], theirs)
+    (run / "report.html").symlink_to(theirs)
+    with pytest.raises(InputError, match=r"report\.html is not a page that doubleback has written"):
+        write_report([run])
+    assert theirs.read_text() == "<title>My notes</title>"
+    (run / "report.html").unlink()
+    assert write_report([run]) == write_report([run])
+
+
+@pytest.mark.parametrize(
+    "file", ["config.json", "results.json", "log.csv", "images.npz", "audit/curves.npz", "report.html"]
+)
+def test_a_pipe_is_not_waited_for(file: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    make_audit(run / "audit", run)
+    (run / file).unlink(missing_ok=True)
+    os.mkfifo(run / file)
+    with pytest.raises(InputError, match=r"is a pipe, not a file|holds nothing to report"):
+        write_report([run])
