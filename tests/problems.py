@@ -50,6 +50,7 @@ class LinearAutoencoder(nn.Module):
         self.V = nn.Parameter(torch.linalg.pinv(W))
         self.c = nn.Parameter(torch.full((pixels,), 0.5, dtype=torch.float64))
         self.b = nn.Parameter(-W @ self.c.detach())
+        self.eval()
 
     def encode(self, x: Tensor, noise: Tensor | None = None) -> DiagonalGaussian:
         """q(z|x), (B, D); independent of the noise."""

@@ -237,12 +237,13 @@ def test_the_autoencoder_is_evaluated() -> None:
     autoencoder = AutoencoderAdapter(nn.Sequential(nn.Flatten(), nn.Dropout(0.5)), nn.Unflatten(1, (1, 1, 3)), latent=3)
     x, y = images()
     with_dropout = LatentMixtureClassifier.fit(autoencoder.eval(), x, y, components=1)
-    assert not autoencoder.training
     assert torch.allclose(with_dropout.mixtures.means, fit(components=1).mixtures.means)
     autoencoder.train()
     fresh = LatentMixtureClassifier.fit(autoencoder, x, y, components=1)
     assert torch.allclose(fresh.mixtures.means, fit(components=1).mixtures.means)
-    assert not autoencoder.training
+    assert autoencoder.training
+    assert torch.equal(fresh(x), with_dropout(x))  # it answers as in evaluation mode, whatever mode its parts are in
+    assert not fresh.train().training
 
 
 def test_a_state_dict_comes_back() -> None:
