@@ -91,8 +91,13 @@ def evaluate(model: Autoencoder, images: Images, *, seed: int = 0, progress: boo
     Raises:
         InputError: as `tensors.as_images`.
     """
-    with at_work(model), progress_bar("measuring", len(images) + 4 * JACOBIAN_PASSES, progress) as advance:
-        images = as_images(images, model)
+    with at_work(model):
+        return _evaluated(model, as_images(images, model), seed, progress)
+
+
+def _evaluated(model: Autoencoder, images: Tensor, seed: int, progress: bool) -> dict[str, Any]:
+    """`evaluate`, of images that are let in."""
+    with progress_bar("measuring", len(images) + 4 * JACOBIAN_PASSES, progress) as advance:
 
         def gradient_norm(x: Tensor) -> Tensor:
             advance(len(x))

@@ -6,6 +6,7 @@ Attacks and measures take gradients, in full float32, of models in evaluation mo
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,13 +77,16 @@ def evaluating(*models: object) -> Iterator[None]:
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """Convolutions in float32, not TF32: a line search and a difference see its last digits."""
-    cudnn = torch.backends.cudnn
-    # torch 2.9 has a switch for each kind; two that differ cannot be read by the old one
-    parts = [(one, "fp32_precision") for one in (getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)) if one]
-    switches = parts or [(cudnn, "allow_tf32")]
-    found = [getattr(*switch) for switch in switches]
-    cudnn.allow_tf32 = False
+    cudnn: Any = torch.backends.cudnn
+    switches, exact = [(cudnn, "allow_tf32")], False  # type: tuple[list[tuple[Any, str]], Any]
     try:
+        found = [cudnn.allow_tf32]
+    except RuntimeError:  # the caller has used the newer switches, of which there is one for each kind
+        switches, exact = [(cudnn.conv, "fp32_precision"), (cudnn.rnn, "fp32_precision")], "ieee"
+        found = [getattr(*switch) for switch in switches]
+    try:
+        for owner, name in switches:
+            setattr(owner, name, exact)
         yield
     finally:
         for (owner, name), value in zip(switches, found, strict=True):

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from doubleback.errors import InputError
 from doubleback.models import Autoencoder, Classifier
@@ -42,7 +42,9 @@ def _of_any_images(
     @wraps(penalty)
     def of(model: Autoencoder, x: Images, *args: Further.args, **kwargs: Further.kwargs) -> Penalised:
         with torch.inference_mode(False), torch.enable_grad():
-            return penalty(model, placed(model, x), *args, **kwargs)
+            # noise that was drawn under inference mode has to be ordinary, too
+            given = [one.clone() if isinstance(one, Tensor) and one.is_inference() else one for one in args]
+            return penalty(model, placed(model, x), *given, **kwargs)  # type: ignore[arg-type]
 
     return of
 
