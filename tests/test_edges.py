@@ -272,7 +272,9 @@ def expected(plain: dict[str, Any], name: str) -> Any:
 def same(one: Any, other: Any) -> bool:
     """Equal to the last bit, whatever they are made of; NaN is itself."""
     if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one.nan_to_num(), other.nan_to_num())
+        return (
+            isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one.nan_to_num(), other.nan_to_num())
+        )
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)):
@@ -356,8 +358,10 @@ def as_found(model: nn.Module) -> Iterator[None]:
             "requires_grad": [parameter.requires_grad for parameter in model.parameters()],
             "gradients": [parameter.grad for parameter in model.parameters()],
             "weights": [value.clone() for value in model.state_dict().values()],
-            "random": (random.getstate(), torch.get_rng_state(), np.random.get_state()[1].tolist()),  # type: ignore[index]  # noqa: NPY002
-            "cudnn": [getattr(torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic", "allow_tf32")],
+            "random": (random.getstate(), torch.get_rng_state(), np.random.get_state()[1].tolist()),  # type: ignore[index]
+            "cudnn": [
+                getattr(torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic", "allow_tf32")
+            ],
             "mkldnn": torch.backends.mkldnn.enabled,
             "float32": torch.get_float32_matmul_precision(),
             "dtype": torch.get_default_dtype(),

@@ -114,11 +114,11 @@ def _evaluated(model: Autoencoder, images: Tensor, seed: int, progress: bool) ->
             "input_gradient_norm",
             lambda: torch.cat([gradient_norm(x) for x in _batches(model, images)]).mean().item(),
         )
-        of = {"output": lambda x: model(x).likelihood.mean, "latent": lambda x: model.encode(x).mean}
+        of = {"output_jacobian": lambda x: model(x).likelihood.mean, "latent_jacobian": lambda x: model.encode(x).mean}
         for name, f in of.items():
             spectral = partial(jacobian_norm, jacobian_spectral, f, tolerance=1e-3)
-            described.measure(f"{name}_jacobian.spectral", spectral)
-            described.measure(f"{name}_jacobian.frobenius", partial(jacobian_norm, jacobian_frobenius, f))
+            described.measure(f"{name}.spectral", spectral)
+            described.measure(f"{name}.frobenius", partial(jacobian_norm, jacobian_frobenius, f))
         return {"images": len(images), **quality, **described.results()}
 
 

@@ -148,6 +148,7 @@ class Plan:
                 sheet.put_reconstructions(chunk, self._pairs(chunk))
             chunks = _chunks(np.flatnonzero(~sheet.flagged), together)
             self._attack(sheet, chunks, progress)
+            sheet.flag_unmeasured()
             used = np.flatnonzero(~sheet.flagged)[:CHECKED]
             points = {name: points.at(used) for name, points in sheet.points.items()}
             checks = audit_checks(self._pairs(used), points, self.attacks, progress=progress) if len(used) else []
@@ -156,6 +157,7 @@ class Plan:
             self.source_index.numpy(),
             self.target_index.numpy(),
             sheet.flagged,
+            sheet.unmeasured,
             sheet.source_quality,
             sheet.points,
             sheet.gallery,

@@ -67,6 +67,7 @@ class Audited:
         attacks: those that were run.
         source_index, target_index: places in the test split, (P,).
         flagged: (P,), the pairs without a meaningful curve: left out everywhere.
+        unmeasured: (P,), those of them that an attack has brought to a reconstruction that is not finite.
         source_quality: by name, (P,): how well each source is reconstructed.
         points: by attack, and "blend".
         gallery: uint8 images of the first pairs, by their name in docs/run-directory.md.
@@ -78,6 +79,7 @@ class Audited:
     source_index: Int[np.ndarray, "P"]
     target_index: Int[np.ndarray, "P"]
     flagged: Bool[np.ndarray, "P"]
+    unmeasured: Bool[np.ndarray, "P"]
     source_quality: dict[str, Float[np.ndarray, "P"]]
     points: dict[str, Points]
     gallery: dict[str, Array]
@@ -123,12 +125,14 @@ class Audited:
                 "about": attack.about,
             }
         attacks[WORST_CASE] = self._areas(WORST_CASE, ceiling["mean"], "envelope")
-        flagged = int(self.flagged.sum())
+        flagged, unmeasured = int(self.flagged.sum()), int(self.unmeasured.sum())
+        reason = f"after an attack, the reconstruction of {unmeasured} pairs is not finite: they are flagged"
         return {
             "attacks": attacks,
             "ceiling": ceiling,
             **recorded(self.checks),
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
+            **({"not_measured": {"pairs": reason}} if unmeasured else {}),
             **{name: _mean(values[~self.flagged]) for name, values in self.source_quality.items()},
             "seconds": self.seconds,
             "peak_memory_mb": peak_memory_mb(),

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,13 +40,13 @@ def _of_any_images(
     """A penalty of images that come by the gate of `tensors`; a training has let its images in, and calls it bare."""
 
     @wraps(penalty)
-    def of(model: Autoencoder, x: Images, *args: Further.args, **kwargs: Further.kwargs) -> Penalised:
+    def of(model: Autoencoder, x: Images, *args: Any, **kwargs: Any) -> Penalised:
         with torch.inference_mode(False), torch.enable_grad():
             # noise that was drawn under inference mode has to be ordinary, too
             given = [one.clone() if isinstance(one, Tensor) and one.is_inference() else one for one in args]
-            return penalty(model, placed(model, x), *given, **kwargs)  # type: ignore[arg-type]
+            return penalty(model, placed(model, x), *given, **kwargs)
 
-    return of
+    return cast(Callable[Concatenate[Autoencoder, Images, Further], Penalised], of)
 
 
 gradient_penalty = _of_any_images(penalties.gradient_penalty)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from doubleback.report.archives import Keys, interval, number
-from doubleback.report.cells import Better, Cell, Group, Row, filled, written
+from doubleback.report.cells import Better, Cell, Group, Row, empty_cell, filled, written
 from doubleback.report.runs import WORST_CASE, Part, RunFolder, attacks_of, heading
 
 
@@ -104,7 +104,7 @@ def _record(figure: _Figure, run: RunFolder) -> Mapping[str, Any]:
 
 def _cell(figure: _Figure, run: RunFolder, value: float | None, base: float | None) -> Cell:
     if value is None:
-        return Cell()
+        return empty_cell(_record(figure, run), figure.path)
     ends = interval(_record(figure, run), figure.ci95) if figure.ci95 else None
     return Cell(
         text=format(value, figure.form) if figure.form else written(value),
