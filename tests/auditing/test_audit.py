@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -265,6 +266,27 @@ def test_bad_settings(vae: VAE, tiny: ImageData, settings: dict[str, object], sa
 def test_images_of_another_shape_are_refused(vae: VAE) -> None:
     with pytest.raises(InputError, match="takes images of 1 channel and 8x8 pixels, these are 3 channels and 8x8"):
         audit(vae, torch.zeros(4, 3, 8, 8, dtype=torch.uint8), pairs=1)
+
+
+def test_few_curves_are_there_at_a_time(found: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pairs: one of each attack, of blending, and what becomes of them."""
+    alive: weakref.WeakSet[DistortionCurve] = weakref.WeakSet()
+    most, made = 0, 0
+
+    init = DistortionCurve.__init__
+
+    def noticed(self: DistortionCurve, u: Any, v: Any) -> None:
+        nonlocal most, made
+        init(self, u, v)
+        alive.add(self)
+        most, made = max(most, len(alive)), made + 1
+
+    monkeypatch.setattr(DistortionCurve, "__init__", noticed)
+    plain = dict(found.arrays())
+    found.results()
+    assert made > 100
+    assert most <= 2 * (len(found.attacks) + 2)
+    assert all(np.array_equal(plain[name], array, equal_nan=True) for name, array in found.arrays().items())
 
 
 def test_a_pair_that_an_attack_breaks_is_flagged_and_the_others_count() -> None:

@@ -44,7 +44,7 @@ def _of_any_images(
         with torch.inference_mode(False), torch.enable_grad():
             # noise that was drawn under inference mode has to be ordinary, too
             given = [one.clone() if isinstance(one, Tensor) and one.is_inference() else one for one in args]
-            return penalty(model, placed(model, x), *given, **kwargs)
+            return penalty(model, placed(model, x), *given, **kwargs)  # type: ignore[arg-type]
 
     return cast(Callable[Concatenate[Autoencoder, Images, Further], Penalised], of)
 

@@ -11,7 +11,7 @@ Better = Literal["higher", "lower", ""]
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as written and as stored, its 95 % interval (or why there is no number), and its multiple of the base."""
+    """A number as written and as stored, its 95 % interval (or why there is none), and its multiple of the base."""
 
     text: str = "\u2013"
     value: float | None = None
