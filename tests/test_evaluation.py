@@ -10,9 +10,9 @@ from torch import Tensor
 from doubleback.data import Split
 from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality, evaluate, evaluating, reconstruct, reconstruction_quality
-from doubleback.models import MLP, VAE
+from doubleback.models import MLP, VAE, Reconstruction
 from doubleback.tensors import placed
-from tests.problems import LinearAutoencoder
+from tests.problems import LinearAutoencoder, Undifferentiable
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +116,18 @@ def test_batches_do_not_matter_to_a_classifier(images: Tensor, monkeypatch: pyte
 def test_a_classifier_needs_labels(images: Tensor) -> None:
     with pytest.raises(InputError, match="no labels"):
         classification_quality(Thresholds(), Split(images))
+
+
+def test_what_a_model_does_not_allow_is_none_with_its_reason(images: Tensor) -> None:
+    class Rounded(LinearAutoencoder):
+        def forward(self, x: Tensor, noise: Tensor | None = None) -> Reconstruction:
+            return super().forward(Undifferentiable.apply(x), noise)
+
+    found, plain = evaluate(Rounded(), images), evaluate(LinearAutoencoder(), images)
+    assert found["latent_jacobian"] == plain["latent_jacobian"]
+    assert found["output_jacobian"]["frobenius"] == pytest.approx(plain["output_jacobian"]["frobenius"])
+    assert found["output_jacobian"]["spectral"] is None
+    assert found["not_measured"].keys() == {"output_jacobian.spectral"}
+    assert "RuntimeError" in found["not_measured"]["output_jacobian.spectral"]
+    assert found["input_gradient_norm"] > 0
+    assert "not_measured" not in plain

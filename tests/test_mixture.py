@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from doubleback.attacks.classifiers import fgsm, margin
 from doubleback.errors import InputError
-from doubleback.mixture import LatentMixtureClassifier, LatentMixtures, encoded, fitted
+from doubleback.mixture import LatentMixtureClassifier, LatentMixtures, encoded, fitted, sparse
 from doubleback.models import AutoencoderAdapter, Classifier
 from doubleback.settings import Mixture
 from tests.problems import LinearAutoencoder
@@ -237,12 +237,13 @@ def test_the_autoencoder_is_evaluated() -> None:
     autoencoder = AutoencoderAdapter(nn.Sequential(nn.Flatten(), nn.Dropout(0.5)), nn.Unflatten(1, (1, 1, 3)), latent=3)
     x, y = images()
     with_dropout = LatentMixtureClassifier.fit(autoencoder.eval(), x, y, components=1)
-    assert not autoencoder.training
     assert torch.allclose(with_dropout.mixtures.means, fit(components=1).mixtures.means)
     autoencoder.train()
     fresh = LatentMixtureClassifier.fit(autoencoder, x, y, components=1)
     assert torch.allclose(fresh.mixtures.means, fit(components=1).mixtures.means)
-    assert not autoencoder.training
+    assert autoencoder.training
+    assert torch.equal(fresh(x), with_dropout(x))  # it answers as in evaluation mode, whatever mode its parts are in
+    assert not fresh.train().training
 
 
 def test_a_state_dict_comes_back() -> None:
@@ -358,3 +359,25 @@ def test_a_covariance_that_is_singular() -> None:
     assert torch.allclose(mixtures.whitening[:, 0], 1e-3**-0.5 * torch.eye(2, dtype=torch.float64))
     with pytest.raises(InputError, match="regularization"):
         fitted(codes, y, (0, 1), Mixture(components=1, regularization=0.0))
+
+
+def test_hardly_more_codes_than_components_are_refused() -> None:
+    """Two codes a Gaussian are the least that have a spread."""
+    x, y = images(11)
+    with pytest.raises(InputError, match=r"class 0 has 11 images for 10 components.*two a component"):
+        LatentMixtureClassifier.fit(itself(), x, y, components=10)
+    assert LatentMixtureClassifier.fit(itself(), x, y, components=5, covariance="diag").flags == {}
+
+
+@pytest.mark.parametrize(("covariance", "needed"), [("full", 20), ("tied", 8), ("diag", 10)])
+def test_fewer_codes_than_the_covariances_need_are_flagged(covariance: str, needed: int) -> None:
+    """Five Gaussians in three dimensions: 5 (3 + 1) codes, 3 + 5 where they share one covariance, 5 * 2 variances."""
+    mixture = Mixture(components=5, covariance=covariance)  # type: ignore[arg-type]
+    assert sparse(np.array([needed, needed]), ("a", "b"), mixture, 3) == {}
+    (says,) = sparse(np.array([needed, needed - 1]), ("a", "b"), mixture, 3).values()
+    assert f"need {needed} codes, and 1 of 2 classes have fewer: b ({needed - 1})" in says
+
+
+def test_a_fit_says_its_flags() -> None:
+    assert fit(count=120).flags == {}
+    assert "need 80 codes" in fit(count=40, components=20).flags["few_codes"]

@@ -17,6 +17,7 @@ class Brightness(nn.Module):
     def __init__(self, slope: float = 1.0, centre: float = 8.0) -> None:
         super().__init__()
         self.slope, self.centre = slope, centre
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         rise = self.slope * (x.flatten(1).sum(1) - self.centre)

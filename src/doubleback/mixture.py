@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -27,7 +27,8 @@ from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder
 from doubleback.models.classifiers import checked_classes
 from doubleback.settings.mixture import Covariance, Mixture
-from doubleback.tensors import placed, rows_at_once
+from doubleback.state import at_work, evaluating
+from doubleback.tensors import Images, Labels, as_images, as_labels, placed, rows_at_once
 
 AGREEMENT = 1e-4  # nats, between these densities and scikit-learn's
 _COMPARED = 100  # codes of each class by which that is seen to
@@ -120,8 +121,12 @@ class _LogJoint(torch.autograd.Function):
 class LatentMixtureClassifier(nn.Module):
     """An autoencoder's encoder with class mixtures on its code.
 
+    Attributes:
+        converged: whether EM did, for each class, where `fit` has made it.
+        flags: sentences, by name, that say why the mixtures are not to be relied on: see `sparse`.
+
     Args:
-        autoencoder: any; only its encoder runs, on the mean path. It is put into evaluation mode.
+        autoencoder: any; only its encoder runs, on the mean path, as in evaluation mode whatever mode it is in.
         mixtures: of its codes.
         classes: K names or numbers, in the order of the mixtures.
 
@@ -135,14 +140,20 @@ class LatentMixtureClassifier(nn.Module):
             raise InputError(f"there are {len(classes)} classes for {len(mixtures.means)} mixtures; give one each")
         self.autoencoder, self.mixtures, self.classes = autoencoder, mixtures, checked_classes(classes)
         self.converged: tuple[bool, ...] = ()
+        self.flags: dict[str, str] = {}
         shape = getattr(autoencoder, "image_shape", None)
         self.image_shape: tuple[int, int, int] | None = shape
-        if isinstance(autoencoder, nn.Module):
-            autoencoder.eval()
+        self.training = False
+
+    def train(self, mode: bool = True) -> "LatentMixtureClassifier":
+        """Change nothing: it always answers as in evaluation mode."""
+        del mode
+        return self
 
     def code(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
-        """z = mean of q(z|x)."""
-        return self.autoencoder.encode(x).mean
+        """z = mean of q(z|x), in evaluation mode."""
+        with evaluating(self.autoencoder):
+            return self.autoencoder.encode(x).mean
 
     def log_prob(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """log p(z|i) in nats, float64, differentiable in x."""
@@ -157,16 +168,23 @@ class LatentMixtureClassifier(nn.Module):
         """f_i(x), rows that sum to one."""
         return self.log_prob(x).softmax(1)
 
-    def predict(self, x: Float[Tensor, "B C H W"]) -> list[str | int]:
-        """The class of each image."""
-        return [self.classes[place] for place in self.log_prob(x).argmax(1).tolist()]
+    def predict(self, x: Images) -> list[str | int]:
+        """The class of each image, (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1]; a batch at a time.
+
+        Raises:
+            InputError: as `tensors.as_images`.
+        """
+        with at_work(self), torch.no_grad():
+            images = placed(self.autoencoder, x)
+            batches = torch.split(images, rows_at_once(images))
+            return [self.classes[place] for batch in batches for place in self.log_prob(batch).argmax(1).tolist()]
 
     @classmethod
     def fit(
         cls,
         autoencoder: Autoencoder,
-        images: Tensor,
-        labels: Int[Tensor, "N"] | Sequence[str | int],
+        images: Images,
+        labels: Labels,
         mixture: Mixture | None = None,
         *,
         advance: Callable[[int], None] | None = None,
@@ -175,32 +193,53 @@ class LatentMixtureClassifier(nn.Module):
         """Encode the images and fit a mixture to the codes of each class.
 
         Args:
-            autoencoder: a trained one.
-            images: (N, C, H, W), uint8 or in [0, 1].
-            labels: one an image; any integers or names. The classes are sorted.
+            autoencoder: a trained one; a module is put into evaluation mode meanwhile.
+            images: (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1].
+            labels: one an image; any whole numbers but -1, or names. The classes are sorted.
             mixture: of each class; None: the defaults of `Mixture`.
             advance: told of each class that is done.
             changes: fields of the mixture to change.
 
         Raises:
-            InputError: a class has fewer images than there are components, there is but one class, a setting is out of
-                range, or a code is not finite.
+            InputError: a class has fewer than two images a component, there is but one class, a setting is out of
+                range, a code is not finite, or an image or a label is not to be used (`tensors`).
         """
         mixture = (mixture or Mixture()).changed(**changes)
-        names = labels.tolist() if isinstance(labels, Tensor) else list(labels)
-        if len(names) != len(images):
-            raise InputError(f"there are {len(names)} labels for {len(images)} images; give one an image")
+        with at_work(autoencoder):
+            x = as_images(images, autoencoder)
+            names = _as_names(labels, len(x))
+            return cls._fitted(autoencoder, x, names, mixture, advance)
+
+    @classmethod
+    def _fitted(
+        cls,
+        autoencoder: Autoencoder,
+        images: Tensor,
+        names: Sequence[str | int],
+        mixture: Mixture,
+        advance: Callable[[int], None] | None,
+    ) -> "LatentMixtureClassifier":
         classes = sorted(set(names), key=lambda name: (isinstance(name, str), name))
         places = {name: place for place, name in enumerate(classes)}
         y = np.array([places[name] for name in names])
         _check_classes(y, classes, mixture.components)
-        if isinstance(autoencoder, nn.Module):
-            autoencoder.eval()
         codes = encoded(autoencoder, images)
         mixtures, converged = fitted(codes.double().cpu().numpy(), y, classes, mixture, advance)
         found = cls(autoencoder, mixtures.to(codes.device), classes)
-        found.converged = converged
+        found.converged, found.flags = converged, sparse(np.bincount(y), classes, mixture, codes.shape[1])
         return found
+
+
+def _as_names(labels: Labels, count: int) -> list[str | int]:
+    """One name or whole number for each of `count` images."""
+    given = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    if isinstance(given, (list, tuple)) and any(isinstance(name, str) for name in given):
+        if len(given) != count:
+            raise InputError(f"there are {len(given)} labels for {count} images; give one an image")
+        if odd := [name for name in given if not isinstance(name, (str, int))]:
+            raise InputError(f"labels hold {odd[0]!r} among names; give names, or whole numbers from 0")
+        return list(given)
+    return as_labels(labels, count, any_number=True).tolist()
 
 
 def encoded(autoencoder: Autoencoder, images: Tensor) -> Float[Tensor, "N D"]:
@@ -287,12 +326,32 @@ def _check_classes(y: NDArray[np.int64], classes: Sequence[str | int], component
     """Refuse what cannot be fitted, before anything is encoded. Args and Raises as `fitted`."""
     checked_classes(classes)
     counts = np.bincount(y, minlength=len(classes))
-    if counts.min() < max(components, 2):
+    if counts.min() < 2 * components:
         least = int(counts.argmin())
         raise InputError(
             f"class {classes[least]} has {counts[least]} images for {components} components; "
-            "give fewer components, or more images of it (two at least)"
+            "give fewer components, or more images of it (two a component at least)"
         )
+
+
+def sparse(
+    counts: NDArray[np.int64], classes: Sequence[str | int], mixture: Mixture, dimensions: int
+) -> dict[str, str]:
+    """A flag where a class has fewer codes than its covariances need: the regularization alone holds these up then.
+
+    The covariance of n codes in D dimensions is positive definite, with probability 1, if and only if n > D (Dykstra
+    1970, "Establishing the positive definiteness of the sample covariance matrix"). So M full Gaussians need M (D + 1)
+    codes, M that share one covariance D + M, and M diagonal ones two each.
+    """
+    M, D = mixture.components, dimensions
+    needed = {"full": M * (D + 1), "tied": D + M, "diag": 2 * M}[mixture.covariance]
+    few = [f"{name} ({count})" for name, count in zip(classes, counts.tolist(), strict=True) if count < needed]
+    if not few:
+        return {}
+    return {
+        "few_codes": f"{M} Gaussians of {mixture.covariance} covariance in {D} dimensions need {needed} codes, and "
+        f"{len(few)} of {len(classes)} classes have fewer: {', '.join(few[:3])}{', ...' * (len(few) > 3)}"
+    }
 
 
 def _full(mixture: object, covariance: Covariance) -> NDArray[np.float64]:

@@ -48,7 +48,6 @@ def launched(devices: int = 1, **settings: Any) -> "Fabric":
     Raises:
         InputError: there are not so many devices.
     """
-    import torch
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -57,7 +56,6 @@ def launched(devices: int = 1, **settings: Any) -> "Fabric":
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what nobody asked
-    torch.backends.cudnn.allow_tf32 = False  # float32 is float32: a line search and a difference see its last digits
     environment: ClusterEnvironment = LightningEnvironment()
     nodes = 1
     if _under_torchrun():

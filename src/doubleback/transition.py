@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from doubleback.errors import InputError
 from doubleback.models import Classifier
 from doubleback.settings.transition import Walk
-from doubleback.tensors import as_unit, column, norm, rows_at_once, tiny
+from doubleback.state import at_work
+from doubleback.tensors import Images, Labels, as_labels, column, norm, placed, rows_at_once, tiny
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Moved:
 
 def image_transition(
     classifier: Classifier,
-    x: Float[Tensor, "N C H W"],
-    targets: Int[Tensor, "N"],
+    x: Images,
+    targets: Labels,
     walk: Walk | None = None,
     *,
     shown: int = 8,
@@ -53,9 +53,9 @@ def image_transition(
     """Move every image towards its target class.
 
     Args:
-        classifier: scores whose softmax is f.
-        x: images in [0, 1].
-        targets: the place of each target class in the scores.
+        classifier: scores whose softmax is f; a module is asked in evaluation mode, and left in the mode it was in.
+        x: images (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1].
+        targets: (N,), the place of each target class in the scores: a tensor, a NumPy array or a list.
         walk: length and number of the steps, and where to stop; None: the defaults of `Walk`, but for `beyond`, which
             is 0: an image stops as soon as f_t(x) reaches the confidence.
         shown: M, of how many images the whole path is kept.
@@ -64,12 +64,27 @@ def image_transition(
 
     Raises:
         InputError: a setting or an image is out of range, or a target is no class.
+
+    Warns:
+        UserWarning: the classifier is in training mode.
     """
     walk = (walk or Walk(beyond=0)).changed(**changes)
-    x = as_unit(x).clone()
+    with at_work(classifier, warn=True):
+        images = placed(classifier, x).clone()
+        places = as_labels(targets, len(images), classes=len(classifier.classes), name="targets").to(images.device)
+        return _moved(classifier, images, places, walk, shown, advance)
+
+
+def _moved(
+    classifier: Classifier,
+    x: Float[Tensor, "N C H W"],
+    targets: Int[Tensor, "N"],
+    walk: Walk,
+    shown: int,
+    advance: Callable[[int], None] | None,
+) -> Moved:
+    """`image_transition` of images that are its own to change."""
     K = len(classifier.classes)
-    if targets.shape != x.shape[:1] or not 0 <= int(targets.min()) <= int(targets.max()) < K:
-        raise InputError(f"targets must be one place among {K} classes for each image")
     taken = torch.zeros(len(x), dtype=torch.long, device=x.device)
     further = torch.full_like(taken, -1)  # steps that are left beyond the stop; -1 before it
     moving = torch.arange(len(x), device=x.device)

@@ -10,7 +10,7 @@ from doubleback.models import VAE
 @pytest.fixture(scope="module")
 def vae() -> VAE:
     torch.manual_seed(0)
-    return VAE((1, 6, 6), hidden=(16,), latent=3)
+    return VAE((1, 6, 6), hidden=(16,), latent=3).eval()
 
 
 @pytest.fixture(scope="module")

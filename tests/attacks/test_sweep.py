@@ -99,7 +99,7 @@ class Squares(nn.Module):
 def test_without_a_target_an_attack_leaves_the_source_though_it_has_no_gradient() -> None:
     """Nor does a blend help, where the target is the source."""
     grey = torch.full((2, 1, 2, 2), 0.5)
-    found = Attack(Damage(), Price((0.0,)), Search(steps=60))(Squares(), grey, grey)
+    found = Attack(Damage(), Price((0.0,)), Search(steps=60))(Squares().eval(), grey, grey)
     assert torch.allclose(found.objective[:, 0], torch.full((2,), -4 * 0.75**2))  # all white
 
 
@@ -145,7 +145,7 @@ class Jumpy(nn.Module):
 
 def test_samples_are_fresh_at_every_step_and_selection_uses_others() -> None:
     """samples = 2 on a stochastic encoder: no draw is used for two steps, and none of them selects."""
-    model = Jumpy()
+    model = Jumpy().eval()
     source, target = torch.rand(2, 2, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     latent_attack(model, source, target, coefficients=torch.tensor([1.0]), steps=20, samples=2)  # type: ignore[arg-type]
     noises = [draw for draw in model.draws if draw is not None]

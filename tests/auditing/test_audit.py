@@ -3,11 +3,13 @@
 import copy
 import json
 import math
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import doubleback
 from doubleback.attacks import Attack, Latent, Output
@@ -15,9 +17,10 @@ from doubleback.auditing import Audited, audit
 from doubleback.auditing.record import GRID
 from doubleback.auditing.sheet import BUDGETS, SHOWN
 from doubleback.data import ImageData
+from doubleback.distributions import Gaussian
 from doubleback.errors import InputError
 from doubleback.metrics.curve import DistortionCurve, auddc
-from doubleback.models import VAE
+from doubleback.models import VAE, Reconstruction
 from doubleback.randomness import Stream, generator
 from doubleback.settings import Auditing, Price, Search
 from tests.problems import LinearAutoencoder
@@ -263,3 +266,48 @@ def test_bad_settings(vae: VAE, tiny: ImageData, settings: dict[str, object], sa
 def test_images_of_another_shape_are_refused(vae: VAE) -> None:
     with pytest.raises(InputError, match="takes images of 1 channel and 8x8 pixels, these are 3 channels and 8x8"):
         audit(vae, torch.zeros(4, 3, 8, 8, dtype=torch.uint8), pairs=1)
+
+
+def test_few_curves_are_there_at_a_time(found: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pairs: one of each attack, of blending, and what becomes of them."""
+    alive: weakref.WeakSet[DistortionCurve] = weakref.WeakSet()
+    most, made = 0, 0
+
+    init = DistortionCurve.__init__
+
+    def noticed(self: DistortionCurve, u: Any, v: Any) -> None:
+        nonlocal most, made
+        init(self, u, v)
+        alive.add(self)
+        most, made = max(most, len(alive)), made + 1
+
+    monkeypatch.setattr(DistortionCurve, "__init__", noticed)
+    plain = dict(found.arrays())
+    found.results()
+    assert made > 100
+    assert most <= 2 * (len(found.attacks) + 2)
+    assert all(np.array_equal(plain[name], array, equal_nan=True) for name, array in found.arrays().items())
+
+
+def test_a_pair_that_an_attack_breaks_is_flagged_and_the_others_count() -> None:
+    """Near the first source, but not at it, the reconstruction is NaN: blending passes there."""
+
+    class Breaks(LinearAutoencoder):
+        def forward(self, x: Tensor, noise: Tensor | None = None) -> Reconstruction:
+            found = super().forward(x, noise)
+            near = ((x[:, 0, 0, 0] - 0.5).abs() < 0.1) & (x[:, 0, 0, 0] != 0.5)
+            mean = found.likelihood.mean + torch.where(near, torch.nan, 0.0)[:, None, None, None]
+            return Reconstruction(found.posterior, Gaussian(mean, found.likelihood.log_var))
+
+    x = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[:, 0, 0, 0] = 0.9
+    x[:3, 0, 0, 0] = 0.5
+    found = audit(Breaks(), x, pairs=8, attacks=["latent"], coefficients=3, steps=20, progress=False)
+    broken = found.unmeasured
+    assert 0 < broken.sum() < 8
+    assert (found.flagged >= broken).all()
+    results = found.results()
+    assert results["pairs"]["flagged"] == found.flagged.sum()
+    assert results["not_measured"]["pairs"].startswith(f"after an attack, the reconstruction of {broken.sum()} pairs")
+    assert np.isnan(found.points["blend"].distortion[broken]).all()
+    assert results["attacks"]["worst_case"]["auddc"]["envelope"]["mean"] is not None

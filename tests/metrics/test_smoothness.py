@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from doubleback.errors import InputError
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
-from tests.problems import LinearAutoencoder
+from tests.problems import LinearAutoencoder, StraightThrough, Undifferentiable
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -180,3 +180,32 @@ def test_recurrent_cells_have_the_double_backward_it_takes() -> None:
     x = images(3, 6, dtype=torch.float32)
     exact = torch.linalg.matrix_norm(exact_jacobians(f, x), ord=2)
     torch.testing.assert_close(jacobian_spectral(f, x, generator=generator()), exact, rtol=1e-3, atol=0)
+
+
+def test_norms_where_torch_func_refuses(network: nn.Module) -> None:
+    """Rounded to eighths with the identity's gradient: the norms of the network itself at the rounded images."""
+    x = images(4, 1, 3, 4)
+    rounded = (8 * x).round() / 8
+    measures = (
+        lambda f, x: input_gradient_norm(lambda moving: f(moving).sum(1), x),
+        lambda f, x: jacobian_frobenius(f, x, generator=generator()),
+        lambda f, x: jacobian_spectral(f, x, generator=generator(), tolerance=1e-8),
+    )
+    with pytest.raises(RuntimeError, match="setup_context"):
+        torch.func.vjp(StraightThrough.apply, x)
+    for measure in measures:
+        found = measure(lambda moving: network(StraightThrough.apply(moving)), x)
+        torch.testing.assert_close(found, measure(network, rounded))
+        assert not found.requires_grad
+
+
+def test_a_backward_pass_without_a_graph_gives_no_spectral_norm(network: nn.Module) -> None:
+    """Where only a part of it has none, the derivative of v -> J'v is another one than J."""
+    x = images(4, 1, 3, 4)
+    for f in (
+        lambda moving: network(Undifferentiable.apply(moving)),
+        lambda moving: network(Undifferentiable.apply(moving)) + network(moving),
+    ):
+        with pytest.raises(RuntimeError):
+            jacobian_spectral(f, x, generator=generator())
+    assert jacobian_frobenius(lambda moving: network(Undifferentiable.apply(moving)), x, generator=generator()).all()

@@ -17,7 +17,7 @@ from doubleback.robustness.measuring import gradient_norms, kind
 from doubleback.settings import Threats
 from doubleback.tensors import as_unit
 from doubleback.training import fit
-from tests.problems import LinearAutoencoder
+from tests.problems import LinearAutoencoder, StraightThrough
 
 QUICK = Threats(eps=(0.02, 0.2), steps=10, queries=60)
 
@@ -265,3 +265,29 @@ def test_models_that_cannot_be_measured_together(trained: MLP, labelled: tuple[T
         robust_accuracy({"a": trained}, *labelled, black_box={"a": trained}, threats=QUICK, progress=False)
     with pytest.raises(InputError, match="different classes"):
         robust_accuracy({"a": trained, "b": other}, *labelled, threats=QUICK, progress=False)
+
+
+def test_a_model_that_torch_func_refuses_keeps_its_results() -> None:
+    """Straight through a rounding: the margin's gradient is that of the scores behind it."""
+    linear, x = Linear(), grey()
+    y = linear(x).argmax(1)
+    found = robust_accuracy(
+        {"rounded": Wrapped(linear, before=StraightThrough.apply).eval()}, x, y, threats=QUICK, progress=False
+    )["rounded"]
+    assert found.gradients["score"] == pytest.approx(gradient_norms(linear, (8 * x).round() / 8, y)["score"])
+    assert "not_measured" not in found.gradients
+
+
+def test_a_norm_that_cannot_be_had_is_none_and_the_attacks_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> Tensor:
+        raise NotImplementedError("no such derivative")
+
+    monkeypatch.setattr("doubleback.robustness.measuring.input_gradient_norm", refused)
+    linear, x = Linear(), grey()
+    found = robust_accuracy({"linear": linear}, x, linear(x).argmax(1), threats=QUICK, progress=False)["linear"]
+    assert found.clean.all()
+    assert found.results(QUICK.eps)["gradients"] == {
+        "score": None,
+        "not_measured": {"score": "NotImplementedError: no such derivative"},
+    }
+    assert Withstood.of_arrays(found.arrays()).gradients == found.gradients

@@ -16,7 +16,8 @@ from doubleback.attacks.sweep import Examples, Problem, sweep
 from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder
 from doubleback.settings.search import Price, Search
-from doubleback.tensors import as_unit
+from doubleback.state import at_work
+from doubleback.tensors import Images, placed
 
 
 @runtime_checkable
@@ -63,26 +64,29 @@ class Attack:
         return str(getattr(self.goal, "about", ""))
 
     def __call__(
-        self, model: Autoencoder, source: Tensor, target: Tensor, *, advance: Advance | None = None
+        self, model: Autoencoder, source: Images, target: Images, *, advance: Advance | None = None
     ) -> Examples:
         """Adversarial inputs for every pair.
 
         Args:
-            model: any autoencoder.
-            source: images in [0, 1], (P, C, H, W).
-            target: images in [0, 1], one for each source.
+            model: any autoencoder; a module is attacked in evaluation mode, and left in the mode it was in.
+            source: images (P, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1].
+            target: such images, one for each source.
             advance: told how many row-steps are done, of P * K * steps * (2 + restarts) in all: for a progress bar.
 
         Raises:
-            InputError: the images do not match in shape, lie outside [0, 1] or are not finite.
+            InputError: the images do not match in shape, or do not fit the model; or as `tensors.as_images`.
+
+        Warns:
+            UserWarning: the model is in training mode.
         """
-        source, target = as_unit(source), as_unit(target)
-        if source.shape != target.shape:
-            raise InputError(f"source is {tuple(source.shape)}, target {tuple(target.shape)}; give one target a source")
-        problem = Problem(
-            self.goal.loss(model, source, target), source, target, model.noise_shape, targeted=self.goal.targeted
-        )
-        return pursue(self.capability, problem, self.search, advance or (lambda _: None))
+        with at_work(model, warn=True):
+            start, end = placed(model, source, "source images"), placed(model, target, "target images")
+            if start.shape != end.shape:
+                raise InputError(f"source is {tuple(start.shape)}, target {tuple(end.shape)}; give one target a source")
+            loss = self.goal.loss(model, start, end)
+            problem = Problem(loss, start, end, model.noise_shape, targeted=self.goal.targeted)
+            return pursue(self.capability, problem, self.search, advance or (lambda _: None))
 
 
 def attacks_of(given: Iterable[Any], price: Price, search: Search) -> list[Attack]:
@@ -106,7 +110,7 @@ def attacks_of(given: Iterable[Any], price: Price, search: Search) -> list[Attac
 
 
 def latent_attack(
-    model: Autoencoder, source: Tensor, target: Tensor, *, distance: str = "kl", **settings: Any
+    model: Autoencoder, source: Images, target: Images, *, distance: str = "kl", **settings: Any
 ) -> Examples:
     """Move the code of each source towards the code of its target: `Attack(Latent(distance))` in one call.
 
@@ -115,12 +119,12 @@ def latent_attack(
     return _attacked(Latent(distance), model, source, target, **settings)
 
 
-def output_attack(model: Autoencoder, source: Tensor, target: Tensor, **settings: Any) -> Examples:
+def output_attack(model: Autoencoder, source: Images, target: Images, **settings: Any) -> Examples:
     """Move the reconstruction of each source towards its target: `Attack(Output())`. Settings as in `latent_attack`."""
     return _attacked(Output(), model, source, target, **settings)
 
 
-def untargeted_attack(model: Autoencoder, source: Tensor, target: Tensor, **settings: Any) -> Examples:
+def untargeted_attack(model: Autoencoder, source: Images, target: Images, **settings: Any) -> Examples:
     """Move the reconstruction of each source anywhere: `Attack(Damage())`. Settings as in `latent_attack`.
 
     The target only gives the direction of the blending start: at d = 0 the objective's gradient vanishes.
@@ -131,8 +135,8 @@ def untargeted_attack(model: Autoencoder, source: Tensor, target: Tensor, **sett
 def _attacked(
     goal: Goal,
     model: Autoencoder,
-    source: Tensor,
-    target: Tensor,
+    source: Images,
+    target: Images,
     *,
     coefficients: Tensor | None = None,
     advance: Advance | None = None,

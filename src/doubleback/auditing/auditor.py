@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from torch import Tensor
 
 from doubleback.attacks import Attack, Goal, attacks_of
@@ -25,12 +25,12 @@ from doubleback.auditing.sheet import Rows, Sheet
 from doubleback.auditing.trust import audit_checks
 from doubleback.data import ImageData, Split
 from doubleback.errors import InputError
-from doubleback.evaluation import evaluating
 from doubleback.models import Autoencoder
 from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, generator
 from doubleback.settings import Auditing
-from doubleback.tensors import check_shape, placed
+from doubleback.state import at_work
+from doubleback.tensors import Images, Labels, let_in, placed
 
 CHUNK = 20  # pairs attacked together on a processor: what bounds the memory
 CHECKED = 20  # pairs by which an audit is checked
@@ -38,8 +38,8 @@ CHECKED = 20  # pairs by which an audit is checked
 
 def audit(
     model: Autoencoder,
-    images: ImageData | UInt8[Tensor, "N C H W"],
-    labels: Int[Tensor, "N"] | None = None,
+    images: ImageData | Images,
+    labels: Labels | None = None,
     settings: Auditing | None = None,
     *,
     attacks: Iterable[str | Goal | Attack] = ("latent", "output"),
@@ -52,8 +52,9 @@ def audit(
 
     Args:
         model: any autoencoder; a module is put into evaluation mode meanwhile.
-        images: the test images, or a data set, whose test split is taken.
-        labels: of the images; source and target then differ in label. A data set brings its own.
+        images: the test images, (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1]; or a data set, whose test
+            split is taken.
+        labels: (N,), any whole numbers but -1; source and target then differ in label. A data set brings its own.
         settings: the pairs, the price and the search of goals that are named; None: the defaults.
         attacks: names of goals ("latent", "output", "untargeted"), goals, or whole attacks.
         progress: show a bar with the time left.
@@ -61,7 +62,8 @@ def audit(
             `restarts`, `samples`, `seed`.
 
     Raises:
-        InputError: a setting is out of range, the images do not fit the model, or there are too few images or labels.
+        InputError: a setting is out of range, images or labels are not to be used (`tensors`), the images do not fit
+            the model, or there are too few of them.
 
     >>> import torch, doubleback
     >>> images = torch.randint(256, (8, 1, 8, 8), dtype=torch.uint8)
@@ -70,9 +72,13 @@ def audit(
     ['latent', 'output', 'worst_case']
     """
     settings = (settings or Auditing()).changed(**changes)
-    split = images.test if isinstance(images, ImageData) else Split(images, labels)
-    names = images.label_names if isinstance(images, ImageData) else None
-    return plan_audit(model, split, settings, attacks=attacks, names=names).run(progress=progress)
+    if isinstance(images, ImageData):
+        if labels is not None:
+            raise InputError("labels are given, but the data set brings its own; leave them out")
+        plan = plan_audit(model, images.test, settings, attacks=attacks, names=images.label_names)
+    else:
+        plan = _plan(model, images, labels, settings, attacks, None)
+    return plan.run(progress=progress)
 
 
 def plan_audit(
@@ -87,16 +93,28 @@ def plan_audit(
 
     `model`, `settings` and `attacks` as in `audit`; `names` are those of the labels, where they have any.
     """
-    check_shape(model, split.images)
+    return _plan(model, split.images, split.labels, settings, attacks, names)
+
+
+def _plan(
+    model: Autoencoder,
+    images: Images,
+    labels: Labels | None,
+    settings: Auditing,
+    attacks: Iterable[str | Goal | Attack],
+    names: Sequence[str] | None,
+) -> "Plan":
+    with at_work():
+        x, own = let_in(images, labels, model)
     tried = attacks_of(attacks, settings.price, settings.search)
     if taken := {BLEND, WORST_CASE, CEILING}.intersection(attack.name for attack in tried):
         raise InputError(
             f"no attack can be called {min(taken)}, which every audit has; give another: Attack(..., name=)"
         )
     ends = [label_of(end, names) for end in (settings.pairing.source_label, settings.pairing.target_label)]
-    source, target = draw_pairs(len(split), split.labels, settings.pairing.pairs, settings.search.seed, *ends)
+    source, target = draw_pairs(len(x), own, settings.pairing.pairs, settings.search.seed, *ends)
     samples = max(attack.search.samples for attack in tried)
-    return Plan(model, split.images, source, target, tried, samples, settings.search.seed)
+    return Plan(model, x, source, target, tried, samples, settings.search.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +123,7 @@ class Plan:
 
     Attributes:
         model: the autoencoder.
-        images: those that pairs are drawn from.
+        images: those that pairs are drawn from, (N, C, H, W), uint8 or in [0, 1].
         source_index, target_index: places in `images`, (P,).
         attacks: to be run.
         samples: draws of the model's noise that score; 0: the mean path.
@@ -113,7 +131,7 @@ class Plan:
     """
 
     model: Autoencoder
-    images: UInt8[Tensor, "N C H W"]
+    images: Tensor
     source_index: Int[Tensor, "P"]
     target_index: Int[Tensor, "P"]
     attacks: list[Attack]
@@ -124,12 +142,13 @@ class Plan:
         """Attack every pair."""
         started = time.perf_counter()
         sheet = Sheet(len(self.source_index), self.attacks, self.images.shape[1:])
-        with evaluating(self.model):
+        with at_work(self.model):
             together = self._pairs_together()
             for chunk in _chunks(np.arange(len(self.source_index)), together):
                 sheet.put_reconstructions(chunk, self._pairs(chunk))
             chunks = _chunks(np.flatnonzero(~sheet.flagged), together)
             self._attack(sheet, chunks, progress)
+            sheet.flag_unmeasured()
             used = np.flatnonzero(~sheet.flagged)[:CHECKED]
             points = {name: points.at(used) for name, points in sheet.points.items()}
             checks = audit_checks(self._pairs(used), points, self.attacks, progress=progress) if len(used) else []
@@ -138,6 +157,7 @@ class Plan:
             self.source_index.numpy(),
             self.target_index.numpy(),
             sheet.flagged,
+            sheet.unmeasured,
             sheet.source_quality,
             sheet.points,
             sheet.gallery,

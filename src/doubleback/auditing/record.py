@@ -6,8 +6,9 @@ blending alone would leave. Flagged pairs have no meaningful curve and are left 
 """
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,22 @@ class Points:
         ]
 
 
+class Computed(Mapping[str, Array]):
+    """Arrays by name, each computed when it is asked for: one at a time is held where there are many pairs."""
+
+    def __init__(self, arrays: Mapping[str, Callable[[], Array]]) -> None:
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
 @dataclass(frozen=True, eq=False)
 class Audited:
     """What attacks did to an autoencoder on P pairs.
@@ -67,6 +84,7 @@ class Audited:
         attacks: those that were run.
         source_index, target_index: places in the test split, (P,).
         flagged: (P,), the pairs without a meaningful curve: left out everywhere.
+        unmeasured: (P,), those of them that an attack has brought to a reconstruction that is not finite.
         source_quality: by name, (P,): how well each source is reconstructed.
         points: by attack, and "blend".
         gallery: uint8 images of the first pairs, by their name in docs/run-directory.md.
@@ -78,6 +96,7 @@ class Audited:
     source_index: Int[np.ndarray, "P"]
     target_index: Int[np.ndarray, "P"]
     flagged: Bool[np.ndarray, "P"]
+    unmeasured: Bool[np.ndarray, "P"]
     source_quality: dict[str, Float[np.ndarray, "P"]]
     points: dict[str, Points]
     gallery: dict[str, Array]
@@ -86,15 +105,18 @@ class Audited:
 
     def curves(self, name: str) -> list[DistortionCurve | None]:
         """The envelope of each pair: of an attack, of "blend", or the "worst_case"; None for flagged pairs."""
+        return list(self._curves(name))
+
+    def _curves(self, name: str) -> Iterator[DistortionCurve | None]:
+        """`curves`, one at a time: of many pairs they take ten times the memory of their points."""
         if name == WORST_CASE:
             targeted = [attack.name for attack in self.attacks if attack.goal.targeted]
-            every = zip(*(self.curves(name) for name in [*targeted, BLEND]), strict=True)
-            return [None if None in pair else reduce(DistortionCurve.minimum, pair) for pair in every]
+            for pair in zip(*(self._curves(name) for name in [*targeted, BLEND]), strict=True):
+                yield None if None in pair else reduce(DistortionCurve.minimum, pair)
+            return
         points = self.points[name]
-        return [
-            None if flagged else DistortionCurve.envelope(u, v)
-            for flagged, u, v in zip(self.flagged, points.distortion, points.adversarial_distance, strict=True)
-        ]
+        for flagged, u, v in zip(self.flagged, points.distortion, points.adversarial_distance, strict=True):
+            yield None if flagged else DistortionCurve.envelope(u, v)
 
     def auddc(self, name: str, convention: str = "envelope") -> Float[np.ndarray, "P"]:
         """The AUDDC of each pair, NaN for flagged ones. "worst_case" and "ceiling" have the envelope convention."""
@@ -105,7 +127,7 @@ class Audited:
                 for flagged, u, v in zip(self.flagged, points.distortion, points.adversarial_distance, strict=True)
             ]
         else:
-            curves = self.curves(BLEND if name == CEILING else name)
+            curves = self._curves(BLEND if name == CEILING else name)
             areas = [math.nan if curve is None else curve.area() for curve in curves]
         return np.array(areas)
 
@@ -123,31 +145,46 @@ class Audited:
                 "about": attack.about,
             }
         attacks[WORST_CASE] = self._areas(WORST_CASE, ceiling["mean"], "envelope")
-        flagged = int(self.flagged.sum())
+        flagged, unmeasured = int(self.flagged.sum()), int(self.unmeasured.sum())
+        reason = f"after an attack, the reconstruction of {unmeasured} pairs is not finite: they are flagged"
         return {
             "attacks": attacks,
             "ceiling": ceiling,
             **recorded(self.checks),
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
+            **({"not_measured": {"pairs": reason}} if unmeasured else {}),
             **{name: _mean(values[~self.flagged]) for name, values in self.source_quality.items()},
             "seconds": self.seconds,
             "peak_memory_mb": peak_memory_mb(),
         }
 
-    def arrays(self) -> dict[str, Array]:
-        """The arrays of `audit/curves.npz` (docs/run-directory.md)."""
-        arrays: dict[str, Array] = {"flagged": self.flagged, "grid": GRID, **self._coefficients()}
-        arrays |= {"source_index": self.source_index, "target_index": self.target_index}
+    def arrays(self) -> Mapping[str, Array]:
+        """The arrays of `audit/curves.npz` (docs/run-directory.md); those of curves are computed when asked for."""
+        arrays: dict[str, Callable[[], Array]] = {
+            name: partial(np.asarray, array)
+            for name, array in {
+                "flagged": self.flagged,
+                "grid": GRID,
+                **self._coefficients(),
+                "source_index": self.source_index,
+                "target_index": self.target_index,
+            }.items()
+        }
         for name, points in self.points.items():
-            arrays[f"{name}/distortion"] = points.distortion
-            arrays[f"{name}/adversarial_distance"] = points.adversarial_distance
+            arrays[f"{name}/distortion"] = partial(np.asarray, points.distortion)
+            arrays[f"{name}/adversarial_distance"] = partial(np.asarray, points.adversarial_distance)
         for name in [*self.points, WORST_CASE]:
-            curves = self.curves(name)
-            arrays[f"{CEILING if name == BLEND else name}/auddc"] = self.auddc(name)
-            arrays[f"{name}/envelope"] = np.array(
-                [np.full(GRID.shape, np.nan) if curve is None else curve.at(GRID) for curve in curves]
-            )
-        return arrays
+            arrays[f"{CEILING if name == BLEND else name}/auddc"] = partial(self.auddc, name)
+            arrays[f"{name}/envelope"] = partial(self._envelopes, name)
+        return Computed(arrays)
+
+    def _envelopes(self, name: str) -> Float[np.ndarray, "P G"]:
+        """Every curve at the distortions of `GRID`; NaN for flagged pairs."""
+        found = np.full((len(self.flagged), *GRID.shape), np.nan)
+        for row, curve in zip(found, self._curves(name), strict=True):
+            if curve is not None:
+                row[:] = curve.at(GRID)
+        return found
 
     def _coefficients(self) -> dict[str, Array]:
         """The C of every column: once where all attacks have the same, else attack by attack."""

@@ -30,7 +30,7 @@ class Sheet:
 
     def __init__(self, pairs: int, attacks: Sequence[Attack], image_shape: Sequence[int]) -> None:
         shown, budgets = min(pairs, SHOWN), len(BUDGETS)
-        self.flagged = np.zeros(pairs, dtype=bool)
+        self.flagged, self.unmeasured = np.zeros(pairs, dtype=bool), np.zeros(pairs, dtype=bool)
         self.source_quality = {name: np.full(pairs, np.nan) for name in QUALITY}
         self.points = {attack.name: Points.none_yet(pairs, attack.capability.count) for attack in attacks}
         self.points[BLEND] = Points.none_yet(pairs, BLEND_POINTS)
@@ -64,6 +64,14 @@ class Sheet:
         self._show("target", rows, pairs.target)
         self._show("source_reconstruction", rows, pairs.rec_source[0])
         self._show("target_reconstruction", rows, pairs.rec_target[0])
+
+    def flag_unmeasured(self) -> None:
+        """Flag the pairs that an attack has brought to a reconstruction that is not finite: they have no curve."""
+        measured = [np.isfinite(one.distortion + one.adversarial_distance).all(1) for one in self.points.values()]
+        self.unmeasured = ~(np.logical_and.reduce(measured) | self.flagged)
+        self.flagged |= self.unmeasured
+        for points in self.points.values():
+            points.distortion[self.unmeasured] = points.adversarial_distance[self.unmeasured] = np.nan
 
     def put_blend(self, rows: Rows, pairs: Pairs) -> None:
         """x0 + u (x_t - x0) for u from 0 to 1."""

@@ -77,6 +77,10 @@ def show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
         ],
     )
 
+    for name, run in runs.items():
+        for says in run.get("flags", {}).values():
+            ERRORS.print(f"{name}: {says}")
+
 
 def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
     """What each run withstands: mean AUDDC, envelope convention, higher is more robust; 95 % interval of the worst."""

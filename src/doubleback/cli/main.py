@@ -141,27 +141,29 @@ def _dispatch(command: Any, line: str) -> None:
         from doubleback.experiments.robustness import robustness
         from doubleback.experiments.training import train
         from doubleback.experiments.transition import transition
-    match command:
-        case commands.Reproduce():
-            _reproduce(command)
-        case commands.Train():
-            if results := train(command, words):
-                console.show_trained({str(command.output): results})
-        case commands.Audit():
-            if audited := audit(command, words):
-                console.show_audited(audited)
-        case commands.Classify():
-            console.show_trained({str(command.output or command.run / CLASSIFIER): classify(command, words)})
-        case commands.Robustness():
-            console.show_robustness(robustness(command, words))
-            _say_report(command.output, line)
-        case commands.Transition():
-            console.show_transition(transition(command, words))
-            _say_report(command.output, line)
-        case commands.Demo():
-            results = demo(command)
-            console.show_audited({name: results[name] for name in PENALTIES})
-            _say_report(command.output, line)
+        from doubleback.state import exact_float32
+    with exact_float32():
+        match command:
+            case commands.Reproduce():
+                _reproduce(command)
+            case commands.Train():
+                if results := train(command, words):
+                    console.show_trained({str(command.output): results})
+            case commands.Audit():
+                if audited := audit(command, words):
+                    console.show_audited(audited)
+            case commands.Classify():
+                console.show_trained({str(command.output or command.run / CLASSIFIER): classify(command, words)})
+            case commands.Robustness():
+                console.show_robustness(robustness(command, words))
+                _say_report(command.output, line)
+            case commands.Transition():
+                console.show_transition(transition(command, words))
+                _say_report(command.output, line)
+            case commands.Demo():
+                results = demo(command)
+                console.show_audited({name: results[name] for name in PENALTIES})
+                _say_report(command.output, line)
 
 
 def _say_report(folder: Path, line: str) -> None:

@@ -108,6 +108,7 @@ def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
             {
                 "test": {"images": len(images.test), **classification_quality(model, images.test)},
                 "mixtures": {"seconds": seconds, "converged": list(fitted.converged), "codes": len(images.train)},
+                "flags": fitted.flags,
             }
         )
 

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from doubleback.errors import InputError
 
 RESAMPLES = 9999
-_VALUES = 1 << 22  # resampled values held at a time: this bounds the memory
+_VALUES = 1 << 20  # resampled values held at a time: this bounds the memory, and changes no figure
 
 
 def wilson(successes: int, trials: int) -> list[float]:

@@ -6,6 +6,9 @@ J = d f / dx of one example. Nothing here knows a model: `loss` and `f` are dete
 whose rows do not interact. Derivatives are reverse mode only (J u is the derivative of v -> J'v), so that all
 of it works where double backpropagation does; under `no_grad`, so that no graph is kept for the parameters.
 
+`torch.func` refuses some functions (an `autograd.Function` of the old form, say). `torch.autograd.grad` then takes its
+place, and u'(J'v) = v'(J u) is looked at: a backward pass that is not differentiable in v would give another J u.
+
 Sources: Drucker & LeCun 1991 (the input gradient); Hutchinson 1990 (the trace estimator behind ||J||_F).
 """
 
@@ -19,6 +22,7 @@ from doubleback.errors import InputError
 from doubleback.tensors import column, norm
 
 Function = Callable[[Tensor], Tensor]
+SAME = 1e-3  # share of two numbers by which they may differ and be the same
 
 
 def input_gradient_norm(loss: Function, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
@@ -32,8 +36,8 @@ def input_gradient_norm(loss: Function, x: Float[Tensor, "B ..."]) -> Float[Tens
         (B,), at least 0, in units of the loss per unit of x.
     """
     with torch.no_grad():
-        gradient = torch.func.grad(lambda moving: loss(moving).sum())(x)
-    return norm(gradient)
+        value, pull_back = _vjp(lambda moving: loss(moving).sum(), x)
+        return norm(pull_back(torch.ones_like(value)))
 
 
 def jacobian_frobenius(
@@ -90,7 +94,7 @@ def jacobian_spectral(
     _at_least_one("max_iterations", max_iterations)
     with torch.no_grad():
         y, pull_back = _vjp(f, x)
-        _, push_forward = _vjp(lambda v: _vjp(f, x)[1](v), torch.zeros_like(y))
+        push_forward = _jvp(f, x, y)
         u = _normal_like(x, generator)
         largest = x.new_zeros(len(x))
         for _ in range(max_iterations):
@@ -110,8 +114,51 @@ def _at_least_one(name: str, count: int) -> None:
 
 def _vjp(f: Function, x: Tensor) -> tuple[Tensor, Function]:
     """f(x) and v -> J'v."""
-    y, pull_back, *_ = torch.func.vjp(f, x)
+    try:
+        y, pull_back, *_ = torch.func.vjp(f, x)
+    except RuntimeError:  # refused by torch.func; what no other way mends is raised again there
+        moving, y = _with_graph(f, x)
+        return y.detach(), lambda v: torch.autograd.grad(y, moving, v, retain_graph=True)[0]
     return y, lambda v: pull_back(v)[0]
+
+
+def _jvp(f: Function, x: Tensor, y: Tensor) -> Function:
+    """u -> J u, the derivative of v -> J'v; y = f(x)."""
+    try:
+        _, push_forward, *_ = torch.func.vjp(lambda v: torch.func.vjp(f, x)[1](v)[0], torch.zeros_like(y))
+    except RuntimeError:
+        return _jvp_by_autograd(f, x)
+    return lambda u: push_forward(u)[0]
+
+
+def _jvp_by_autograd(f: Function, x: Tensor) -> Function:
+    """u -> J u.
+
+    Raises:
+        RuntimeError: the backward pass cannot be differentiated, or gives something else than J u if it is.
+    """
+    moving, y = _with_graph(f, x)
+    with torch.enable_grad():
+        v = torch.zeros_like(y).requires_grad_()
+        (pulled,) = torch.autograd.grad(y, moving, v, create_graph=True)
+
+    def push_forward(u: Tensor) -> Tensor:
+        return torch.autograd.grad(pulled, v, u, retain_graph=True)[0]
+
+    generator = torch.Generator().manual_seed(0)
+    u, w = _normal_like(x, generator), _normal_like(y, generator)
+    forward, back = push_forward(u), torch.autograd.grad(y, moving, w, retain_graph=True)[0]
+    differ = ((w * forward).flatten(1).sum(1) - (u * back).flatten(1).sum(1)).abs()
+    if not bool((differ <= SAME * norm(w) * norm(forward).maximum(norm(back))).all()):
+        raise RuntimeError("the backward pass cannot be differentiated: J u is not to be had")
+    return push_forward
+
+
+def _with_graph(f: Function, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The input and f of it, with the graph between them."""
+    with torch.enable_grad():
+        moving = x.detach().requires_grad_()
+        return moving, f(moving)
 
 
 def _unit(x: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:

@@ -214,6 +214,16 @@ def interval(record: Mapping[str, Any], path: Keys) -> tuple[float, float] | Non
     return None if low is None or high is None else (low, high)
 
 
+def why_missing(record: Mapping[str, Any], path: Keys) -> str:
+    """Why there is no number at `a.b.c`: what a `not_measured` on the way says of the rest of it; empty if nothing."""
+    keys = path.split(".") if isinstance(path, str) else path
+    for depth in range(len(keys)):
+        reason = lookup(record, (*keys[:depth], "not_measured", ".".join(keys[depth:])))
+        if isinstance(reason, str):
+            return reason
+    return ""
+
+
 def lookup(record: Mapping[str, Any], path: Keys) -> Any:
     """What stands at `a.b.c` in nested mappings, None if nothing does; keys that hold a dot come as a tuple."""
     value: Any = record

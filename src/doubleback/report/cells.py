@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from doubleback.report.archives import interval, number
+from doubleback.report.archives import Keys, interval, number, why_missing
 
 Better = Literal["higher", "lower", ""]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as written and as stored, its 95 % interval, and how many times the baseline's it is."""
+    """A number as written and as stored, its 95 % interval (or why there is none), and its multiple of the base."""
 
     text: str = "\u2013"
     value: float | None = None
@@ -73,7 +73,7 @@ def written(value: float) -> str:
 
 
 def filled(groups: Mapping[str, Sequence[Row]]) -> list[Group]:
-    """Titled rows, those without a single number left out, and the titles that then have none."""
+    """Titled rows, those with neither a number nor a reason left out, and the titles that then have none."""
     kept = [Group(name, [row for row in rows if _holds(row)]) for name, rows in groups.items()]
     return [group for group in kept if group.rows]
 
@@ -90,8 +90,14 @@ def share_cell(record: Mapping[str, Any], *path: str, note: str = "") -> Cell:
 def number_cell(record: Mapping[str, Any], *path: str) -> Cell:
     """A number at `path`."""
     value = number(record, path)
-    return Cell() if value is None else Cell(written(value), value)
+    return empty_cell(record, path) if value is None else Cell(written(value), value)
+
+
+def empty_cell(record: Mapping[str, Any], path: Keys) -> Cell:
+    """No number, and the reason if the record gives one."""
+    why = why_missing(record, path)
+    return Cell(interval=f"not measured: {why}" if why else "")
 
 
 def _holds(row: Row) -> bool:
-    return any(cell.value is not None for cell in row.cells)
+    return any(cell.value is not None or cell.interval for cell in row.cells)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from doubleback.report.archives import Keys, interval, number
-from doubleback.report.cells import Better, Cell, Group, Row, filled, written
+from doubleback.report.cells import Better, Cell, Group, Row, empty_cell, filled, written
 from doubleback.report.comparison import area_ratio, same_pairs, same_test_images
 from doubleback.report.runs import WORST_CASE, Part, RunFolder, attacks_of, heading
 
@@ -116,7 +116,7 @@ def _record(figure: _Figure, run: RunFolder) -> Mapping[str, Any]:
 def _cell(figure: _Figure, run: RunFolder, base: RunFolder | None) -> Cell:
     value = _value(figure, run)
     if value is None:
-        return Cell()
+        return empty_cell(_record(figure, run), figure.path)
     ends = interval(_record(figure, run), figure.ci95) if figure.ci95 else None
     ratio = _ratio(figure, run, base) if base and figure.better else None
     return Cell(

@@ -26,7 +26,8 @@ from doubleback.attacks.classifiers import (
     usable_losses,
 )
 from doubleback.errors import InputError
-from doubleback.evaluation import JACOBIAN_IMAGES, evaluating
+from doubleback.evaluation import JACOBIAN_IMAGES
+from doubleback.metrics.described import Described
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_spectral
 from doubleback.mixture import LatentMixtureClassifier
 from doubleback.models import Classifier
@@ -34,7 +35,8 @@ from doubleback.progress import Update, progress_bar
 from doubleback.robustness.record import Withstood
 from doubleback.settings.ball import BallSearch
 from doubleback.settings.robustness import Threats, WhiteBox
-from doubleback.tensors import as_pixels, placed
+from doubleback.state import at_work
+from doubleback.tensors import Images, Labels, as_images, as_labels, as_pixels, placed
 from doubleback.trust import MORE, UNBOUNDED, Check, beaten, single_noise, vanishing_gradients
 
 WHITE_BOX: dict[WhiteBox, ClassifierAttack] = {"fgsm": fgsm, "pgd": pgd, "apgd": apgd}
@@ -45,8 +47,8 @@ _STAGES = 6  # of a model beside its white-box attacks: examples, noise, square,
 
 def robust_accuracy(
     models: Mapping[str, Classifier],
-    images: Tensor,
-    y: Int[Tensor, "N"],
+    images: Images,
+    y: Labels,
     *,
     black_box: Mapping[str, Classifier] | None = None,
     threats: Threats | None = None,
@@ -58,8 +60,8 @@ def robust_accuracy(
 
     Args:
         models: by name; a module is put into evaluation mode meanwhile.
-        images: (N, C, H, W), uint8 or in [0, 1].
-        y: the place of each image's class among the models' classes.
+        images: (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1].
+        y: (N,), the place of each image's class among the models' classes: a tensor, a NumPy array or a list.
         black_box: further models to make examples on.
         threats: how every model is attacked; None: the defaults of `Threats`.
         known: what models of an earlier call with the same arguments withstood, as `finished` was told.
@@ -70,21 +72,23 @@ def robust_accuracy(
         What each of `models` withstands.
 
     Raises:
-        InputError: there is no model, one is both attacked and a black box, or they do not know the same classes.
+        InputError: there is no model, one is both attacked and a black box, they do not know the same classes, or an
+            image or a label is not to be used (`tensors`).
     """
     threats = threats or Threats()
     black_box = dict(black_box or {})
     everyone = black_box | dict(models)
-    _check(everyone)
     if twice := sorted(set(models) & set(black_box)):
         raise InputError(f"{twice[0]} is both attacked and a black box; every model makes examples for the others")
+    with at_work():
+        x, classes = as_images(images), as_labels(y, len(images), classes=_classes(everyone), name="y")
     stages = len(models) * (len(threats.attack) + _STAGES) + len(black_box)
     found: dict[str, Withstood] = dict(known or {})
     examples: dict[str, Tensor] = {}
     with progress_bar("attacking", stages, progress) as advance:
         for name, model in everyone.items():
-            with evaluating(model):
-                one = _Attacked(model, placed(model, images), y, threats, partial(_stage, advance, name))
+            with at_work(model):
+                one = _Attacked(model, placed(model, x), classes, threats, partial(_stage, advance, name))
                 examples[name] = one.examples()
                 if name in found:
                     advance(len(threats.attack) + _STAGES - 2)
@@ -93,8 +97,8 @@ def robust_accuracy(
                     if finished:
                         finished(name, found[name])
         for name, model in models.items():
-            with evaluating(model), _stage(advance, name, "examples of the others"):
-                _transfer(found[name], name, model, placed(model, images[:1]), y, examples, threats)
+            with at_work(model), _stage(advance, name, "examples of the others"):
+                _transfer(found[name], name, model, placed(model, x[:1]), classes, examples, threats)
     return found
 
 
@@ -130,13 +134,15 @@ def _stage(advance: Update, name: str, stage: str) -> Iterator[None]:
     advance(1)
 
 
-def _check(models: Mapping[str, Classifier]) -> None:
+def _classes(models: Mapping[str, Classifier]) -> int:
+    """How many classes all of them know."""
     if not models:
         raise InputError("no model to attack; give one or more")
     (first, one), *others = models.items()
     for name, other in others:
         if other.classes != one.classes:
             raise InputError(f"{first} and {name} know different classes; attack them apart")
+    return len(one.classes)
 
 
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -244,18 +250,27 @@ def kind(model: Classifier) -> str:
     return "mixture" if isinstance(model, LatentMixtureClassifier) else type(model).__name__.lower()
 
 
-def gradient_norms(model: Classifier, x: Float[Tensor, "N C H W"], y: Int[Tensor, "N"]) -> dict[str, float]:
+def gradient_norms(model: Classifier, x: Float[Tensor, "N C H W"], y: Int[Tensor, "N"]) -> dict[str, Any]:
     """Mean norms over the images.
 
     Returns:
         `score`: of d margin / d x, per unit of a pixel; of a mixture also `latent`, the spectral norm of d z / d x, and
-        `mixture`, of d margin / d z.
+        `mixture`, of d margin / d z. None where the model does not allow it; `not_measured` then says why, by name.
     """
-    norms = {"score": input_gradient_norm(lambda moving: margin(model(moving), y), x)}
+    norms: dict[str, Callable[[], Tensor]] = {
+        "score": lambda: input_gradient_norm(lambda moving: margin(model(moving), y), x)
+    }
     if isinstance(model, LatentMixtureClassifier):
+
+        def of_mixture() -> Tensor:
+            with torch.no_grad():
+                z = model.code(x)
+            return input_gradient_norm(lambda moving: margin(model.mixtures(moving), y), z)
+
         generator = torch.Generator().manual_seed(0)
-        norms["latent"] = jacobian_spectral(model.code, x, generator=generator, tolerance=1e-3)
-        with torch.no_grad():
-            z = model.code(x)
-        norms["mixture"] = input_gradient_norm(lambda moving: margin(model.mixtures(moving), y), z)
-    return {name: norm.double().mean().item() for name, norm in norms.items()}
+        norms["latent"] = lambda: jacobian_spectral(model.code, x, generator=generator, tolerance=1e-3)
+        norms["mixture"] = of_mixture
+    described = Described()
+    for name, norm in norms.items():
+        described.measure(name, lambda norm=norm: norm().double().mean().item())  # type: ignore[misc]
+    return described.results()

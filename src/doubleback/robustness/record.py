@@ -26,7 +26,7 @@ class Withstood:
             tried beside: four times the steps, and the examples made for the other models.
         transfer: the same under the examples made on each other model.
         checks: every one.
-        gradients: mean norms.
+        gradients: mean norms; `not_measured` says why one is None.
         shown: (M, E, C, H, W), the first images' worst white-box examples.
     """
 
@@ -35,7 +35,7 @@ class Withstood:
     attacks: dict[str, Bool[Tensor, "E N"]]
     transfer: dict[str, Bool[Tensor, "E N"]] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
-    gradients: dict[str, float] = field(default_factory=dict)
+    gradients: dict[str, Any] = field(default_factory=dict)
     shown: NDArray[np.uint8] | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:

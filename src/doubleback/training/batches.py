@@ -1,13 +1,38 @@
 """Which images a step of a training sees, and how they come to its device."""
 
+from dataclasses import replace
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from doubleback.data import Split
+from doubleback.data import ImageData, Split
+from doubleback.errors import InputError
 from doubleback.objective import TrainingObjective
 from doubleback.randomness import Stream, generator
-from doubleback.tensors import as_unit
+from doubleback.tensors import as_images, as_labels, as_unit
+
+
+def let_in(images: ImageData, model: object) -> ImageData:
+    """The images and labels that a training sees, through the gate (`tensors`).
+
+    Raises:
+        InputError: they cannot be used, do not fit the model, or are no `ImageData`.
+    """
+    if not isinstance(images, ImageData):
+        raise InputError(f"images are a {type(images).__name__}; give an ImageData, such as `load_images` returns")
+
+    def through(split: Split, name: str) -> Split:
+        x = as_images(split.images, model, f"{name} images")
+        return Split(
+            x, None if split.labels is None else as_labels(split.labels, len(x), any_number=True, unlabelled=True)
+        )
+
+    train, validation = through(images.train, "training"), through(images.validation, "validation")
+    if train.images.shape[1:] != validation.images.shape[1:]:
+        shapes = " and ".join(str(tuple(one.images.shape[1:])) for one in (train, validation))
+        raise InputError(f"the images of training and validation have the shapes {shapes}; give them one")
+    return replace(images, train=train, validation=validation)
 
 
 class Batches:

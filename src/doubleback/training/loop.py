@@ -37,7 +37,8 @@ from doubleback.objective import TrainingObjective, objective_of
 from doubleback.processes import has_bf16, launched, noticing_lost_processes
 from doubleback.progress import progress_bar
 from doubleback.settings.loop import Loop
-from doubleback.training.batches import Batches
+from doubleback.state import in_training
+from doubleback.training.batches import Batches, let_in
 from doubleback.training.graph import GraphedGradients
 from doubleback.training.history import History
 from doubleback.training.interrupts import interrupt_between_steps
@@ -76,7 +77,7 @@ def fit(
     Args:
         objective: what is minimised; a bare autoencoder stands for its negative ELBO, a bare classifier for its
             cross-entropy.
-        images: uint8 splits; `train` is learned from, `validation` is watched.
+        images: splits, uint8 or in [0, 1]; `train` is learned from, `validation` is watched.
         settings: of the loop; what is left out is 20 epochs of batches of 256 at a learning rate of 3e-3.
         folder: where the log and the checkpoint go; None leaves nothing on disk.
         resume: go on from the folder's checkpoint, if there is one.
@@ -85,10 +86,12 @@ def fit(
         changes: fields of `settings` by name, such as `epochs`.
 
     Returns:
-        The history. The trained weights are in the objective's model.
+        The history. The trained weights are in the objective's model, which is in the mode, and has the gradients, that
+        it had before.
 
     Raises:
-        InputError: a setting is out of range, or the checkpoint belongs to something else.
+        InputError: a setting is out of range, the images or labels are not to be used (`tensors`), or the checkpoint
+            belongs to something else.
         DivergedError: the loss stopped being finite; the last good weights are in the model and the checkpoint.
         LostProcessError: another process of the run has died.
         KeyboardInterrupt: passed on after the running step (on a GPU after at most `UNREAD` more), its state saved.
@@ -101,17 +104,19 @@ def fit(
     fabric = launched(loop.devices, precision=_FABRIC_PRECISION[loop.precision], loggers=loggers(loop, folder))
     if loop.precision == "bf16-mixed" and fabric.is_global_zero and not has_bf16():
         print("doubleback: bf16 is slower than float32 on this machine; precision 32 is the faster", file=sys.stderr)
-    run = _Run(fabric, objective_of(objective), images, loop, home)
     kept = "the last finished epoch is kept, resume from it" if home else "train again"
-    run.start()
-    with noticing_lost_processes(kept), run.bar(progress) as advance, interrupt_between_steps() as interrupted:
-        for _ in range(run.history.step, run.steps):
-            stop = run.step(interrupted())
-            advance()
-            if stop:
-                run.save()
-                raise KeyboardInterrupt
-    return run.history
+    trained = objective_of(objective)
+    with in_training(trained), noticing_lost_processes(kept):
+        run = _Run(fabric, trained, let_in(images, trained.model), loop, home)
+        run.start()
+        with run.bar(progress) as advance, interrupt_between_steps() as interrupted:
+            for _ in range(run.history.step, run.steps):
+                stop = run.step(interrupted())
+                advance()
+                if stop:
+                    run.save()
+                    raise KeyboardInterrupt
+        return run.history
 
 
 def settled_precision(loop: Loop) -> Loop:
@@ -254,7 +259,6 @@ class _Run:
 
     def start(self) -> None:
         """Take up the home's checkpoint if there is one to go on from; otherwise write the first."""
-        self.module.train()
         if not self._is_finite():
             raise InputError("the model's weights are not finite to begin with; build or load it anew")
         if self.home and self.home.resume and (self.home.folder / STATE).exists():

@@ -111,5 +111,7 @@ def test_a_stochastic_model_is_scored_on_answers_that_the_attack_has_not_seen() 
 
     torch.manual_seed(0)
     x = torch.full((200, 1, 2, 2), 0.5)
-    found = pgd(Noise(), x, torch.zeros(200, dtype=torch.long), eps=[0.1], steps=30, samples=4, losses=["margin"])
+    found = pgd(
+        Noise().eval(), x, torch.zeros(200, dtype=torch.long), eps=[0.1], steps=30, samples=4, losses=["margin"]
+    )
     assert abs(float(found.margin.mean()) - 1) < 0.15

@@ -34,6 +34,7 @@ class Linear(nn.Module):
             self.w = torch.linspace(-1, 1, shape[1], dtype=torch.float64)[:, None].expand(shape).clone()
         self.room = room
         self.asked: list[Tensor] = []
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         self.asked.append(x)
@@ -165,11 +166,11 @@ def test_a_target_is_reached_and_no_other_class(norm: Norm) -> None:
             return torch.stack([third.flatten(1).mean(1) for third in x.split(2, dim=3)], 1)
 
     y, targets, eps = torch.zeros(8, dtype=torch.long), torch.ones(8, dtype=torch.long), {"Linf": 0.08, "L2": 0.6}[norm]
-    found = square(Thirds(), x, y, eps=[eps], norm=norm, queries=300, targets=targets)
+    found = square(Thirds().eval(), x, y, eps=[eps], norm=norm, queries=300, targets=targets)
     assert found.fooled.all()
     scores = Thirds()(found.x_adv[0])
     assert torch.allclose(found.margin[0], scores[:, ::2].amax(1) - scores[:, 1], atol=1e-6)
-    anything = square(Thirds(), x, y, eps=[eps], norm=norm, queries=300)
+    anything = square(Thirds().eval(), x, y, eps=[eps], norm=norm, queries=300)
     assert (Thirds()(anything.x_adv[0]).argmax(1) == 2).any()
 
 

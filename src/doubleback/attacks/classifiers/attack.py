@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from doubleback.attacks.ball import Ball, ball_about
@@ -20,7 +20,8 @@ from doubleback.attacks.rows import Advance, Best
 from doubleback.errors import InputError
 from doubleback.models.base import Classifier
 from doubleback.settings.ball import BallSearch, LossName, Norm
-from doubleback.tensors import as_unit
+from doubleback.state import at_work
+from doubleback.tensors import Images, Labels, as_labels, placed
 
 
 @dataclass(frozen=True)
@@ -92,22 +93,23 @@ class ClassifierAttack:
     def __call__(
         self,
         model: Classifier,
-        x: Float[Tensor, "N C H W"],
-        y: Int[Tensor, "N"],
+        x: Images,
+        y: Labels,
         search: BallSearch | None = None,
         *,
         eps: Sequence[float],
         norm: Norm = "Linf",
-        targets: Int[Tensor, "N"] | None = None,
+        targets: Labels | None = None,
         advance: Advance | None = None,
         **changes: Any,
     ) -> Adversarial:
         """Attack the images in a ball of each radius.
 
         Args:
-            model: scores (N, K) of images in [0, 1]; put it into evaluation mode first.
-            x: images in [0, 1].
-            y: the place of each image's class in the scores.
+            model: scores (N, K) of images in [0, 1]; a module is attacked in evaluation mode, and left in the mode it
+                was in.
+            x: images (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1].
+            y: (N,), the place of each image's class in the scores: a tensor, a NumPy array or a list.
             search: how hard to try; of its fields only those count that the attack takes.
             eps: radii of the ball, in units of a pixel for Linf.
             norm: "Linf" or "L2".
@@ -117,16 +119,20 @@ class ClassifierAttack:
             changes: fields of the search to change.
 
         Raises:
-            InputError: a setting or an image is out of range, or shapes do not match.
+            InputError: a setting, an image or a label is out of range, or shapes do not match.
             TypeError: a change is no field that the attack takes.
+
+        Warns:
+            UserWarning: the model is in training mode.
         """
         if unknown := sorted(set(changes) - set(self.takes)):
             raise TypeError(f"{self.__name__}() takes no {unknown[0]!r}; its search has {', '.join(self.takes)}")
         given = {} if search is None else {name: getattr(search, name) for name in self.takes}
         search = self.default.changed(**{**given, **changes})
-        inputs = checked_inputs(model, x, y, targets, search.samples)
-        attempts = self.attempts(inputs, search, advance or (lambda _: None))
-        return over_epsilons(inputs, eps, norm, attempts, keep=search.keep)
+        with at_work(model, warn=True):
+            inputs = checked_inputs(model, x, y, targets, search.samples)
+            attempts = self.attempts(inputs, search, advance or (lambda _: None))
+            return over_epsilons(inputs, eps, norm, attempts, keep=search.keep)
 
     def __reduce__(self) -> str:
         """Pickled by its name, as a function is: for processes that are handed attacks."""
@@ -172,7 +178,7 @@ def over_epsilons(
     return Adversarial(tuple(eps), *(torch.stack([found[e][part] for e in eps]) for part in (0, 1)))
 
 
-def checked_inputs(model: Classifier, x: Tensor, y: Tensor, targets: Tensor | None, samples: int) -> Inputs:
+def checked_inputs(model: Classifier, x: Images, y: Labels, targets: Labels | None, samples: int) -> Inputs:
     """Images scaled to [0, 1], and what is to be reached. Asks the model once, how many classes it knows.
 
     Args:
@@ -185,14 +191,12 @@ def checked_inputs(model: Classifier, x: Tensor, y: Tensor, targets: Tensor | No
     Raises:
         InputError: an image is out of range, shapes do not match, or a class is none of the model's.
     """
-    x = as_unit(x).detach()
-    for name, labels in (("y", y), ("targets", targets)):
-        if labels is not None and labels.shape != x.shape[:1]:
-            raise InputError(f"{name} is {tuple(labels.shape)} for {len(x)} images; give one class an image")
-    goal = Misclassification(model, y.long(), None if targets is None else targets.long(), samples)
+    images = placed(model, x)
+    given = {"y": y} if targets is None else {"y": y, "targets": targets}
+    places = {name: as_labels(each, len(images), name=name).to(images.device) for name, each in given.items()}
+    goal = Misclassification(model, **places, samples=samples)
     with torch.no_grad():
-        classes = goal.scores(x[:1]).shape[1]
-    every = y if targets is None else torch.cat([y, targets])
-    if not 0 <= int(every.min()) <= int(every.max()) < classes:
-        raise InputError(f"classes reach from {int(every.min())} to {int(every.max())}; the model knows {classes}")
-    return Inputs(x, goal, classes)
+        classes = goal.scores(images[:1]).shape[1]
+    for name, each in places.items():
+        as_labels(each, len(images), classes=classes, name=name)
+    return Inputs(images, goal, classes)
