@@ -189,6 +189,62 @@ def parquet_in_folders(folder: Path) -> None:
     write_parquet(folder / "default" / "test" / "0000.parquet", [png(i) for i in range(5)])
 
 
+def parquet_named_after_the_set(folder: Path) -> None:
+    write_parquet(folder / "data" / "mnist_train-00000-of-00001-b513d9e388d5453c.parquet", [png(i) for i in range(9)])
+    write_parquet(folder / "data" / "mnist_test.parquet", [png(i + 10) for i in range(6)])
+
+
+def stray_beside_parts(folder: Path) -> None:
+    put(folder, *many("raw/train/{}.png"), *many("raw/test/{}.png", 5), "preview.png")
+
+
+def stray_beside_classes(folder: Path) -> None:
+    put(folder, *many("data/cat/{}.png"), *many("data/dog/{}.png"), "preview.png")
+
+
+def parts_within_classes(folder: Path) -> None:
+    put(
+        folder,
+        *[name for kind in ("cat", "dog") for name in many(kind + "/train/{}.png") + many(kind + "/test/{}.png", 4)],
+    )
+
+
+def parts_twice(folder: Path) -> None:
+    put(folder, *[name for kind in ("cat", "dog") for name in many("train/train/" + kind + "/{}.png", 8)])
+    put(folder, *[name for kind in ("cat", "dog") for name in many("test/test/" + kind + "/{}.png", 4)], start=50)
+
+
+def a_wrapper_in_one_part(folder: Path) -> None:
+    put(folder, *[name for kind in ("cat", "dog") for name in many("train/" + kind + "/{}.png")])
+    put(folder, *[name for kind in ("cat", "dog") for name in many("test/x/" + kind + "/{}.png", 4)], start=50)
+
+
+def names_that_look_alike(folder: Path) -> None:
+    put(folder, *many("a\nb/{}.png"), *many("a?b/{}.png"))
+
+
+def table_with_another_name(folder: Path) -> None:
+    put(folder, *many("{}.png"))
+    (folder / "labels.csv").write_text("file_name,label\n0.png,1\n")
+
+
+def copies_in_both_parts(folder: Path) -> None:
+    put(folder, *many("train/{}.png"))
+    put(folder, *many("test/{}.png", 4))
+
+
+def hidden_tables(folder: Path) -> None:
+    write_parquet(folder / ".p" / "test.parquet", [png(1)])
+    write_parquet(folder / "test.parquet", [png(i + 100) for i in range(6)], [i % 3 for i in range(6)])
+    write_parquet(folder / "train.parquet", [png(i) for i in range(20)], [i % 3 for i in range(20)])
+
+
+def endings_that_are_not_read(folder: Path) -> None:
+    put(folder, *many("{}.png"))
+    for name in ("a.dcm", "b.dcm", "c.dcm"):
+        (folder / name).write_bytes(b"DICM")
+
+
 # each with: images used, images left out, a word of what is said, and the names of the classes
 LAYOUTS: dict[Callable[[Path], None], tuple[int, int, str, tuple[str, ...] | None]] = {
     flat: (12, 0, "", None),
@@ -220,10 +276,21 @@ LAYOUTS: dict[Callable[[Path], None], tuple[int, int, str, tuple[str, ...] | Non
     pipe: (12, 1, "no plain files (pipe.png)", None),
     other_files: (12, 0, "", None),
     archive_beside: (12, 0, "archives are not unpacked (more.zip)", None),
-    parquet_split_called_val: (33, 0, "", ("cat", "dog", "eel")),
+    parquet_split_called_val: (33, 0, "6 images of 6 in test stand among the training images", ("cat", "dog", "eel")),
     parquet_with_another_split: (26, 5, "extra-00000-of-00001.parquet", ("cat", "dog", "eel")),
     parquet_beside_images: (26, 3, "beside parquet", ("cat", "dog", "eel")),
-    parquet_in_folders: (14, 0, "", None),
+    parquet_in_folders: (14, 0, "5 images of 5 in test stand among the training images", None),
+    parquet_named_after_the_set: (15, 0, "", None),
+    stray_beside_parts: (17, 1, "beside the folders test, train (preview.png)", None),
+    stray_beside_classes: (25, 0, "1 image of 25 in train without a label", ("cat", "dog")),
+    parts_within_classes: (32, 0, "", ("cat", "dog")),
+    parts_twice: (24, 0, "", ("cat", "dog")),
+    a_wrapper_in_one_part: (32, 0, "", ("cat", "dog")),
+    names_that_look_alike: (24, 0, "", ("a\\nb", "a?b")),
+    table_with_another_name: (12, 0, "labels.csv is not read; a table of labels is called metadata.csv", None),
+    copies_in_both_parts: (16, 0, "4 images of 4 in test stand among the training images", None),
+    hidden_tables: (26, 0, ".p/test.parquet is not read", ("cat", "dog", "eel")),
+    endings_that_are_not_read: (12, 3, ".dcm is not read", None),
 }
 
 
@@ -274,6 +341,45 @@ def test_labels_of_metadata_and_of_folders(tmp_path: Path) -> None:
     refused(tmp_path / "ages", "no metadata table with a column 'kind'", label_column="kind")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "labels"),
+    [
+        ("metadata.csv", "file_name;label\r\n0.png;b\r\n.\\1.png;a\r\n", {0: 1, 1: 0}),
+        ("metadata.csv", "\ufefffile_name, label\n0.png,1.0\n1.png,nan\nx/../2.png,-1\n", {0: 1}),
+        ("METADATA.JSONL", '{"file_name": "0.png"}\n{"file_name": "1.png", "label": "a\u2028b"}\n', {1: 0}),
+        ("metadata.jsonl", '{"label": 3}\n{"file_name": "1.png", "label": 7}\n', {1: 7}),
+        ("metadata.csv", "file_name,label\n0.png,a,more\n1.png,b\n", {0: 0, 1: 1}),
+        ("metadata.csv", "file_name,label\n0.png," + "9" * 400 + "\n", {}),
+    ],
+)
+def test_metadata_as_people_write_it(tmp_path: Path, name: str, content: str, labels: dict[int, int]) -> None:
+    put(tmp_path / "set", *many("{}.png"))
+    (tmp_path / "set" / name).write_text(content, encoding="utf-8", newline="")
+    loaded = load_images(tmp_path / "set")
+    found = {}
+    for part in (loaded.train, loaded.validation, loaded.test):
+        if part.labels is not None:
+            greys = part.images[:, 0, 0, 0].tolist()
+            found |= {grey: label for grey, label in zip(greys, part.labels.tolist(), strict=True) if label != -1}
+    assert found == labels
+
+
+def test_what_is_said_is_of_now_and_not_of_the_cache(tmp_path: Path) -> None:
+    put(tmp_path / "set", *many("{}.png"))
+    assert said(load_images(tmp_path / "set")) == ""
+    (tmp_path / "set" / "x.heic").write_bytes(b"")
+    assert sizes(load_images(tmp_path / "set")) == (12, 1)
+    (tmp_path / "set" / "x.heic").unlink()
+    assert said(load_images(tmp_path / "set")) == ""
+
+
+def test_a_table_of_one_row_and_none(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "none" / "data.parquet", [])
+    refused(tmp_path / "none", "no training images")
+    write_parquet(tmp_path / "odd" / "tr\nain.parquet", [png(i) for i in range(5)])
+    assert len(everything(load_images(tmp_path / "odd"))) == 5
+
+
 def labels_of(split: Split) -> list[int]:
     assert split.labels is not None
     return split.labels.tolist()
@@ -285,6 +391,8 @@ def labels_of(split: Split) -> list[int]:
         (many("train/{}.png") + many("extra/{}.png"), ("train beside extra", "rename it if it is a class")),
         (many("test/{}.png"), ("no folder train",)),
         (many("cat/{}.png") + many("test/{}.png"), ("has a folder test, but no folder train",)),
+        (many("train2017/{}.png") + many("val2017/{}.png"), ("holds train2017, val2017", "call the folders train")),
+        (many("x/seg_train/{}.png") + many("x/seg_test/{}.png"), ("seg_test, seg_train",)),
     ],
 )
 def test_parts_that_are_not_clear_are_refused(tmp_path: Path, names: list[str], words: tuple[str, ...]) -> None:
@@ -340,11 +448,22 @@ def test_images_that_come_move_no_other(tmp_path: Path) -> None:
     assert len(again.validation) == 20
 
 
-def test_copies_of_an_image_stay_in_one_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize("validation", [None, 7])
+def test_copies_of_an_image_stay_in_one_part(tmp_path: Path, validation: int | None) -> None:
     put(tmp_path / "set", *many("{}.png", 60))
     put(tmp_path / "set", *many("copy{}.png", 60))
-    loaded = load_images(tmp_path / "set")
-    assert not greys(loaded.test.images) & (greys(loaded.train.images) | greys(loaded.validation.images))
+    for seed in range(5):
+        loaded = load_images(tmp_path / "set", validation=validation, seed=seed)
+        train, held_out, test = (greys(part.images) for part in (loaded.train, loaded.validation, loaded.test))
+        assert not test & (train | held_out)
+        assert held_out
+        assert not train & held_out
+
+
+def test_images_that_are_all_alike_are_refused(tmp_path: Path) -> None:
+    for i in range(12):
+        put(tmp_path / "set", f"{i}.png", start=i % 2)
+    refused(tmp_path / "set", "copies of one")
 
 
 def test_parts_can_be_drawn_instead(tmp_path: Path) -> None:

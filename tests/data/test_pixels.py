@@ -69,9 +69,48 @@ def test_numbers_from_0_to_1_are_scaled_and_others_refused(tmp_path: Path) -> No
         refused(save(tmp_path / name, others, "tiff"), "3.tiff", "outside 0..1", "rescale it")
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_in_few_or_many_bits(tmp_path: Path, bits: int) -> None:
+    """The colour that stands for transparent is given in the file's own bits."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    most = (1 << bits) - 1
+    for number in range(3):
+        rows = b""
+        for values in ((0, most), (most, 0)):  # 2x2; 0 is transparent
+            packed = sum(value << (16 * 8 - bits * (place + 1)) for place, value in enumerate(values))
+            rows += b"\0" + packed.to_bytes(16, "big")[: -(-2 * bits // 8)]
+        (tmp_path / "set").mkdir(exist_ok=True)
+        header = struct.pack(">IIBBBBB", 2, 2, bits, 0, 0, 0, 0)
+        text = chunk(b"tEXt", b"number\0%d" % number)
+        parts = (
+            chunk(b"IHDR", header) + text + chunk(b"tRNS", struct.pack(">H", 0)) + chunk(b"IDAT", zlib.compress(rows))
+        )
+        (tmp_path / "set" / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts + chunk(b"IEND", b""))
+    loaded = load_images(tmp_path / "set", background="black")
+    assert loaded.train.images[0, 0].tolist() == [[0, 255], [255, 0]]
+    assert bool((load_images(tmp_path / "set").train.images == 255).all())
+
+
+def test_numbers_with_a_sign_and_white_as_0_are_refused(tmp_path: Path) -> None:
+    signed = [Image.fromarray(np.full((4, 4), value, np.uint8)) for value in (0, 100, 255)]
+    refused(save(tmp_path / "signed", signed, "tiff", tiffinfo={339: 2}), "with a sign")
+    wide = [Image.fromarray(np.full((4, 4), value, np.uint16)) for value in (0, 100, 255)]
+    folder = save(tmp_path / "white", wide, "tiff")
+    for file in folder.iterdir():  # Pillow writes 1, black as 0
+        file.write_bytes(
+            file.read_bytes().replace(b"\x06\x01\x03\x00\x01\x00\x00\x00\x01", b"\x06\x01\x03\x00\x01\x00\x00\x00\x00")
+        )
+    refused(folder, "white as 0")
+
+
 def test_32_bits_are_refused(tmp_path: Path) -> None:
     pictures = [Image.fromarray(np.full((4, 4), value, np.int32)) for value in (0, 200, 70_000)]
-    refused(save(tmp_path / "set", pictures, "tiff"), "32 bits", "8 or 16 bits")
+    refused(save(tmp_path / "set", pictures, "tiff"), "whose range is not known")
 
 
 @pytest.mark.parametrize("ending", ["png", "tiff", "pgm"])
@@ -92,7 +131,7 @@ def test_grey_among_colour_becomes_colour_whatever_the_limit_leaves(tmp_path: Pa
     folder = save(tmp_path / "set", pictures)
     for limit in (None, 2, 5):
         assert load_images(folder, limit=limit).image_shape == (3, 4, 4)
-    assert "2 images of 20 are grey, and become colour" in said(folder)
+    assert "2 images of 20 stored as grey become colour" in said(folder)
     loaded = load_images(folder)
     parts = torch.cat([part.images for part in (loaded.train, loaded.validation, loaded.test)])
     assert sorted(parts[:, 0, 0, 0].tolist())[:2] == [40, 41]
@@ -168,3 +207,29 @@ def test_a_label_that_has_no_name_and_a_chosen_column_that_holds_none(tmp_path: 
     assert "no labels are read: column label holds values such as 0.5" in said(tmp_path / "real")
     refused(tmp_path / "real", "column label holds values such as 0.5", "another column", label_column="label")
     refused(tmp_path / "real", "no column 'kind'", "columns: label", label_column="kind")
+
+
+def test_a_number_means_what_its_own_table_says(tmp_path: Path) -> None:
+    """Tables may number the same classes in other orders; one may have names where another has numbers, or none."""
+    import datasets
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    def write(name: str, first: int, labels: list[Any], feature: Any) -> None:
+        images = [{"bytes": png(first + i), "path": None} for i in range(len(labels))]
+        features = {"image": datasets.Image()} | ({} if feature is None else {"label": feature})
+        columns = {"image": images} | ({} if feature is None else {"label": labels})
+        (tmp_path / "set").mkdir(exist_ok=True)
+        parquet.write_table(pa.table(columns, schema=datasets.Features(features).arrow_schema), tmp_path / "set" / name)
+
+    write("my-train-0.parquet", 0, [0, 1, 0, 1], datasets.ClassLabel(names=["cat", "dog"]))
+    write("my-test-0.parquet", 10, [0, 0, 1], datasets.ClassLabel(names=["dog", "cat"]))
+    write("my-val-0.parquet", 20, [0, 0], None)
+    loaded = load_images(tmp_path / "set")
+    assert loaded.label_names == ("cat", "dog")
+    assert loaded.test.labels is not None
+    assert loaded.test.labels.tolist() == [1, 1, 0]
+    assert loaded.validation.labels is None
+    assert everything(loaded) == [0, 1, 2, 3, 10, 11, 12, 20, 21]
+    write("my-test-0.parquet", 10, ["dog", "cat", "eel"], datasets.Value("string"))
+    refused(tmp_path / "set", "holds 'eel'", "names for 2 classes")

@@ -20,7 +20,7 @@ from doubleback.data.hub import open_repository
 from doubleback.data.images import Decoded, Split
 from doubleback.data.records import Choice, Opened
 from doubleback.data.remarks import Remark
-from doubleback.data.sources import Source
+from doubleback.data.sources import Source, expanded
 from doubleback.errors import InputError
 from doubleback.files import sweep, temporary
 
@@ -39,14 +39,14 @@ def cached(source: Source, reading: Reading, choice: Choice) -> Decoded:
     options = [FORMAT, place, list(opened.stamp), how, asdict(choice)]
     key = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:16]
     own, shared = os.environ.get("DOUBLEBACK_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    home = Path(own or Path(shared or "~/.cache", "doubleback")).expanduser()
+    home = expanded(own or Path(shared or "~/.cache", "doubleback"))
     kept = home / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', source.name)[:64]}-{key}"
     if home.is_dir():
         with suppress(OSError):
             sweep(home, "decoding")
     found = _mapped(kept)
     if found is not None:
-        return found
+        return replace(found, remarks=opened.remarks.all() + found.remarks)
     try:
         home.mkdir(parents=True, exist_ok=True)
         return _decode_under(home, kept, source, opened, reading)
@@ -81,6 +81,7 @@ def _decode_under(home: Path, kept: Path | None, source: Source, opened: Opened,
         decode(str(source.place), opened, reading, fresh)
         decoded = _mapped(fresh)
         assert decoded is not None, "what was just written can be read"
+        decoded = replace(decoded, remarks=opened.remarks.all() + decoded.remarks)
         if kept is not None and _mapped(kept) is None:  # another process may have put the same images there
             with suppress(OSError):
                 shutil.rmtree(kept, ignore_errors=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from doubleback.data.pixels import looks, to_pixels
 from doubleback.data.records import UNLABELLED, Opened
-from doubleback.data.remarks import images
+from doubleback.data.remarks import Remarks, images
 from doubleback.data.splitting import Draw, Keys, key_of, rows_to_read
 from doubleback.errors import InputError
 from doubleback.progress import progress_bar
@@ -61,10 +61,10 @@ def decode(place: str, opened: Opened, reading: Reading, folder: Path) -> None:
         InputError: a damaged image, images of several sizes, 2 images or fewer, or a disk that is too small.
         OSError: the folder cannot hold the arrays.
     """
-    remarks = opened.remarks
+    remarks = Remarks()
     survey = _survey(opened)
     if 0 < survey.grey < survey.total:
-        remarks.say(f"{images(survey.grey)} of {survey.total:,} are grey, and become colour as the others are")
+        remarks.say(f"{images(survey.grey)} of {survey.total:,} stored as grey become colour, as the others are")
     if survey.several:
         remarks.say(f"{images(survey.several)} with several pictures (frames, pages): the first of each is read")
     reads = rows_to_read(survey.keys, reading.limit, reading.draw)
@@ -72,7 +72,13 @@ def decode(place: str, opened: Opened, reading: Reading, folder: Path) -> None:
         raise InputError(
             f"{place} holds {images(survey.total)}; expected at least 3 that differ: to train, to validate and to test"
         )
-    shape = _write_images(opened, reads, survey.grey == survey.total, reading, folder)
+    _say_what_is_there_twice(survey.keys, remarks)
+    shape, brightest = _write_images(opened, reads, survey.grey == survey.total, reading, folder)
+    if brightest is not None and brightest < _HALF_OF_16_BITS:
+        remarks.say(
+            f"images of 16 bits are read as 0..65535, and the brightest value is {brightest}: "
+            "if they hold fewer bits, rescale them first"
+        )
     labelled = []
     for part, (split, rows) in reads.items():
         np.save(folder / f"{part}-keys.npy", survey.keys[split][rows])
@@ -88,6 +94,14 @@ def decode(place: str, opened: Opened, reading: Reading, folder: Path) -> None:
         "remarks": [[remark.text, remark.left_out] for remark in remarks.all()],
     }
     (folder / "images.json").write_text(json.dumps(record))
+
+
+def _say_what_is_there_twice(keys: Mapping[str, Keys], remarks: Remarks) -> None:
+    """A source's own parts may hold the same image: a test on it proves nothing."""
+    for part in sorted(keys.keys() - {"train"}):
+        twice = int(np.isin(keys[part], keys["train"]).sum())
+        if twice:
+            remarks.say(f"{images(twice)} of {len(keys[part]):,} in {part} stand among the training images, too")
 
 
 def _survey(opened: Opened) -> _Survey:
@@ -112,8 +126,10 @@ def _write_images(
     grey: bool,
     reading: Reading,
     folder: Path,
-) -> tuple[int, ...]:
+) -> tuple[tuple[int, ...], int | None]:
     """Decode the rows to read of every part into one .npy each; return the (C, H, W) that all share.
+
+    Beside it comes the brightest value of the images of 16 bits, if there are any.
 
     Images are written one after another, not through a map of the file: on a full disk that would end the
     process, and this is an error to recover from.
@@ -141,12 +157,7 @@ def _write_images(
                     stream.write(pixels.array.tobytes())
                     brightest = max((one for one in (brightest, pixels.brightest) if one is not None), default=None)
                     advance(1)
-    if brightest is not None and brightest < _HALF_OF_16_BITS:
-        opened.remarks.say(
-            f"images of 16 bits are read as 0..65535, and the brightest value is {brightest}: "
-            "if they hold fewer bits, rescale them first"
-        )
-    return shape
+    return shape, brightest
 
 
 def _refuse_what_no_disk_holds(folder: Path, count: int, shape: tuple[int, ...]) -> None:

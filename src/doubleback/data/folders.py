@@ -1,17 +1,15 @@
 """A folder of parquet or of images, as records."""
 
-import re
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 from doubleback.data.layout import image_parts
 from doubleback.data.listing import Listing, listing
 from doubleback.data.records import Choice, Opened
-from doubleback.data.remarks import Remarks
-from doubleback.data.tables import parquet_tables, split_role, table_parts
+from doubleback.data.remarks import Remarks, listed
+from doubleback.data.roles import role_within
+from doubleback.data.tables import ParquetTable, Table, table_parts
 from doubleback.errors import InputError
-
-_SHARD = re.compile(r"(?P<split>.+?)(?:[-_.]\d+(?:-of-\d+)?)?")
+from doubleback.terminal import plain
 
 
 def open_folder(folder: Path, choice: Choice) -> Opened:
@@ -24,41 +22,35 @@ def open_folder(folder: Path, choice: Choice) -> Opened:
     found = listing(folder, remarks)
     if not found.tables:
         if choice.image_column is not None:
-            raise InputError(f"{folder} holds images and no parquet; leave out --image-column (image_column)")
+            raise InputError(f"{plain(folder)} holds images and no parquet; leave out --image-column (image_column)")
         return image_parts(found, choice, remarks)
     remarks.leave_out("beside parquet, which is read instead", map(str, found.images))
-    return table_parts(str(folder), _parquet_parts(found, remarks), choice, remarks, found.stamp)
+    if found.metadata:
+        remarks.say(f"metadata beside parquet is not read ({listed(found.metadata)})")
+    return table_parts(plain(folder), _parquet_parts(found, remarks), choice, (remarks, found.stamp))
 
 
-def _parquet_parts(found: Listing, remarks: Remarks) -> dict[str, list[Any]]:
-    """The tables of each part, by their names (`train-00000-of-00002.parquet`) or folders (`train/0000.parquet`)."""
-    sets = {place.parent.parts for place in found.tables}
-    sets = {tuple(name for name in parts if not split_role(name)) for parts in sets}
+def _parquet_parts(found: Listing, remarks: Remarks) -> dict[str, list[Table]]:
+    """The tables of each part, by a word of their names (`mnist_train-00000-of-00002`) or folders (`train/0000`)."""
+    sets = {tuple(name for name in place.parent.parts if not role_within(name)) for place in found.tables}
     if len(sets) > 1:
-        names = ", ".join(sorted("/".join(parts) or "." for parts in sets))
-        raise InputError(f"{found.folder} holds parquet of several sets ({names}); give the folder of one")
-    roles = {place: _role(place) for place in found.tables}
-    if not any(roles.values()):
-        unsure = [place for place in found.tables if "-of-" in place.stem]
-        if unsure:
-            raise InputError(f"{found.folder} has no training images; expected a file such as train-{unsure[0].name}")
-        return {"train": parquet_tables([found.folder / place for place in found.tables])}
-    parts: dict[str, list[Any]] = {}
-    for place, role in roles.items():
-        (table,) = parquet_tables([found.folder / place])
-        rows = table.count_rows()
+        names = listed(sorted("/".join(parts) or "." for parts in sets))
+        raise InputError(f"{plain(found.folder)} holds parquet of several sets ({names}); give the folder of one")
+    parts: dict[str, list[Table]] = {}
+    strangers = []
+    for place in found.tables:
+        table = ParquetTable.of(found.folder / place)
+        words = [role_within(name) for name in (place.stem, *reversed(place.parts[:-1]))]
+        role = next((word for word in words if word), None)
         if role is None:
-            remarks.say(f"{place}, which is neither train, validation nor test", left_out=rows)
-        elif rows:
+            strangers.append((place, table))
+        elif len(table):
             parts.setdefault(role, []).append(table)
-    if "train" not in parts:
-        raise InputError(f"{found.folder} has no training images; expected train.parquet or train-*.parquet")
+    if not parts and not any("-of-" in place.stem for place, _ in strangers):
+        parts["train"] = [table for _, table in strangers if len(table)]
+        strangers = []
+    for place, table in strangers:
+        remarks.say(f"{plain(place)}, which is neither train, validation nor test", left_out=len(table))
+    if not parts.get("train"):
+        raise InputError(f"{plain(found.folder)} has no training images; expected train.parquet or train-*.parquet")
     return parts
-
-
-def _role(place: PurePath) -> str | None:
-    """The part that a table belongs to, by its name or by a folder that it lies in."""
-    named = _SHARD.fullmatch(place.stem)
-    assert named is not None, "every name has a beginning"
-    found = [split_role(named["split"]), *(split_role(name) for name in reversed(place.parts[:-1]))]
-    return next((role for role in found if role), None)

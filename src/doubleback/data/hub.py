@@ -4,11 +4,13 @@ import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from doubleback.data.records import Choice, Opened
 from doubleback.data.remarks import Remarks
-from doubleback.data.tables import split_role, table_parts
+from doubleback.data.roles import role_of
+from doubleback.data.tables import ArrowTable, Table, table_parts
 from doubleback.errors import InputError, first_line
 
 _CONFIGS = {"ufldl-stanford/svhn": "cropped_digits"}
@@ -20,23 +22,24 @@ def open_repository(repository: str, choice: Choice) -> Opened:
     Raises:
         InputError: it cannot be reached, read or kept on this disk, or has no training images.
     """
-    from pyarrow import dataset  # type: ignore[import-untyped]
+    import datasets
 
     remarks = Remarks()
-    parts: dict[str, Any] = {}
+    parts: dict[str, list[Table]] = {}
     stamps = []
     for split, data in _loaded(repository).items():
-        role = split_role(split)
+        role = role_of(split)
         stamps.append([split, data._fingerprint])
         if not len(data):
             continue
         if role is None:
             remarks.say(f"the split {split}, which is neither train, validation nor test", left_out=len(data))
         else:
-            parts.setdefault(role, []).append(dataset.dataset(data.with_format("arrow")[:]))
+            parts.setdefault(role, []).append(ArrowTable(data.with_format("arrow")[:]))
     if "train" not in parts:
         raise InputError(f"{repository} has no training images; expected a split train")
-    return table_parts(repository, parts, choice, remarks, stamps)
+    cache = Path(datasets.config.HF_CACHE_HOME).expanduser().resolve()  # where a set of single files is kept
+    return table_parts(repository, parts, choice, (remarks, stamps), cache)
 
 
 def _loaded(repository: str) -> Any:

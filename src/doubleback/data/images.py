@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from doubleback.data.records import UNLABELLED
-from doubleback.data.remarks import Remark
+from doubleback.data.remarks import Remark, listed
 from doubleback.errors import InputError
 
 
@@ -121,9 +121,12 @@ def as_classes(images: ImageData) -> tuple[ImageData, tuple[str | int, ...]]:
                 "or draw them from the training images (--parts drawn)"
             )
         kept[part] = _labelled(split)
-        if not bool(torch.isin(_labels_of(kept[part]), known).all()):
+        strange = set(_labels_of(kept[part]).tolist()) - set(known.tolist())
+        if strange:
+            names = images.label_names
+            which = listed(names[label] if names else label for label in sorted(strange))
             raise InputError(
-                f"the {part} images of {images.name} have labels that no training image has; "
+                f"the {part} images of {images.name} have labels that no training image has ({which}); "
                 "give more images (a higher limit), or mend the data"
             )
     train, validation, test = (

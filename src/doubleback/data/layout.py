@@ -1,17 +1,19 @@
 """What the folders that images lie in mean: parts and classes; and what a metadata table says of each image."""
 
-import csv
-import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from doubleback.data.labels import as_labels
 from doubleback.data.listing import Listing
+from doubleback.data.metadata import FILE_NAME, metadata_rows, place_of
 from doubleback.data.records import Choice, Opened, Records
-from doubleback.data.remarks import Remarks, images, listed, printable
-from doubleback.data.tables import as_labels, parquet_tables, split_role
-from doubleback.errors import InputError, first_line
+from doubleback.data.remarks import Remarks, images, listed
+from doubleback.data.roles import role_of, role_within
+from doubleback.errors import InputError
+from doubleback.terminal import plain
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Files:
         """As `Records.encoded`."""
         for row in range(len(self)) if rows is None else rows:
             path = self.folder / self.places[row]
-            where = printable(str(path))
+            where = plain(path)
             try:
                 content = path.read_bytes()
             except OSError as error:
@@ -62,52 +64,86 @@ def image_parts(found: Listing, choice: Choice, remarks: Remarks) -> Opened:
     return Opened(records, labels, names, remarks, found.stamp)
 
 
-_Placed = tuple[PurePath, tuple[str, ...]]  # an image, and the folders that it lies in below its part
+_Placed = tuple[PurePath, tuple[str, ...]]  # an image, and the folders that it lies in, without that of its part
 
 
 def _parts(found: Listing, remarks: Remarks) -> dict[str, list[_Placed]]:
-    """Images by part."""
-    above = [place.parts[:-1] for place in found.images]
-    shared = _shared(above)
-    depth = next((i for i, name in enumerate(shared) if split_role(name)), len(shared))
-    tops = {folders[depth] if len(folders) > depth else "" for folders in above}
-    roles = {top: split_role(top) for top in tops}
-    if not any(roles.values()):
-        return {"train": [(place, folders[depth:]) for place, folders in zip(found.images, above, strict=True)]}
-    strangers = sorted(top or "images without a folder" for top, role in roles.items() if role is None)
-    known = sorted(top for top, role in roles.items() if role)
-    if "train" not in roles.values():
-        raise InputError(f"{found.folder} has a folder {known[0]}, but no folder train; put training images there")
-    if strangers and len(set(roles.values()) - {None}) == 1:
+    """Images by part: the outermost folder that is called as a part is, at any depth."""
+    parts: dict[str, list[_Placed]] = {}
+    others: list[_Placed] = []
+    known = set()
+    for place in found.images:
+        folders = place.parts[:-1]
+        depth = next((i for i, name in enumerate(folders) if role_of(name)), None)
+        if depth is None:
+            others.append((place, folders))
+        else:
+            known.add(folders[depth])
+            rest = (*folders[:depth], *folders[depth + 1 :])
+            parts.setdefault(str(role_of(folders[depth])), []).append((place, rest))
+    if not parts:
+        _refuse_parts_in_other_words(found, others)
+        return {"train": others}
+    if "train" not in parts:
+        names = listed(sorted(known))
+        raise InputError(f"{plain(found.folder)} has a folder {names}, but no folder train; put training images there")
+    if others and len(parts) == 1:
+        names = listed(sorted({folders[0] if folders else "images without a folder" for _, folders in others}))
         raise InputError(
-            f"{found.folder} holds {known[0]} beside {listed(strangers)}: "
+            f"{plain(found.folder)} holds {listed(sorted(known))} beside {names}: "
             "give the folder train alone, add a folder test, or rename it if it is a class"
         )
-    parts: dict[str, list[_Placed]] = {}
-    for place, folders in zip(found.images, above, strict=True):
-        role = roles[folders[depth] if len(folders) > depth else ""]
-        if role is None:
-            remarks.leave_out(f"beside the folders {', '.join(known)}", [str(place)])
-        else:
-            parts.setdefault(role, []).append((place, folders[depth + 1 :]))
+    remarks.leave_out(f"beside the folders {listed(sorted(known))}", [str(place) for place, _ in others])
     return parts
+
+
+def _refuse_parts_in_other_words(found: Listing, placed: Sequence[_Placed]) -> None:
+    """Folders such as `train2017` and `test2017` are parts to a person: they must not become classes.
+
+    Raises:
+        InputError: folders that lie side by side are called after two parts.
+    """
+    beside: dict[tuple[str, ...], set[str]] = {}
+    for _, folders in placed:
+        for depth, name in enumerate(folders):
+            beside.setdefault(folders[:depth], set()).add(name)
+    for names in beside.values():
+        called = {name: role for name in names if (role := role_within(name))}
+        if len(set(called.values())) > 1:
+            raise InputError(
+                f"{plain(found.folder)} holds {listed(sorted(called))}, which are not called as parts are; "
+                "call the folders train, validation and test"
+            )
+
+
+def _from_folders(parts: Mapping[str, Sequence[_Placed]]) -> dict[str, list[str | None]] | None:
+    """Each image's outermost folder, below those that hold all images or all of a part; None without such folders."""
+    paths = {part: [folders for _, folders in placed] for part, placed in parts.items()}
+    for part in paths:
+        while _is_wrapped(paths[part]) and not any(
+            path[0] == paths[part][0][0] for other in paths if other != part for path in paths[other] if path
+        ):
+            paths[part] = [path[1:] for path in paths[part]]
+    depth = len(_shared([path for held in paths.values() for path in held if path]))
+    classes: dict[str, list[str | None]] = {
+        part: [unicodedata.normalize("NFC", path[depth]) if len(path) > depth else None for path in held]
+        for part, held in paths.items()
+    }
+    return classes if any(one for held in classes.values() for one in held) else None
+
+
+def _is_wrapped(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether all lie in one folder, and in a further one within it."""
+    return len({path[:1] for path in paths}) == 1 and all(len(path) > 1 for path in paths)
 
 
 def _shared(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """The folders that all paths begin with."""
+    if not paths:
+        return ()
     first, last = min(paths), max(paths)
     same = next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
     return first[: min(len(first), len(last)) if same is None else same]
-
-
-def _from_folders(parts: Mapping[str, Sequence[_Placed]]) -> dict[str, list[str | None]] | None:
-    """Each image's outermost folder, below those that all share; None where there are no such folders."""
-    depth = len(_shared([folders for placed in parts.values() for _, folders in placed]))
-    classes = {
-        part: [printable(folders[depth]) if len(folders) > depth else None for _, folders in placed]
-        for part, placed in parts.items()
-    }
-    return classes if any(one for held in classes.values() for one in held) else None
 
 
 def _from_metadata(
@@ -115,59 +151,38 @@ def _from_metadata(
 ) -> tuple[dict[str, list[Any]] | None, str | None] | None:
     """Each image's label by the metadata tables, and the column's name; None where they name no labels."""
     said: dict[PurePath, Any] = {}
-    column, columns = None, set()
+    columns: list[str] = []
+    wanted = ("label", "labels") if choice.label_column is None else (choice.label_column,)
+    column, contradicted = None, 0
     for place in found.metadata:
-        rows = _rows(found.folder / place)
-        if not rows or "file_name" not in rows[0]:
-            remarks.say(f"{place} is not used: it has no column file_name")
+        rows = metadata_rows(found.folder / place)
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        if FILE_NAME not in names:
+            remarks.say(f"{plain(place)} is not used: it has no column {FILE_NAME}")
             continue
-        names = [name for name in rows[0] if name != "file_name"]
-        columns.update(names)
-        wanted = ("label", "labels") if choice.label_column is None else (choice.label_column,)
-        column = next((name for name in wanted if name in names), column)
-        said |= {place.parent / str(row["file_name"]): row.get(column) if column else None for row in rows}
+        columns += [name for name in names if name != FILE_NAME]
+        own = next((name for name in wanted if name in names), None)
+        column = own or column
+        for row in rows:
+            image = place_of(row.get(FILE_NAME), place, found.folder)
+            value = row.get(own) if own else None
+            contradicted += image in said and said[image] != value
+            said[image] = value
     if column is None:
         if columns:
-            remarks.say(
-                f"no labels are read from the metadata: there is no column `label`; columns: "
-                f"{', '.join(sorted(columns))} (choose one by --label-column)"
-            )
+            says = f"no labels are read from the metadata: there is no column `label`; columns: {listed(columns)}"
+            remarks.say(f"{says} (choose one by --label-column)")
         return None
     placed = {part: [place for place, _ in held] for part, held in parts.items()}
     unknown = len(set(said) - {place for held in placed.values() for place in held})
-    if unknown:
-        remarks.say(f"{unknown} rows of the metadata name no image that is here")
     unlisted = sum(place not in said for held in placed.values() for place in held)
-    if unlisted:
-        remarks.say(f"the metadata does not name {images(unlisted)}, which are read without a label")
+    for count, says in (
+        (unknown, f"{unknown} rows of the metadata name no image that is here"),
+        (unlisted, f"the metadata does not name {images(unlisted)}, which are read without a label"),
+        (contradicted, f"{contradicted} rows of the metadata contradict an earlier one; the last is taken"),
+        ("split" in columns, "the column split of the metadata is not read: put parts in folders train and test"),
+    ):
+        if count:
+            remarks.say(says)
     values = {part: [said.get(place) for place in held] for part, held in placed.items()}
-    return values, f"column {column} of the metadata"
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metadata table; numbers in a CSV are numbers where all of its column are.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        if path.suffix == ".parquet":
-            (table,) = parquet_tables([path])
-            return list(table.to_table().to_pylist())
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-            if not all(isinstance(row, dict) for row in rows):
-                raise ValueError("a line is no record")
-            return rows
-        rows = list(csv.DictReader(text.splitlines()))
-        for name in rows[0] if rows else ():
-            held = [row[name] for row in rows]
-            if all(isinstance(one, str) and (one == "" or one.lstrip("-").isdecimal()) for one in held):
-                for row in rows:
-                    row[name] = int(row[name]) if row[name] else None
-        return rows
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path} is not a readable table ({first_line(error)}); mend or remove it") from error
+    return values, f"column {plain(column)} of the metadata"

@@ -11,6 +11,7 @@ from doubleback.data.pixels import is_image
 from doubleback.data.remarks import Remarks, listed
 from doubleback.data.sources import ARCHIVES
 from doubleback.errors import InputError
+from doubleback.terminal import plain
 
 
 def _endings(words: str) -> frozenset[str]:
@@ -19,12 +20,11 @@ def _endings(words: str) -> frozenset[str]:
 
 READ = _endings("png jpg jpeg jpe jfif bmp dib gif webp tif tiff ppm pgm pbm pnm jp2 j2k avif")
 _NOT_READ = _endings(
-    "heic heif hif jxl svg eps ps pdf psd xcf exr hdr tga dds ico icns raw cr2 cr3 nef arw dng orf rw2"
+    "heic heif heics hif avci jxl jxr svg eps ps pdf psd xcf exr hdr tga dds ico icns pcx sgi xbm xpm im dcm fits qoi"
+    " ras emf wmf raw cr2 cr3 nef arw dng orf rw2 3fr sr2"
 )
-_NEVER_IMAGES = _endings(
-    "txt csv tsv json jsonl xml yaml yml md rst html py ipynb sh log npy npz pt pth safetensors arrow parquet mp4 avi"
-    " mov wav mp3 db lock mat h5"
-)
+_TEXT = _endings("txt csv tsv json jsonl xml yaml yml md py")  # never looked into: there may be as many as images
+_TABLES_OF_TEXT = _endings("csv tsv jsonl")
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
@@ -54,13 +54,16 @@ def listing(folder: Path, remarks: Remarks) -> Listing:
         InputError: there is nothing in it to read.
     """
     found = Listing(folder, [], [], [], [])
-    others: dict[str, list[str]] = {"archives": [], "endings": []}
+    others: dict[str, list[str]] = {"archives": [], "tables": [], "endings": []}
     for entry, place in _files(folder, remarks):
         _sort_in(found, entry, place, others, remarks)
     if not (found.images or found.tables):
         _refuse(folder, found, remarks, others)
     if others["archives"]:
         remarks.say(f"archives are not unpacked ({listed(others['archives'])})")
+    if others["tables"] and found.images and not found.metadata:
+        says = f"{listed(others['tables'])} is not read; a table of labels is called metadata.csv"
+        remarks.say(f"{says}, with columns file_name and label")
     return found
 
 
@@ -101,38 +104,39 @@ def _sort_in(
 ) -> None:
     """Put a file where it belongs, or say why it is left out."""
     suffix = place.suffix.lower()
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
+    is_table = suffix == ".parquet" or place.name.lower() in METADATA
     try:
         status = entry.stat()
     except OSError:
-        if suffix in READ | {".parquet"}:
-            remarks.leave_out("links that lead nowhere", [str(place)])
+        _leave_out("links that lead nowhere", place, suffix in READ, is_table, remarks)
         return
     if not stat.S_ISREG(status.st_mode):
-        if suffix in READ | {".parquet"}:
-            remarks.leave_out("no plain files", [str(place)])
-        return
-    if place.name.lower() in METADATA and not hidden:
-        kept = found.metadata
-    elif suffix == ".parquet" and not hidden:
-        kept = found.tables
-    elif suffix in READ and not hidden:
-        kept = found.images
-    else:
-        if suffix in READ:
-            remarks.leave_out("hidden, or in a hidden folder", [str(place)])
-        elif suffix in _NOT_READ:
-            remarks.leave_out(f"{suffix} is not read; convert to PNG", [str(place)])
-        elif suffix in ARCHIVES:
-            others["archives"].append(str(place))
-        elif suffix not in _NEVER_IMAGES and is_image(Path(entry.path)):
-            remarks.leave_out("their names do not end as images' do, such as in .png", [str(place)])
-        elif suffix:
-            others["endings"].append(suffix)
-        return
-    kept.append(place)
-    times = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    found.stamp.append([os.fsencode(place).hex(), *times])
+        _leave_out("no plain files", place, suffix in READ, is_table, remarks)
+    elif any(part.startswith(".") or part == "__MACOSX" for part in place.parts):
+        _leave_out("hidden, or in a hidden folder", place, suffix in READ, is_table, remarks)
+    elif is_table or suffix in READ:
+        kept = found.images if not is_table else found.metadata if place.name.lower() in METADATA else found.tables
+        kept.append(place)
+        times = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        found.stamp.append([os.fsencode(place).hex(), *times])
+    elif suffix in _NOT_READ:
+        remarks.leave_out(f"{suffix} is not read; convert to PNG", [str(place)])
+    elif suffix in ARCHIVES:
+        others["archives"].append(str(place))
+    elif suffix in _TABLES_OF_TEXT:
+        others["tables"].append(str(place))
+    elif suffix not in _TEXT and is_image(Path(entry.path)):
+        remarks.leave_out("their names do not end as images' do, such as in .png", [str(place)])
+    elif suffix:
+        others["endings"].append(suffix)
+
+
+def _leave_out(why: str, place: PurePath, is_image_file: bool, is_table: bool, remarks: Remarks) -> None:
+    """Name an image that is not read; of a table nobody knows how many images it holds."""
+    if is_image_file:
+        remarks.leave_out(why, [str(place)])
+    elif is_table:
+        remarks.say(f"{plain(place)} is not read: it is among files that are {why}")
 
 
 def _refuse(folder: Path, found: Listing, remarks: Remarks, others: dict[str, list[str]]) -> None:

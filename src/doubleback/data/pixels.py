@@ -18,7 +18,10 @@ from doubleback.settings.images import Background
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 LARGEST = 8192  # height and width that an image can be resized to
 _GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_WIDE = 1 << 16  # values of 16 bits
+_WIDE_BITS = 16
+_WIDE = 1 << _WIDE_BITS
+_DEPTH = 24  # the byte of a PNG that says how many bits a value has
+_PHOTOMETRIC, _SAMPLE_FORMAT, _SIGNED = 262, 339, 2  # tags of TIFF, and a value
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,10 @@ def to_pixels(content: bytes, where: str, grey: bool, image_size: int | None, ba
     from PIL import Image, ImageOps
 
     with _opened(content, where) as opened:
-        image, brightest = _in_8_bits(ImageOps.exif_transpose(opened), str(opened.format), where)
+        depth = content[_DEPTH] if opened.format == "PNG" else 8
+        image, brightest = _in_8_bits(_upright(opened, depth), str(opened.format), where)
+        if depth == _WIDE_BITS and brightest is None:
+            brightest = 257 * max(high for _, high in _extrema(image))  # Pillow keeps the upper 8 bits of colours
         if image.has_transparency_data:
             image = image.convert("RGBA")
             below = Image.new("RGBA", image.size, background)
@@ -106,6 +112,19 @@ def to_pixels(content: bytes, where: str, grey: bool, image_size: int | None, ba
             image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
         array = np.asarray(image)
         return Pixels(array[None] if grey else array.transpose(2, 0, 1), brightest)
+
+
+def _upright(opened: Any, depth: int) -> Any:
+    """An image turned as its camera says; what a PNG calls transparent, in the values that the image has now."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(opened)
+    key = opened.info.get("transparency")
+    if opened.format == "PNG" and image.mode == "L" and isinstance(key, int) and depth < 8:
+        image.info["transparency"] = key * 255 // ((1 << depth) - 1)
+    elif image.mode == "RGB" and isinstance(key, tuple) and depth == _WIDE_BITS:
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    return image
 
 
 def _in_8_bits(image: Any, form: str, where: str) -> tuple[Any, int | None]:
@@ -121,19 +140,33 @@ def _in_8_bits(image: Any, form: str, where: str) -> tuple[Any, int | None]:
         values = np.asarray(image).astype(np.int64)
         if (image.mode == "I" and form == "TIFF") or values.min() < 0 or values.max() >= _WIDE:
             raise InputError(f"{where} holds numbers of 32 bits, whose range is not known; store it in 8 or 16 bits")
-        return Image.fromarray((values >> 8).astype(np.uint8)), int(values.max())
+        grey = Image.fromarray((values >> 8).astype(np.uint8))
+        if isinstance(key := image.info.get("transparency"), int):
+            grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+        return grey, int(values.max())
     return image, None
+
+
+def _extrema(image: Any) -> list[tuple[int, int]]:
+    """The smallest and the largest value of each channel."""
+    found = image.getextrema()
+    return list(found) if isinstance(found[0], tuple) else [found]
 
 
 @contextmanager
 def _opened(content: bytes, where: str) -> Iterator[Any]:
     """An image, opened; whatever goes wrong while it is used is an InputError."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=formats()) as image:
+            if getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED:
+                raise InputError(f"{where} holds numbers with a sign, whose range is not known; store it without")
+            if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0 and image.mode not in ("1", "L", "P"):
+                raise InputError(f"{where} holds more than 8 bits with white as 0; store it with black as 0")
             yield image
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{where} is not a readable image ({first_line(error)}); replace or remove it") from error
+        why = "of no format that is read" if isinstance(error, UnidentifiedImageError) else first_line(error)
+        raise InputError(f"{where} is not a readable image ({why}); replace or remove it") from error

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from doubleback.terminal import plain
+
 SHOWN = 3  # names in a line
 
 
@@ -51,17 +53,8 @@ def listed(names: Iterable[object]) -> str:
     >>> listed(["a", "b", "c", "d"])
     'a, b, c, ...'
     """
-    found = [printable(str(name)) for name in names]
+    found = [plain(name) for name in names]
     return ", ".join([*found[:SHOWN], *(["..."] if len(found) > SHOWN else [])])
-
-
-def printable(name: str) -> str:
-    """A file's name as text: bytes that are not UTF-8, and control characters, become question marks.
-
-    >>> printable("caf\\udce9\\x1b[31m")
-    'caf??[31m'
-    """
-    return "".join(sign if sign.isprintable() else "?" for sign in name.encode("utf-8", "replace").decode("utf-8"))
 
 
 def images(count: int) -> str:

@@ -37,7 +37,7 @@ def locate(source: str | os.PathLike[str]) -> Source:
     Raises:
         InputError: it is a file, a folder that does not exist, or a name that is not known.
     """
-    text, path = os.fspath(source), _path(source)
+    text, path = os.fspath(source), expanded(source)
     kept = stored(source)
     if isinstance(source, str) and source in _NAMED:
         return Source(source, kept or _NAMED[source], _IMAGE_SIZES.get(source), settled=True)
@@ -64,7 +64,7 @@ def stored(source: str | os.PathLike[str]) -> Path | None:
     home = os.environ.get("DOUBLEBACK_DATA")
     if not home or not isinstance(source, str) or not re.fullmatch(r"\w[\w.-]*", source):
         return None
-    place = Path(home).expanduser().resolve() / source
+    place = expanded(home).resolve() / source
     return place if _is_folder(place) else None
 
 
@@ -75,7 +75,12 @@ def _is_folder(path: Path) -> bool:
         raise InputError(f"{path} cannot be reached ({error.strerror}); give another folder") from error
 
 
-def _path(source: str | os.PathLike[str]) -> Path:
+def expanded(source: str | os.PathLike[str]) -> Path:
+    """A path, `~` put as the home folder that it stands for.
+
+    Raises:
+        InputError: nobody is called so.
+    """
     try:
         return Path(source).expanduser()
     except RuntimeError as error:  # ~somebody who is not there
@@ -84,6 +89,6 @@ def _path(source: str | os.PathLike[str]) -> Path:
 
 def settled(source: str) -> str:
     """The source, a folder's path made absolute: it means the same from anywhere."""
-    path = _path(source)
+    path = expanded(source)
     is_folder = source not in ("digits", *_NAMED) and source != "" and not stored(source) and _is_folder(path)
     return str(path.resolve()) if is_folder else source

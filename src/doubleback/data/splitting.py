@@ -44,12 +44,16 @@ class ByImage:
     def validation(self, keys: Keys, count: int | None, seed: int) -> NDArray[np.bool_]:
         """Those with the smallest chance under this seed: a new image may take a place, none comes from training."""
         chance = _chance(keys, f"validation {seed}")
-        few = int(_under(_VALIDATION, chance).sum()) if count is None else count
-        return _first(chance, min(few, _MOST) if count is None else few)
+        few = min(int(_under(_VALIDATION, chance).sum()), _MOST) if count is None else count
+        next_one = np.sort(chance)[few : few + 1]  # copies of it stay with it
+        drawn: NDArray[np.bool_] = chance < next_one if len(next_one) else np.ones(len(chance), dtype=bool)
+        return drawn if drawn.any() else chance == chance.min()
 
     def limited(self, rows: NDArray[np.int64], keys: Keys, limit: int | None) -> NDArray[np.int64]:
         """Those with the smallest chance."""
-        return rows if limit is None else rows[_first(_chance(keys[rows], "limit"), limit)]
+        if limit is None:
+            return rows
+        return rows[np.sort(np.argsort(_chance(keys[rows], "limit"), kind="stable")[:limit])]
 
 
 class ByRow:
@@ -75,16 +79,12 @@ def _of_first(total: int, count: int, seed: int) -> NDArray[np.bool_]:
     return drawn
 
 
-def _first(chance: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
-    drawn = np.zeros(len(chance), dtype=bool)
-    drawn[np.argsort(chance, kind="stable")[:count]] = True
-    return drawn
-
-
 def _under(share: float, chance: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Those under the share; of few images the smallest at least, and no more than half of those that differ."""
     values = np.unique(chance)
-    most = values[len(values) // 2 - 1] if len(values) > 1 else -1.0
+    if len(values) < 2:
+        return np.zeros(len(chance), dtype=bool)
+    most = values[len(values) // 2 - 1]
     drawn: NDArray[np.bool_] = ((chance < share) | (chance == values[0])) & (chance <= most)
     return drawn
 
@@ -146,6 +146,8 @@ def hold_out(
             f"{', and one must be left to train on' if own == 'train' else ''}; give fewer, or a higher limit"
         )
     drawn = torch.from_numpy(draw.validation(keys[own], count, seed))
+    if own == "train" and drawn.all():
+        raise InputError(f"the {images(total)} of {name} to train and to validate on are copies of one; give others")
     # Validation rows change places with the last ones, so that both parts are slices of one mapped file:
     # a large set is not copied into memory.
     keep = total - int(drawn.sum())

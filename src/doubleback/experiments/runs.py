@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from doubleback.checkpoints import load_tensors, load_weights, weights_digest
-from doubleback.data import ImageData, Split, as_classes, digests, load_images
+from doubleback.data import ImageData, Split, as_classes, digests, load_images, settled
 from doubleback.errors import InputError
 from doubleback.files import is_folder, read_arrays, read_json
 from doubleback.folders import CONFIG, RESULTS, SCHEMA, SEEN, WEIGHTS, digest
@@ -89,7 +89,10 @@ class TrainedRun:
                 note(f"the images of {images.name} have changed since {self.folder} was trained on them")
             return images
         height, width = self.model.image_shape[1:]
-        return _said(load_images(data, image_size=height if height == width else None))
+        had = self.settings.images
+        kept = ("background", "image_column", "label_column", "parts") if settled(data) == had.data else ("background",)
+        said = {name: value for name in kept if (value := getattr(had, name)) is not None}
+        return _said(load_images(data, image_size=height if height == width else None, **said))
 
     def seen(self, split: Split) -> list[Check]:
         """The check of how many of these images it was trained on, and a line; none where that was not written down."""
