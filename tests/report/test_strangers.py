@@ -4,6 +4,9 @@ import csv
 import json
 import os
 import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 
 from doubleback.errors import InputError
 from doubleback.report import write_report
+from doubleback.report.folders import read_folders
 from tests.report.synthetic import make_audit, make_demo, make_run
 from tests.report.synthetic_studies import make_classifier_run, make_classify, make_robustness, make_transition
 
@@ -154,3 +158,43 @@ def test_a_pipe_is_not_waited_for(file: str, tmp_path: Path) -> None:
     os.mkfifo(run / file)
     with pytest.raises(InputError, match=r"is a pipe, not a file|holds nothing to report"):
         write_report([run])
+
+
+FILES = (
+    "run/images.npz",
+    "run/audit/curves.npz",
+    "run/audit/images.npz",
+    "robustness/images.npz",
+    "transition/images.npz",
+)
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "infinite": lambda array: np.full(array.shape, np.inf),
+    "text": lambda array: array.astype("U4"),
+    "complex": lambda array: array.astype(complex),
+    "deeper": lambda array: array[..., None],
+    "empty": lambda array: array[:0],
+    "negative": lambda array: np.full(array.shape, -5),
+    "records": lambda _: np.array([(1, 2.0)], dtype=[("x", int), ("y", float)]),
+}
+
+
+@pytest.fixture(scope="module")
+def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kinds")
+    make_audit(make_run(folder / "run") / "audit", folder / "run")
+    make_robustness(folder / "robustness")
+    make_transition(folder / "transition")
+    return folder
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("file", FILES)
+def test_forged_arrays_are_shown_or_refused_in_a_line(file: str, change: str, every_kind: Path, tmp_path: Path) -> None:
+    """One array after the other; nothing is drawn of most of them, as they are refused as they are read."""
+    folder = Path(shutil.copytree(every_kind, tmp_path / "kinds"))
+    with np.load(folder / file) as stored:
+        arrays = dict(stored)
+    for name in arrays:
+        np.savez(folder / file, **arrays | {name: CHANGES[change](arrays[name])})
+        with suppress(InputError):
+            read_folders([folder])

@@ -56,6 +56,8 @@ def test_damaged_files(studies: Path, kind: str) -> None:
         ("transition", f"{PLAIN}/probabilities", np.zeros((6, 80, 10))),
         ("transition", f"{PLAIN}/probabilities", np.zeros((6, 81, 9))),
         ("transition", f"{PLAIN}/steps", np.arange(3)),
+        ("transition", f"{PLAIN}/steps", np.full(6, np.inf)),
+        ("transition", "shown", np.array([0, 10, 20, 30, 40, 50, 60, np.inf])),
         ("transition", f"{PLAIN}/steps", None),
     ],
 )

@@ -136,7 +136,7 @@ def read_transitions(path: Path, models: Sequence[str], classes: int) -> Arrays:
     if not arrays:
         return arrays
     shown, count = _take(path, arrays, "shown", 1), len(_take(path, arrays, "source_class", 1))
-    rises = len(shown) > 0 and shown[0] >= 0 and (np.diff(shown.astype(float)) > 0).all()
+    rises = len(shown) > 0 and shown.dtype.kind in "iu" and shown[0] >= 0 and (np.diff(shown.astype(float)) > 0).all()
     _expect(path, "shown", bool(rises), "steps that increase")
     last = int(shown[-1])
     for name in ("source_class", "target_class"):
@@ -152,7 +152,9 @@ def read_transitions(path: Path, models: Sequence[str], classes: int) -> Arrays:
         table = _take(path, arrays, name, 3).shape
         held = table[0] == count and table[2] == classes and table[1] > last
         _expect(path, name, held, f"shape ({count}, {last + 1} or more, {classes})")
-        _expect(path, f"{model}/steps", _take(path, arrays, f"{model}/steps", 1).shape == (count,), f"shape ({count},)")
+        steps = _take(path, arrays, f"{model}/steps", 1)
+        whole = steps.dtype.kind in "iu" and steps.shape == (count,)
+        _expect(path, f"{model}/steps", whole, f"{count} whole numbers")
     return arrays
 
 
