@@ -60,7 +60,7 @@ def image_parts(found: Listing, choice: Choice, remarks: Remarks) -> Opened:
     values, where = classes
     if values is None:
         return Opened(records, None, None, remarks, found.stamp)
-    labels, names = as_labels(values, None, where or "the folders", where is not None, remarks)
+    labels, names = as_labels(values, None, where or "the folders", choice.label_column is not None, remarks)
     return Opened(records, labels, names, remarks, found.stamp)
 
 
