@@ -20,6 +20,7 @@ from doubleback.cli import console
 from doubleback.errors import DivergedError, InputError, LostProcessError
 from doubleback.processes import rank
 from doubleback.settings import commands
+from doubleback.settings.words import check_said
 
 if TYPE_CHECKING:
     from doubleback.paper.members import Member
@@ -94,6 +95,7 @@ def _parsed(words: Sequence[str]) -> Any:
         if leaving.code in (0, None):
             raise
         raise InputError(_one_line(said.getvalue())) from None
+    check_said(words, type(command))
     return command
 
 
