@@ -8,11 +8,9 @@
 Public names are imported when first used, so `import doubleback` takes no time.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from doubleback._version import __version__ as __version__
 
+TYPE_CHECKING = False  # the one of `typing`, whose import takes longer than all of this
 if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.attacks import Attack as Attack
     from doubleback.attacks import Damage as Damage
@@ -74,8 +72,10 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _HOMES:
+        import importlib
+
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -18,6 +18,7 @@ import tyro
 from doubleback._version import __version__
 from doubleback.cli import console
 from doubleback.errors import DivergedError, InputError, LostProcessError
+from doubleback.interrupts import INTERRUPTED, leaving_at_once
 from doubleback.processes import rank
 from doubleback.settings import commands
 from doubleback.settings.words import check_said
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "doubleback: interrupted; what is finished is kept: `train --resume`, or the same command again, goes on",
             file=sys.stderr,
         )
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
@@ -130,7 +131,7 @@ def _dispatch(command: Any, line: str) -> None:
 
         print(write_report(command.folders, command.output, command=line))
         return
-    with console.ERRORS.status("loading torch"):
+    with leaving_at_once(), console.ERRORS.status("loading torch"):
         from doubleback.experiments.auditing import audit
         from doubleback.experiments.classifiers import CLASSIFIER, classify
         from doubleback.experiments.demo import PENALTIES, demo
