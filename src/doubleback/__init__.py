@@ -8,8 +8,6 @@
 Public names are imported when first used, so `import doubleback` takes no time.
 """
 
-import importlib
-
 from doubleback._version import __version__ as __version__
 
 TYPE_CHECKING = False  # not that of `typing`: with `-m`, one that lies in the current folder would be imported here
@@ -76,6 +74,8 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> object:
     if name in _HOMES:
+        import importlib
+
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,12 +1,37 @@
-"""`python -m doubleback`: the same command as `doubleback`."""
+"""The command `doubleback`, and `python -m doubleback`: Ctrl-C ends it in a line or none, from its first moment on.
 
 import os
 import sys
 
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109
+    del sys.path[0]  # `-m` puts the current folder there: a tyro.py that lies in it is not ours to import
+
+import signal
+
+from doubleback.interrupts import INTERRUPTED, asked, interrupt, leave
+
+
+def run() -> None:
+    """Run the command of `sys.argv` and exit with its status; 130 after Ctrl-C, whatever became of it on its way."""
+    signal.signal(signal.SIGINT, leave)
+    from doubleback.cli.main import main
+
+    status = INTERRUPTED
+    try:
+        signal.signal(signal.SIGINT, interrupt)
+        status = main()
+    except KeyboardInterrupt:
+        pass
+    except Exception:
+        if not asked():
+            raise
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if status == INTERRUPTED:  # Python, as it ends, would meet the interruption again
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    if not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109 (pathlib is not safe yet)
-        del sys.path[0]  # `-m` puts the current folder there: a tyro.py that lies in it is not ours to import
-
-    from doubleback.cli import main
-
-    sys.exit(main())
+    run()

@@ -311,3 +311,17 @@ def test_a_pair_that_an_attack_breaks_is_flagged_and_the_others_count() -> None:
     assert results["not_measured"]["pairs"].startswith(f"after an attack, the reconstruction of {broken.sum()} pairs")
     assert np.isnan(found.points["blend"].distortion[broken]).all()
     assert results["attacks"]["worst_case"]["auddc"]["envelope"]["mean"] is not None
+
+
+def test_settings_that_whole_attacks_would_not_read_are_refused(vae: VAE, tiny: ImageData) -> None:
+    whole = Attack(Latent(), Price((0.0,)), Search(steps=2))
+    for name, value in {"steps": 3, "coefficients": 4, "restarts": 1, "samples": 1}.items():
+        with pytest.raises(InputError, match=f"{name} has no effect on whole attacks"):
+            audit(vae, tiny, attacks=[whole], pairs=2, progress=False, **{name: value})
+    audit(vae, tiny, attacks=[whole, "output"], pairs=2, steps=2, coefficients=1, progress=False)
+    audit(vae, tiny, attacks=[whole], pairs=2, seed=3, progress=False)
+
+
+def test_labels_beside_a_data_set_are_refused(vae: VAE, tiny: ImageData) -> None:
+    with pytest.raises(InputError, match="the data set brings its own"):
+        audit(vae, tiny, tiny.test.labels, pairs=2, progress=False)

@@ -11,6 +11,7 @@ from hypothesis import settings as tried
 from hypothesis import strategies as st
 
 from doubleback.cli.main import NAMES, _parsed
+from doubleback.errors import InputError
 from doubleback.settings import (
     Architecture,
     Auditing,
@@ -59,14 +60,14 @@ def said(name: str) -> list[Any]:
                 Training(
                     Data("./images", 16, 100, "photo", "kind", "drawn", "black"),
                     CONV,
-                    Penalty("latent", 0.25, True, 4, "finite-difference", 0.1, 0.75, 2),
+                    Penalty("latent", 0.25, None, 4, "finite-difference", 0.1, 0.75, 2),
                     0.5,
                     Loop(3, 20, 0.01, 1e-05, 9, "64", compile=True, devices=2, tensorboard=True),
                     B,
                 ),
                 resume=True,
             ),
-            commands.Train(B, Training(architecture=DRAW, penalty=Penalty("output", 0.0, False))),
+            commands.Train(B, Training(architecture=DRAW, penalty=Penalty("reconstruction", 0.0, False))),
             commands.Train(B, Training(loop=Loop(cuda_graph=True))),
         ],
         "Audit": [
@@ -128,7 +129,8 @@ def test_words() -> None:
     train = said("Train")[0]
     line = words(train, left_out=("resume", "init", "hidden"))
     assert line[:5] == ("train", "--output", "runs/a", "--data", "./images")
-    assert line[line.index("--through-target") + 1] == "yes"
+    hardened = words(said("Train")[1])
+    assert hardened[hardened.index("--through-target") + 1] == "no"
     assert not {"--resume", "--init", "--model.hidden"} & set(line)
     assert line[line.index("--compile") + 1].startswith("--")
     assert words(commands.Audit((A, B), output=A)) == ("audit", "runs/a", "runs/b c", "--output", "runs/a")
@@ -143,7 +145,126 @@ def test_words() -> None:
     st.from_regex(r"[\w.~/][\w .~/'\"$*=-]*", fullmatch=True),
 )
 def test_any_number_and_any_name_comes_back(rate: float, prices: list[float], widths: list[int], name: str) -> None:
-    training = Training().changed(data=name, hidden=tuple(widths), learning_rate=rate, difference_step=rate)
+    differences = {"penalty": "output", "estimator": "finite-difference", "difference_step": rate}
+    training = Training().changed(data=name, hidden=tuple(widths), learning_rate=rate, **differences)
     auditing = Auditing().changed(coefficients=tuple(prices))
     for command in (commands.Train(Path(name), training), commands.Audit((Path(name), A), auditing=auditing)):
         assert _parsed(words(command)) == command
+
+
+# -- what is said has an effect, or is refused -----------------------------------------------------------------
+
+ALWAYS = ""
+"""Read whatever the others are. Else: words that say the option where nothing reads it, `;` between two cases."""
+
+
+def always(options: str) -> dict[str, str]:
+    return dict.fromkeys(options.split(), ALWAYS)
+
+
+READ: dict[str, dict[str, str]] = {
+    "Train": {
+        "output": ALWAYS,
+        "data": ALWAYS,
+        "image_size": ALWAYS,
+        "limit": ALWAYS,
+        "model": ALWAYS,
+        "hidden": "--model lenet --model.hidden 3",
+        "latent": "--model mlp --model.latent 3",
+        "filters": "--model vae --model.filters 3; --model draw --model.filters 3",
+        "steps": "--model vae --model.steps 3; --model conv-vae --model.steps 3",
+        "read_size": "--model ae --model.read-size 3",
+        "write_size": "--model conv-ae --model.write-size 3",
+        "likelihood": "--model lenet --likelihood gaussian",
+        "variance": "--model cvnet --variance 0.1",  # with bernoulli: `resolve`, which knows the images
+        "penalty": "--model mlp --penalty output",
+        "penalty_weight": "--penalty-weight 1; --penalty none --penalty-weight 0; --model mlp --penalty-weight 1",
+        "through_target": "--through-target yes; --penalty output --through-target no",
+        "projections": "--projections 2; --penalty reconstruction --projections 2",
+        "estimator": "--estimator perturbed; --penalty none --estimator finite-difference",
+        "difference_step": "--difference-step 0.1; --penalty output --difference-step 0.1",
+        "penalty_start": "--penalty-start 0; --penalty none --penalty-start 1",
+        "every": "--every 2",
+        "kl_weight": "--model ae --kl-weight 1; --model conv-ae --kl-weight 2; --model lenet --kl-weight 1",
+        "epochs": ALWAYS,
+        "batch_size": ALWAYS,
+        "learning_rate": ALWAYS,
+        "max_grad_norm": ALWAYS,
+        "seed": ALWAYS,
+        "precision": ALWAYS,
+        "compile": ALWAYS,
+        "cuda_graph": ALWAYS,
+        "devices": ALWAYS,
+        "tensorboard": ALWAYS,
+        "init": ALWAYS,
+        "resume": ALWAYS,
+    },
+    # of these commands every option is read whatever the others are
+    "Audit": always(
+        "runs attack data split pairs source_label target_label coefficients steps restarts samples seed output"
+    ),
+    "Classify": always("run components covariance regularization seed output"),
+    "Robustness": always(
+        "models attack norm eps steps restarts queries noise_samples seed samples black_box split output"
+    ),
+    "Transition": always("classifiers from_class to count eta steps confidence beyond judge split seed output"),
+    "Reproduce": always("what scale data_dir output jobs withhold plan"),
+    "Report": always("folders output"),
+    "Demo": always("output data epochs pairs coefficients seed"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_every_option_it_is_known_when_it_is_read(name: str) -> None:
+    assert READ[name].keys() == {field for field, _ in leaves(getattr(commands, name)(*LEAST[name]))}
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [(option, line.strip()) for option, lines in READ["Train"].items() for line in lines.split(";") if lines],
+)
+def test_what_nothing_reads_is_refused(option: str, line: str) -> None:
+    with pytest.raises(InputError) as refused:
+        _parsed(["train", "--output", "x", *line.split()])
+    assert f"--{option.replace('_', '-')}" in str(refused.value).replace("--model.", "--")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--penalty output --projections 2 --penalty-weight 0 --every 2 --penalty-start 1",
+        "--penalty reconstruction --through-target no --estimator finite-difference --difference-step 1",
+        "--penalty none --estimator exact --projections 1 --every 1",  # what holds anyhow may be said
+        "--model vae --kl-weight 1",
+        "--init runs/x --kl-weight 2",
+    ],
+)
+def test_what_is_read_is_taken(line: str) -> None:
+    _parsed(["train", "--output", "x", *line.split()])
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("train --output x --model.hidden", "--model.hidden has no value"),
+        ("train --model.hidden --output x", "--model.hidden has no value"),
+        ("train --output x --model.filters --compile", "--model.filters has no value"),
+        ("robustness a --black-box", "--black-box has no value"),
+        ("robustness a --black-box --eps 1", "--black-box has no value"),
+        ("reproduce --withhold --plan", "--withhold has no value"),
+        ("reproduce --withhold mnist --plan --plan", "--plan is there twice"),
+        ("train --output x --seed 1 --seed 2", "--seed is there twice"),
+        ("train --output x --batch-size 4 --batch_size 8", "--batch-size is there twice"),
+        ("train --output x --seed=1 --seed 1", "--seed is there twice"),
+        ("audit a --attack output --attack latent", "--attack is there twice"),
+        ("robustness a --attack pgd pgd", "attack pgd is there twice"),
+    ],
+)
+def test_what_is_said_in_vain(line: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        _parsed(line.split())
+
+
+def test_switches_and_values_with_an_equals_sign_need_nothing_after_them() -> None:
+    assert _parsed(["train", "--output=x", "--compile", "--resume"]).resume
+    assert _parsed(["reproduce", "table1", "--plan"]).plan

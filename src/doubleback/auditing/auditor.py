@@ -34,6 +34,7 @@ from doubleback.tensors import Images, Labels, let_in, placed
 
 CHUNK = 20  # pairs attacked together on a processor: what bounds the memory
 CHECKED = 20  # pairs by which an audit is checked
+_OF_ATTACKS = {"coefficients", "steps", "restarts", "samples"}  # settings that whole attacks bring themselves
 
 
 def audit(
@@ -72,12 +73,16 @@ def audit(
     ['latent', 'output', 'worst_case']
     """
     settings = (settings or Auditing()).changed(**changes)
+    attacks = list(attacks)
     if isinstance(images, ImageData):
         if labels is not None:
             raise InputError("labels are given, but the data set brings its own; leave them out")
         plan = plan_audit(model, images.test, settings, attacks=attacks, names=images.label_names)
     else:
         plan = _plan(model, images, labels, settings, attacks, None)
+    unread = sorted(set(changes) & _OF_ATTACKS) if all(isinstance(one, Attack) for one in attacks) else []
+    if unread:
+        raise InputError(f"{unread[0]} has no effect on whole attacks, which have their own; say it there: Attack(...)")
     return plan.run(progress=progress)
 
 

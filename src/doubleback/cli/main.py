@@ -18,8 +18,10 @@ import tyro
 from doubleback._version import __version__
 from doubleback.cli import console
 from doubleback.errors import DivergedError, InputError, LostProcessError, out_of_reach
+from doubleback.interrupts import INTERRUPTED, leaving_at_once
 from doubleback.processes import rank
 from doubleback.settings import commands
+from doubleback.settings.words import check_said
 
 if TYPE_CHECKING:
     from doubleback.paper.members import Member
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "doubleback: interrupted; what is finished is kept: `train --resume`, or the same command again, goes on",
             file=sys.stderr,
         )
-        return 130
+        return INTERRUPTED
     finally:
         _leave_processes()
     return 0
@@ -100,6 +102,7 @@ def _parsed(words: Sequence[str]) -> Any:
         if leaving.code in (0, None):
             raise
         raise InputError(_one_line(said.getvalue())) from None
+    check_said(words, type(command))
     return command
 
 
@@ -134,7 +137,7 @@ def _dispatch(command: Any, line: str) -> None:
 
         console.say(write_report(command.folders, command.output, command=line))
         return
-    with console.ERRORS.status("loading torch"):
+    with leaving_at_once(), console.ERRORS.status("loading torch"):
         from doubleback.experiments.auditing import audit
         from doubleback.experiments.classifiers import CLASSIFIER, classify
         from doubleback.experiments.demo import PENALTIES, demo

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from doubleback.errors import InputError
+from doubleback.registry import MODELS
 from doubleback.settings import Auditing, Mixture, Threats, Training, Walk
 from doubleback.settings.checks import UNPREFIXED
 
@@ -30,6 +32,13 @@ class Train:
     training: Annotated[Training, UNPREFIXED] = Training()
     resume: bool = False
     """Go on from the folder's checkpoint, to the very weights of a run that never stopped."""
+
+    def __post_init__(self) -> None:
+        for name, need in self.training.penalty.unread.items():
+            raise InputError(f"--{name.replace('_', '-')} has no effect without {need}; add that, or leave it out")
+        model = self.training.architecture.model
+        if model and not MODELS[model].variational and self.training.kl_weight is not None:
+            raise InputError(f"--kl-weight has no effect on {model}, which has no KL; leave it out")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,23 @@ class Penalty(Settings):
     every: int = 1
     """Take the penalty every k-th step only, k times as heavy."""
 
+    @property
+    def unread(self) -> dict[str, str]:
+        """The settings that are said although nothing reads them, and what would have to be said for that."""
+        some, of_jacobian = self.penalty != "none", self.penalty in ("output", "latent")
+        by_differences = some and self.estimator == "finite-difference"
+        needs = {
+            "penalty_weight": (some, "a penalty"),
+            "penalty_start": (some, "a penalty"),
+            "every": (some, "a penalty"),
+            "estimator": (some, "a penalty"),
+            "difference_step": (by_differences, "a penalty and the estimator finite-difference"),
+            "through_target": (self.penalty == "reconstruction", "the penalty reconstruction"),
+            "projections": (of_jacobian, "the penalty output or latent"),
+        }
+        said = {name for name in needs if getattr(self, name) != getattr(Penalty, name)}
+        return {name: need for name, (read, need) in needs.items() if name in said and not read}
+
     def __post_init__(self) -> None:
         if isinstance(self.through_target, str):
             one_of(("yes", "no"), through_target=self.through_target)

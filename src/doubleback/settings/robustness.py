@@ -45,6 +45,8 @@ class Threats(Settings):
             raise InputError(f"attack is missing; choose from {', '.join(get_args(WhiteBox))}")
         for name in self.attack:
             one_of(get_args(WhiteBox), attack=name)
+            if self.attack.count(name) > 1:
+                raise InputError(f"attack {name} is there twice; give each once")
         one_of(get_args(Norm), norm=self.norm)
         at_least(1, steps=self.steps, restarts=self.restarts, noise_samples=self.noise_samples)
         at_least(0, queries=self.queries)

@@ -1,9 +1,12 @@
 """From a command's settings back to the words of its command line."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from tyro.conf import Positional
+
+from doubleback.errors import InputError
 
 _POSITIONAL = get_args(Positional[int])[1]
 
@@ -26,6 +29,50 @@ def words(command: Any, *, left_out: tuple[str, ...] = ()) -> tuple[str, ...]:
     return (type(command).__name__.lower(), *places, *flags)
 
 
+def check_said(line: Sequence[str], command: type[Any]) -> None:
+    """Refuse what a command line says and nothing would read: an option that is there twice, or has no value.
+
+    Args:
+        line: words of the command line.
+        command: one of `doubleback.settings.commands`.
+
+    Raises:
+        InputError: naming the option.
+
+    >>> from doubleback.settings.commands import Train
+    >>> check_said(["train", "--model.hidden", "--compile"], Train)
+    Traceback (most recent call last):
+    doubleback.errors.InputError: --model.hidden has no value; give one after it, or leave it out
+    """
+    switches = set(_switches(command, ""))
+    options = [word.partition("=")[0].replace("_", "-") if word.startswith("--") else "" for word in line]
+    for place, option in enumerate(options):
+        if not option:
+            continue
+        if option in options[:place]:
+            raise InputError(f"{option} is there twice; give it once")
+        last = place + 1 == len(line) or options[place + 1]
+        if option not in switches and last and "=" not in line[place]:
+            raise InputError(f"{option} has no value; give one after it, or leave it out")
+
+
+def _switches(kind: type[Any], prefix: str) -> Iterator[str]:
+    """The options that take no value."""
+    hints = get_type_hints(kind, include_extras=True)
+    for field in fields(kind):
+        name = _option(field.name, hints[field.name])
+        if is_dataclass(field.default):
+            yield from _switches(type(field.default), f"{prefix}{name}." if name else prefix)
+        elif hints[field.name] is bool:
+            yield f"--{prefix}{name}"
+
+
+def _option(name: str, hint: Any) -> str:
+    """How the command line calls a field."""
+    named = [mark.name for mark in getattr(hint, "__metadata__", ()) if getattr(mark, "name", None) is not None]
+    return str(named[0]) if named else name.replace("_", "-")
+
+
 def _split(settings: Any, prefix: str, left_out: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """What stands by its place, and what has a flag."""
     hints = get_type_hints(type(settings), include_extras=True)
@@ -33,8 +80,7 @@ def _split(settings: Any, prefix: str, left_out: tuple[str, ...]) -> tuple[list[
     flags: list[str] = []
     for field in fields(settings):
         value, marks = getattr(settings, field.name), getattr(hints[field.name], "__metadata__", ())
-        named = [mark.name for mark in marks if getattr(mark, "name", None) is not None]
-        name = named[0] if named else field.name.replace("_", "-")
+        name = _option(field.name, hints[field.name])
         if is_dataclass(value):
             inner, further = _split(value, f"{prefix}{name}." if name else prefix, left_out)
             places, flags = places + inner, flags + further

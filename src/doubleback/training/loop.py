@@ -99,6 +99,8 @@ def fit(
     loop = settled_precision((settings or Loop()).changed(**changes)).filled(**DEFAULTS)
     loop.check_shares()
     home = _Home(folder, identity, resume) if folder else None
+    if resume and home is None:
+        raise InputError("resume is asked for without a folder; give the folder with the checkpoint")
     if loop.tensorboard and home is None:
         raise InputError("tensorboard is asked for without a folder; give the folder to write to")
     fabric = launched(loop.devices, precision=_FABRIC_PRECISION[loop.precision], loggers=loggers(loop, folder))
