@@ -1,14 +1,18 @@
 """The command `doubleback`, and `python -m doubleback`: Ctrl-C ends it in a line or none, from its first moment on.
 
+What is half imported turns an interruption into any error, or swallows it: until the command has begun it leaves at
+once. So nothing is imported here before that is arranged.
+"""
+
 import os
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109
     del sys.path[0]  # `-m` puts the current folder there: a tyro.py that lies in it is not ours to import
 
-import signal
+import signal  # noqa: E402
 
-from doubleback.interrupts import INTERRUPTED, asked, interrupt, leave
+from doubleback.interrupts import INTERRUPTED, asked, interrupt, leave  # noqa: E402
 
 
 def run() -> None:
