@@ -10,9 +10,9 @@ import sys
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109
     del sys.path[0]  # `-m` puts the current folder there: a tyro.py that lies in it is not ours to import
 
-import signal  # noqa: E402
+import signal
 
-from doubleback.interrupts import INTERRUPTED, asked, interrupt, leave  # noqa: E402
+from doubleback.interrupts import INTERRUPTED, asked, interrupt, leave
 
 
 def run() -> None:

@@ -244,7 +244,7 @@ def test_what_was_not_measured_is_no_check(trained: MLP, labelled: tuple[Tensor,
         ({"eps": ()}, "eps is empty"),
         ({"eps": (-0.1,)}, "-0.1"),
         ({"eps": ("a tenth",)}, "'a tenth' is no number"),
-        ({"eps": (math.nan,)}, "nan is no number"),
+        ({"eps": (math.nan,)}, "eps is nan"),
         ({"eps": (0.1, "1/10")}, "eps 1/10 is there twice"),
     ],
 )

@@ -168,6 +168,10 @@ READ: dict[str, dict[str, str]] = {
         "data": ALWAYS,
         "image_size": ALWAYS,
         "limit": ALWAYS,
+        "image_column": ALWAYS,  # refused where there is no table
+        "label_column": ALWAYS,
+        "parts": ALWAYS,
+        "background": ALWAYS,
         "model": ALWAYS,
         "hidden": "--model lenet --model.hidden 3",
         "latent": "--model mlp --model.latent 3",

@@ -117,13 +117,14 @@ def _compared(folder: Path, row: Comparison) -> dict[str, Any] | None:
     for kind, runs in sides.items():
         found[kind] = {name: [number(run.results, f"test.{name}") for run in runs] for name in _TRAINED}
         found[kind]["minutes"] = [_minutes(run) for run in runs]
+    settings = [_settings(run) for runs in sides.values() for run in runs if run.audit]  # checked
     if not any(unlike(plain, hardened) for plain, hardened in zip(*sides.values(), strict=True)):
         found["difference"] = {
             name: paired_difference(*(_areas(runs, name) for runs in sides.values())) for name in ATTACKS
         }
         for kind, runs in sides.items():
             found[kind] |= _audited(runs)
-        found["audit"] = _settings(sides["plain"][0])
+        found["audit"] = settings[0]
     return found
 
 

@@ -33,9 +33,11 @@ class Data(Settings):
         LEFT_OUT
     )
     """The column of the labels, in parquet or in metadata.csv."""
-    parts: Annotated[Unsaid[Parts], arg(help_behavior_hint="(default: own)")] = LEFT_OUT
+    parts: Annotated[Unsaid[Parts], arg(metavar="own|drawn", help_behavior_hint="(default: own)")] = LEFT_OUT
     """own: the validation and test images that the data set has; drawn: both from its training images."""
-    background: Annotated[Unsaid[Background], arg(help_behavior_hint="(default: white)")] = LEFT_OUT
+    background: Annotated[Unsaid[Background], arg(metavar="white|black", help_behavior_hint="(default: white)")] = (
+        LEFT_OUT
+    )
     """What is seen through transparent pixels."""
 
     def __post_init__(self) -> None:
