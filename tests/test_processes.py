@@ -69,6 +69,7 @@ def test_who_this_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert (processes.rank(), processes.processes(), processes.processes(2)) == (0, 1, 2)
     monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("MASTER_PORT", "29500")  # as for the processes that `launched` starts
     assert processes.rank() == 1
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     assert (processes.rank(), processes.processes(2)) == (3, 4)

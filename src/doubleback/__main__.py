@@ -18,6 +18,9 @@ from doubleback.interrupts import INTERRUPTED, asked, interrupt, leave
 def run() -> None:
     """Run the command of `sys.argv` and exit with its status; 130 after Ctrl-C, whatever became of it on its way."""
     signal.signal(signal.SIGINT, leave)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever has started this
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     from doubleback.cli.main import main
 
     status = INTERRUPTED

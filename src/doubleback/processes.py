@@ -22,18 +22,52 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+_OF_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE")
+
+
 def rank() -> int:
-    """This process's number in its run: torchrun's, or that of `devices`, whose processes `launched` starts."""
-    return int(os.environ.get("RANK" if _under_torchrun() else "LOCAL_RANK", "0"))
+    """This process's number in its run: torchrun's, or that of `devices`, whose processes `launched` starts.
+
+    Raises:
+        InputError: the environment does not say it as torchrun does.
+    """
+    if _under_torchrun():
+        return _number("RANK")
+    number = _number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0
+    if number and "MASTER_PORT" not in os.environ:
+        raise InputError(f"LOCAL_RANK is {number} in the environment, but nothing says of which processes; unset it")
+    return number
+
+
+def check_environment() -> None:
+    """Refuse what torch's relatives would trip over as they are imported: they read ranks there and then.
+
+    Raises:
+        InputError: a variable of the environment that is to hold a rank or a number of processes holds none.
+    """
+    for name in (*_OF_TORCHRUN, "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
+        if name in os.environ or (_under_torchrun() and name in _OF_TORCHRUN):
+            _number(name)
+    rank()
 
 
 def processes(devices: int = 1) -> int:
-    """How many processes a run has: torchrun's, or else `devices`."""
-    return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else devices
+    """How many processes a run has: torchrun's, or else `devices`. Raises as `rank`."""
+    return _number("WORLD_SIZE", least=1) if _under_torchrun() else devices
 
 
 def _under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _number(name: str, least: int = 0) -> int:
+    """A variable of the environment that says a number of processes, or which of them this is."""
+    said = os.environ.get(name)
+    if said is None:
+        raise InputError(f"TORCHELASTIC_RUN_ID is set and {name} is not; start this with torchrun, or unset the former")
+    if not said.isdecimal() or int(said) < least:
+        raise InputError(f"{name} is {said!r} in the environment; unset it, or let torchrun set it")
+    return int(said)
 
 
 def launched(devices: int = 1, **settings: Any) -> "Fabric":
@@ -58,8 +92,9 @@ def launched(devices: int = 1, **settings: Any) -> "Fabric":
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what nobody asked
     environment: ClusterEnvironment = LightningEnvironment()
     nodes = 1
+    rank()  # refused before anything is started
     if _under_torchrun():
-        devices, nodes = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
+        devices, nodes = (_number(name, least=1) for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
         environment = TorchElasticEnvironment()
     if processes(devices) > 1:  # who has less to do waits for the others as long as it takes
         settings["strategy"] = DDPStrategy(timeout=timedelta(days=30))

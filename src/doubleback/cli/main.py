@@ -7,6 +7,7 @@ import operator
 import os
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,14 +20,15 @@ from doubleback._version import __version__
 from doubleback.cli import console
 from doubleback.errors import DivergedError, InputError, LostProcessError, out_of_reach
 from doubleback.interrupts import INTERRUPTED, leaving_at_once
-from doubleback.processes import rank
+from doubleback.processes import check_environment, rank
 from doubleback.settings import commands
-from doubleback.settings.words import check_said
+from doubleback.settings.words import at_home, check_said
 
 if TYPE_CHECKING:
     from doubleback.paper.members import Member
     from doubleback.paper.running import Progress
 
+LEAST_COLUMNS = 40
 NAMES = ("Demo", "Train", "Audit", "Classify", "Robustness", "Transition", "Reproduce", "Report")
 DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
 
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     console.print_anything()
+    if shutil.get_terminal_size().columns < LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(LEAST_COLUMNS)  # the parser's help does not come to an end in a column or two
     try:
         _dispatch(_parsed(words), shlex.join(["doubleback", *words]))
     except (InputError, DivergedError, LostProcessError) as error:
@@ -77,7 +81,9 @@ def _leave_processes() -> None:
 
 def _say(error: Exception) -> None:
     """One line, once: where all processes of a run meet the same error, torchrun ends the others as they wait."""
-    number = rank()
+    number = 0
+    with contextlib.suppress(InputError):  # of the environment, which is what is being said then
+        number = rank()
     if number:
         time.sleep(2)
     console.say(f"doubleback: {f'process {number}: ' if number else ''}{error}", error=True)
@@ -103,7 +109,7 @@ def _parsed(words: Sequence[str]) -> Any:
             raise
         raise InputError(_one_line(said.getvalue())) from None
     check_said(words, type(command))
-    return command
+    return at_home(command)
 
 
 def _any_command() -> Any:
@@ -137,6 +143,7 @@ def _dispatch(command: Any, line: str) -> None:
 
         console.say(write_report(command.folders, command.output, command=line))
         return
+    check_environment()
     with leaving_at_once(), console.ERRORS.status("loading torch"):
         from doubleback.experiments.auditing import audit
         from doubleback.experiments.classifiers import CLASSIFIER, classify

@@ -17,6 +17,7 @@ from doubleback.paper.running import Progress, Reproduction, identity, progress_
 from doubleback.paper.scales import SCALES
 from doubleback.processes import cores, free_memory
 from doubleback.settings.commands import Reproduce, Train
+from doubleback.settings.words import home_of
 
 _GIGABYTES_EACH = {"cpu": 4, "cuda": 10}  # of memory, for a command: the largest is a 64x64 audit
 _AT_ONCE = 4  # commands on one GPU: more share its kernels without gain
@@ -52,7 +53,7 @@ def _settle_data(data_dir: Path | None) -> None:
     if data_dir is not None and not data_dir.is_dir():
         raise InputError(f"{data_dir} is not a folder; give one that holds mnist/, svhn/ and celeba/ (or faces/)")
     if home := data_dir or os.environ.get("DOUBLEBACK_DATA"):
-        os.environ["DOUBLEBACK_DATA"] = str(Path(home).expanduser().resolve())
+        os.environ["DOUBLEBACK_DATA"] = str(home_of(Path(home)).resolve())
 
 
 def _stand_ins() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Folders of every kind to what the page shows: runs and studies, each with its name and colour."""
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -61,13 +62,22 @@ def _in(folder: Path) -> Sequence[RunFolder | Study]:
         children = sorted(folder.iterdir(), key=lambda child: (child.name != "plain", child.name))
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror or error}; give a readable folder") from error
-    several = [one for child in children if child.is_dir() for one in _read(child)]
+    several = [one for child in children if child.is_dir() for one in _read_beside(child)]
     if not several:
         raise InputError(
             f"{folder} holds nothing to report: expected config.json and results.json, in it or one "
             "folder below; finish the run with `doubleback train --resume`"
         )
     return several
+
+
+def _read_beside(folder: Path) -> Sequence[RunFolder | Study]:
+    """What one of several folders holds; one that may not be looked into is left out, and said."""
+    try:
+        return _read(folder)
+    except PermissionError as error:
+        print(f"doubleback: {folder} is left out: {error.strerror}", file=sys.stderr)
+        return []
 
 
 def _read(folder: Path) -> Sequence[RunFolder | Study]:

@@ -1,7 +1,8 @@
 """From a command's settings back to the words of its command line."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from tyro.conf import Positional
@@ -54,6 +55,36 @@ def check_said(line: Sequence[str], command: type[Any]) -> None:
         last = place + 1 == len(line) or options[place + 1]
         if option not in switches and last and "=" not in line[place]:
             raise InputError(f"{option} has no value; give one after it, or leave it out")
+
+
+def at_home(settings: Any) -> Any:
+    """The same settings, `~` and `~name` in their paths taken for home folders: a shell leaves some of them alone.
+
+    Raises:
+        InputError: nobody of that name has a home folder.
+    """
+    changed: dict[str, Any] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if is_dataclass(value):
+            changed[field.name] = at_home(value)
+        elif isinstance(value, Path):
+            changed[field.name] = home_of(value)
+        elif isinstance(value, tuple):
+            changed[field.name] = tuple(home_of(one) if isinstance(one, Path) else one for one in value)
+    return replace(settings, **changed)
+
+
+def home_of(path: Path) -> Path:
+    """The path, `~` or `~name` at its start taken for a home folder.
+
+    Raises:
+        InputError: nobody of that name has one.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise InputError(f"{path} names no one's home folder; give the folder's path") from None
 
 
 def _switches(kind: type[Any], prefix: str) -> Iterator[str]:
