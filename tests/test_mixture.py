@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from doubleback.attacks.classifiers import fgsm, margin
 from doubleback.errors import InputError
-from doubleback.mixture import LatentMixtureClassifier, LatentMixtures, encoded, fitted, sparse
+from doubleback.mixture import LatentMixtureClassifier, LatentMixtures, fitted, sparse
+from doubleback.mixture.classifier import encoded
 from doubleback.models import AutoencoderAdapter, Classifier
 from doubleback.settings import Mixture
 from tests.problems import LinearAutoencoder

@@ -12,7 +12,7 @@ _MISSING = ("", "-1", "-1.0", "nan")  # as text, in small letters
 _LARGEST = 2**53  # whole numbers that a floating-point number can hold
 
 
-def as_labels(
+def read_labels(
     values: Mapping[str, Sequence[Any]], names: Sequence[str] | None, where: str, chosen: bool, remarks: Remarks
 ) -> tuple[dict[str, list[int | None]] | None, list[str] | None]:
     """Values of a column as labels.

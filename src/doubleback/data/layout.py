@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from doubleback.data.labels import as_labels
+from doubleback.data.labels import read_labels
 from doubleback.data.listing import Listing
 from doubleback.data.metadata import FILE_NAME, metadata_rows, place_of
 from doubleback.data.records import Choice, Opened, Records
@@ -60,7 +60,7 @@ def image_parts(found: Listing, choice: Choice, remarks: Remarks) -> Opened:
     values, where = classes
     if values is None:
         return Opened(records, None, None, remarks, found.stamp)
-    labels, names = as_labels(values, None, where or "the folders", choice.label_column is not None, remarks)
+    labels, names = read_labels(values, None, where or "the folders", choice.label_column is not None, remarks)
     return Opened(records, labels, names, remarks, found.stamp)
 
 

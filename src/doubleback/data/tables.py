@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from doubleback.data.labels import as_labels
+from doubleback.data.labels import read_labels
 from doubleback.data.records import UNLABELLED, Choice, Opened, Records
 from doubleback.data.remarks import Remarks, listed
 from doubleback.errors import InputError, first_line
@@ -183,7 +183,7 @@ def table_parts(
     names = _class_names(every, label)
     values = {part: [one for table in held for one in _values(table, label, names)] for part, held in parts.items()}
     chosen = choice.label_column is not None
-    labels, names = as_labels(values, names, f"column {plain(label)}", chosen, remarks)
+    labels, names = read_labels(values, names, f"column {plain(label)}", chosen, remarks)
     return Opened(records, labels, names, remarks, stamp)
 
 
