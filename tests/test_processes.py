@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning_fabric
 import numpy as np
@@ -228,3 +229,37 @@ def test_an_error_of_all_processes_is_said_once(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=ENVIRONMENT)
     assert done.returncode == 1
     assert done.stderr.count("epochs is 0; give a whole number") == 1
+
+
+@pytest.mark.parametrize(
+    ("taken", "set_already", "loaded", "passive"),
+    [
+        (0.2, None, False, False),
+        (0.9, None, False, True),
+        (2.0, None, False, True),
+        (2.0, "OMP_WAIT_POLICY", False, False),
+        (2.0, "GOMP_SPINCOUNT", False, False),
+        (2.0, "KMP_BLOCKTIME", False, False),
+        (2.0, "OMP_NUM_THREADS", False, False),
+        (2.0, None, True, False),
+    ],
+)
+def test_threads_sleep_while_they_wait_where_others_use_the_cores(
+    monkeypatch: pytest.MonkeyPatch, taken: float, set_already: str | None, loaded: bool, passive: bool
+) -> None:
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
+    for name in names:
+        monkeypatch.setenv(name, "3")  # so that it is put back afterwards, whatever is done to it
+        if name != set_already:
+            monkeypatch.delenv(name)
+    if not loaded:
+        monkeypatch.setattr(processes, "sys", SimpleNamespace(modules={}))
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "cores_taken", lambda: taken)
+    assert processes.yield_while_waiting() is passive
+    expected = {"OMP_WAIT_POLICY": "PASSIVE"} if passive else {set_already: "3"} if set_already else {}
+    assert {name: os.environ[name] for name in names if name in os.environ} == expected
+
+
+def test_cores_that_are_taken() -> None:
+    assert processes.cores_taken() >= 0

@@ -6,6 +6,7 @@ Torch and Lightning Fabric are imported when they are needed, so that settings c
 import logging
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -151,6 +152,30 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+_OF_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
+
+
+def yield_while_waiting() -> bool:
+    """Where others use the cores, have OpenMP's threads sleep while they wait for each other; returns whether.
+
+    They turn in circles else, each for its share of a core, while the one that they wait for gets none: a training took
+    ten times as long beside two busy processes. On a machine of one's own turning is the faster, so it stays. No figure
+    depends on it. It holds for libraries that are loaded after this; what the user has set stays.
+    """
+    chosen = any(name in os.environ for name in _OF_WAITING)
+    if chosen or "torch" in sys.modules or cores_taken() < max(0.5, 0.1 * cores()):
+        return False
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    return True
+
+
+def cores_taken() -> float:
+    """How many cores' worth of work others do on this machine: now, or, if that was more, in the last minute."""
+    lately = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    now = psutil.cpu_percent(interval=0.1) / 100 * (psutil.cpu_count() or 1)
+    return max(lately, float(now))
 
 
 def free_memory() -> int:

@@ -20,7 +20,7 @@ from doubleback._version import __version__
 from doubleback.cli import console
 from doubleback.errors import DivergedError, InputError, LostProcessError, out_of_reach
 from doubleback.interrupts import INTERRUPTED, leaving_at_once
-from doubleback.processes import check_environment, rank
+from doubleback.processes import check_environment, rank, yield_while_waiting
 from doubleback.settings import commands
 from doubleback.settings.words import at_home, check_said
 
@@ -144,6 +144,7 @@ def _dispatch(command: Any, line: str) -> None:
         console.say(write_report(command.folders, command.output, command=line))
         return
     check_environment()
+    yield_while_waiting()
     with leaving_at_once(), console.ERRORS.status("loading torch"):
         from doubleback.experiments.auditing import audit
         from doubleback.experiments.classifiers import CLASSIFIER, classify
