@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from doubleback.interrupts import interrupt, leave, leaving_at_once
+
 BEGUN = "import sys; from doubleback.__main__ import run; print('begun', flush=True); run()"
 TRAIN = ["train", "--data", "digits", "--limit", "100", "--model.hidden", "8", "--epochs", "100000", "--output"]
 
@@ -53,3 +55,32 @@ def test_what_an_interruption_becomes_does_not_matter(body: str, status: int) ->
     done = subprocess.run([sys.executable, "-c", ODD.format(body=body)], capture_output=True, text=True, check=False)
     assert done.returncode == status
     assert ("Traceback" in done.stderr) == (status == 1)
+
+
+def test_while_imports_run_nothing_is_raised_into_them() -> None:
+    """What swallows an exception would swallow the interruption: the process is left at once instead."""
+    code = """
+import os, signal
+from doubleback.interrupts import interrupt, leaving_at_once
+signal.signal(signal.SIGINT, interrupt)
+with leaving_at_once():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        os._exit(3)
+os._exit(4)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 130
+
+
+def test_a_handler_of_ones_own_is_left_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with leaving_at_once():
+        assert signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        with leaving_at_once():
+            assert signal.getsignal(signal.SIGINT) is leave
+        assert signal.getsignal(signal.SIGINT) is interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)

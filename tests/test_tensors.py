@@ -10,6 +10,8 @@ from doubleback.errors import InputError
 from doubleback.models import VAE
 from doubleback.tensors import (
     BATCH_VALUES,
+    as_images,
+    as_labels,
     as_pixels,
     check_shape,
     column,
@@ -76,3 +78,28 @@ def test_tiny_can_be_divided_by_and_squared(dtype: torch.dtype) -> None:
     least = torch.tensor(tiny(torch.zeros((), dtype=dtype)), dtype=dtype)
     assert least.square() > 0
     assert (1 / least).isfinite()
+
+
+def test_what_comes_through_the_gate_is_ordinary() -> None:
+    with torch.inference_mode():
+        given, labels = torch.rand(3, 1, 2, 2), torch.arange(3)
+    assert given.is_inference()
+    assert not as_images(given).is_inference()
+    assert not as_labels(labels, 3).is_inference()
+    with torch.inference_mode():
+        assert as_images(given) is given  # where none is asked for, none is copied
+
+
+def test_images_are_not_copied_without_need() -> None:
+    for plain in (torch.rand(3, 1, 2, 2), torch.randint(256, (3, 1, 2, 2), dtype=torch.uint8)):
+        assert as_images(plain) is plain
+        assert as_images(plain.numpy()).data_ptr() == plain.data_ptr()
+        assert as_images(plain.mT).is_contiguous()
+
+
+@pytest.mark.parametrize("said", [(28, 28), "28", 28, None, (1, 2), [1, 4, 4]])
+def test_what_a_strange_model_calls_image_shape(said: object) -> None:
+    """Only three numbers are a shape."""
+    model = nn.Identity()
+    model.image_shape = said  # type: ignore[assignment]
+    as_images(torch.rand(2, 1, 4, 4), model)
