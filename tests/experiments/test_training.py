@@ -178,6 +178,7 @@ def test_classifiers_are_trained_as_runs(mlp: Path) -> None:
 def test_the_other_processes_of_a_run_write_nothing(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They fit beside the first one, which alone describes the folder, locks it and finishes it."""
     monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("MASTER_PORT", "29500")
     fitted: list[Path] = []
 
     def fit(*_: object, folder: Path, **__: object) -> History:

@@ -51,7 +51,7 @@ def test_it_can_be_attacked_and_its_modules_are_found() -> None:
         nn.Sequential(nn.Flatten(), nn.Linear(4, 2)),
         nn.Sequential(nn.Linear(2, 4), nn.Unflatten(1, (1, 2, 2))),
         latent=2,
-    )
+    ).eval()
     assert isinstance(model, Autoencoder)
     assert len(list(model.parameters())) == 4
     source, target = torch.rand(2, 2, 1, 2, 2, generator=torch.Generator().manual_seed(0))
