@@ -117,13 +117,13 @@ def as_pixels(x: Float[Tensor, "*N C H W"]) -> UInt8[np.ndarray, "*N C H W"]:
 
 
 def let_in(images: Images, labels: Labels | None, model: object = None) -> tuple[Tensor, Tensor | None]:
-    """Images by `as_images`, and their labels by `as_labels` where there are any.
+    """Images by `as_images`, and their labels by `as_labels` where there are any; -1 is an image without a label.
 
     Raises:
         InputError: as those.
     """
     x = as_images(images, model)
-    return x, None if labels is None else as_labels(labels, len(x), any_number=True)
+    return x, None if labels is None else as_labels(labels, len(x), any_number=True, unlabelled=True)
 
 
 def placed(model: object, images: Images, name: str = "images") -> Float[Tensor, "N C H W"]:

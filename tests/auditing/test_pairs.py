@@ -131,3 +131,14 @@ def test_scores_are_means_over_the_draws() -> None:
     expected = sum(one.adversarial_distance(x_adv) for one in each) / 2
     assert torch.allclose(both.adversarial_distance(x_adv), expected)
     assert torch.equal(both.flagged, each[0].flagged | each[1].flagged)
+
+
+def test_an_image_without_a_label_is_in_no_pair() -> None:
+    labels = torch.tensor([0, -1, 1, -1, 0, 1, -1])
+    source, target = draw_pairs(7, labels, 4, 0)
+    assert (labels[source] >= 0).all()
+    assert (labels[target] >= 0).all()
+    with pytest.raises(InputError, match="5, but 4 images can be sources"):
+        draw_pairs(7, labels, 5, 0)
+    with pytest.raises(InputError, match="have the label 0"):
+        draw_pairs(3, torch.tensor([0, -1, 0]), 1, 0)
