@@ -20,9 +20,10 @@ from doubleback.data.hub import open_repository
 from doubleback.data.images import Decoded, Split
 from doubleback.data.records import Choice, Opened
 from doubleback.data.remarks import Remark
-from doubleback.data.sources import Source, expanded
+from doubleback.data.sources import Source
 from doubleback.errors import InputError
 from doubleback.files import sweep, temporary
+from doubleback.settings.words import home_of
 
 FORMAT = 2  # raise it whenever the same source would decode to other arrays
 
@@ -39,7 +40,7 @@ def cached(source: Source, reading: Reading, choice: Choice) -> Decoded:
     options = [FORMAT, place, list(opened.stamp), how, asdict(choice)]
     key = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:16]
     own, shared = os.environ.get("DOUBLEBACK_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    home = expanded(own or Path(shared or "~/.cache", "doubleback"))
+    home = home_of(Path(own) if own else Path(shared or "~/.cache", "doubleback"))
     kept = home / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', source.name)[:64]}-{key}"
     if home.is_dir():
         with suppress(OSError):

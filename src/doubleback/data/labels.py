@@ -28,7 +28,7 @@ def read_labels(
 
     Returns:
         The labels, None for an image without one, and the names of 0, 1, ...; both None where there are no labels, the
-        names alone where the labels are whole numbers without names.
+        second alone where the labels are whole numbers without names.
 
     Raises:
         InputError: the values of a chosen column are no classes, or a number has no name.

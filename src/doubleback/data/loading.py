@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from doubleback.data.cache import cached
 from doubleback.data.decoding import Reading
 from doubleback.data.images import Decoded, ImageData, Split
-from doubleback.data.pixels import LARGEST
 from doubleback.data.records import Choice
 from doubleback.data.sources import locate
 from doubleback.data.splitting import ByImage, ByRow, Draw, hold_out
 from doubleback.errors import InputError
-from doubleback.settings.images import Background, Parts
+from doubleback.settings.images import LARGEST_SIDE, Background, Parts
 
 
 def load_images(
@@ -59,8 +58,8 @@ def load_images(
     for option, value in (("image size", image_size), ("limit", limit), ("validation", validation)):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} is out of range; give a whole number of at least 1")
-    if image_size is not None and image_size > LARGEST:
-        raise InputError(f"image size {image_size} is out of range; give at most {LARGEST}")
+    if image_size is not None and image_size > LARGEST_SIDE:
+        raise InputError(f"image size {image_size} is out of range; give at most {LARGEST_SIDE}")
     draw: Draw
     if source == "digits":
         name, draw = "digits", ByRow()

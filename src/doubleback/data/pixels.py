@@ -16,7 +16,6 @@ from doubleback.errors import InputError, first_line
 from doubleback.settings.images import Background
 
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
-LARGEST = 8192  # height and width that an image can be resized to
 _GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _WIDE_BITS = 16
 _WIDE = 1 << _WIDE_BITS

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doubleback.errors import InputError
+from doubleback.settings.words import home_of
 
 _NAMED = {"mnist": "ylecun/mnist", "svhn": "ufldl-stanford/svhn", "celeba": "flwrlabs/celeba"}
 _IMAGE_SIZES = {"celeba": 64}
@@ -37,7 +38,7 @@ def locate(source: str | os.PathLike[str]) -> Source:
     Raises:
         InputError: it is a file, a folder that does not exist, or a name that is not known.
     """
-    text, path = os.fspath(source), expanded(source)
+    text, path = os.fspath(source), home_of(Path(source))
     kept = stored(source)
     if isinstance(source, str) and source in _NAMED:
         return Source(source, kept or _NAMED[source], _IMAGE_SIZES.get(source), settled=True)
@@ -64,7 +65,7 @@ def stored(source: str | os.PathLike[str]) -> Path | None:
     home = os.environ.get("DOUBLEBACK_DATA")
     if not home or not isinstance(source, str) or not re.fullmatch(r"\w[\w.-]*", source):
         return None
-    place = expanded(home).resolve() / source
+    place = home_of(Path(home)).resolve() / source
     return place if _is_folder(place) else None
 
 
@@ -75,20 +76,8 @@ def _is_folder(path: Path) -> bool:
         raise InputError(f"{path} cannot be reached ({error.strerror}); give another folder") from error
 
 
-def expanded(source: str | os.PathLike[str]) -> Path:
-    """A path, `~` put as the home folder that it stands for.
-
-    Raises:
-        InputError: nobody is called so.
-    """
-    try:
-        return Path(source).expanduser()
-    except RuntimeError as error:  # ~somebody who is not there
-        raise InputError(f"{source} names no one's home folder; give the folder's path") from error
-
-
 def settled(source: str) -> str:
     """The source, a folder's path made absolute: it means the same from anywhere."""
-    path = expanded(source)
+    path = home_of(Path(source))
     is_folder = source not in ("digits", *_NAMED) and source != "" and not stored(source) and _is_folder(path)
     return str(path.resolve()) if is_folder else source
