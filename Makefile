@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+SHAPES := --jaxtyping-packages=doubleback,typechecking.checked
 
-.PHONY: help demo test test-slow test-kills bench format clean
+.PHONY: help demo test test-slow test-shapes test-kills bench format clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -21,10 +22,13 @@ test: $(READY)  ## format, lint, types, layers, quick tests: what CI runs
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow'
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow'
 
 test-slow: $(READY)  ## the long tests
 	$(BIN)/pytest -m slow
+
+test-shapes: $(READY)  ## the quick tests again, with every shape and type checked as the code runs: twice the time
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow' $(SHAPES)
 
 test-kills: $(READY)  ## kill -9 at every step at which a command writes, then the same command: nothing is lost
 	$(BIN)/python -m tests.kills

@@ -203,6 +203,12 @@ def test_a_name_that_the_terminal_cannot_show(tmp_path: Path) -> None:
     done = run("report", tmp_path / name, env=environment)
     assert done.returncode == 2
     assert r"caf\udce9 \xe9 is not a folder" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_plan_whose_folder_the_terminal_cannot_show(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 \xc3\xa9")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = run("reproduce", "--plan", "--scale", "smoke", "--output", tmp_path / name, env=environment)
     assert done.returncode == 0, done.stderr
     assert r"caf\udce9 \xe9" in done.stdout
@@ -333,6 +339,7 @@ def test_two_at_once(folder: Path, resume: list[str], capsys: pytest.CaptureFixt
     assert not (folder / ".lock").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path: Path) -> None:
     """The process's file size limit stands in for the disk's end."""
     code = f"""
@@ -361,6 +368,7 @@ def started(words: Sequence[object], until: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_never_interrupted(tmp_path: Path) -> None:
     """SIGKILL at some step; the resumed run ends with the same weights, bit for bit."""
     train = [*SMALL, "--penalty", "reconstruction", "--epochs", "100"]
@@ -377,6 +385,7 @@ def test_killed_and_resumed_is_never_interrupted(tmp_path: Path) -> None:
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     process = started([*SMALL, "--epochs", "100000", "--output", tmp_path / "run"], tmp_path / "run" / "log.csv")
     time.sleep(0.3)

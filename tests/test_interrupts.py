@@ -14,7 +14,9 @@ BEGUN = "import sys; from doubleback.__main__ import run; print('begun', flush=T
 TRAIN = ["train", "--data", "digits", "--limit", "100", "--model.hidden", "8", "--epochs", "100000", "--output"]
 
 
-@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3, 0.8, 1.6, 3.0, 6.0])
+@pytest.mark.parametrize(
+    "delay", [0.02, 0.1, 0.3, 0.8, 1.6, *(pytest.param(late, marks=pytest.mark.slow) for late in (3.0, 6.0))]
+)
 def test_ctrl_c_leaves_no_traceback(tmp_path: Path, delay: float) -> None:
     """While the command line is imported, while torch is, and when a training has begun."""
     command = [sys.executable, "-c", BEGUN, *TRAIN, str(tmp_path / "run")]

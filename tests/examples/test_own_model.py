@@ -3,9 +3,12 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model.py"
 
 
+@pytest.mark.slow
 def test_someone_elses_model_is_audited_and_hardened() -> None:
     spec = importlib.util.spec_from_file_location("own_model", EXAMPLE)
     assert spec is not None

@@ -12,6 +12,7 @@ from tests.experiments.conftest import snapshot
 from tests.experiments.keys import AUDIT_KEYS, TRAIN_KEYS, at
 
 
+@pytest.mark.slow
 def test_demo_keeps_what_is_done(tmp_path: Path) -> None:
     asked = Demo(tmp_path / "demo", epochs=20, pairs=2, coefficients=2)
     results = demo(asked)

@@ -18,7 +18,7 @@ from doubleback.settings.commands import Audit, Classify, Robustness, Train, Tra
 STAND_INS = {"celeba": "faces"}
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", ["smoke", *(pytest.param(one, marks=pytest.mark.slow) for one in ("cpu", "full"))])
 def test_every_command_can_be_typed_and_fills_its_folder(scale: str) -> None:
     plan = members(SCALES[scale], ARTEFACTS, STAND_INS)
     for folder, member in plan.items():
@@ -49,7 +49,7 @@ def planned(scale: str, *artefacts: str) -> dict[str, Member]:
     return members(SCALES[scale], artefacts, {})
 
 
-@settings(deadline=None)  # the first plan of each scale takes longer than those that are kept
+@settings(deadline=None, max_examples=30)  # the first plan of each scale takes longer than those that are kept
 @given(scale=st.sampled_from(list(SCALES)), artefacts=st.lists(st.sampled_from(ARTEFACTS), unique=True))
 def test_each_comes_after_those_that_it_needs_and_none_is_there_for_nothing(scale: str, artefacts: list[str]) -> None:
     every, plan = planned(scale, *ARTEFACTS), members(SCALES[scale], artefacts, {})

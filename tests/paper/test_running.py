@@ -200,7 +200,7 @@ found.run(told)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_a_reproduction_that_is_hung_up_or_killed_leaves_no_command(tmp_path: Path, number: int) -> None:
     process = subprocess.Popen([sys.executable, "-c", HUNG_UP, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

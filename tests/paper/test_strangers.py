@@ -48,6 +48,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_nothing_of_a_strangers_reproduction_runs(stranger: Path, tmp_path: Path) -> None:
     found = harmless(write_reproduction(stranger))
     assert found.text.count(SCRIPT) > 3

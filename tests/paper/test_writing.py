@@ -73,6 +73,7 @@ def test_the_page_is_a_function_of_results_json(written: Path) -> None:
     assert all((written / link).is_file() for link in links)
 
 
+@pytest.mark.slow
 def test_it_is_the_same_however_often_it_is_written(written: Path) -> None:
     before = {path: path.read_bytes() for path in written.glob("*/*.*") if path.parent.name in ("tables", "figures")}
     write_reproduction(written)
@@ -104,6 +105,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_is_lost_is_told_and_the_rest_is_written(lost: Path) -> None:
     found = read_results(lost)
     assert all("it is lost" in why for why in found["lost"].values())
@@ -114,6 +116,7 @@ def test_what_is_lost_is_told_and_the_rest_is_written(lost: Path) -> None:
     assert {row["model"] for row in found["autoencoders"] if row["data"] == "mnist"} == {"vae"}
 
 
+@pytest.mark.slow
 def test_only_files_that_are_written_here_are_removed_and_nothing_behind_a_link(lost: Path) -> None:
     assert all((lost / name).read_text(encoding="utf-8") == "from before" for name in A_PERSONS)
     assert not (lost / "figures" / "figure1.png").exists(), "it is not drawn this time"

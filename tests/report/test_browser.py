@@ -70,8 +70,14 @@ def measured(browser: str, page: Path, folder: Path, width: int) -> tuple[dict[s
     return json.loads(html.unescape(found[1])), done.stderr
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("kind", ["page", "mixed_page"])
+@pytest.mark.parametrize(
+    ("kind", "width"),
+    [
+        ("page", 1280),
+        ("mixed_page", 390),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("page", 390), ("mixed_page", 1280))),
+    ],
+)
 def test_report_in_a_browser(
     browser: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path, width: int
 ) -> None:

@@ -117,6 +117,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return forge(folder)
 
 
+@pytest.mark.slow
 def test_nothing_of_a_strangers_files_runs_or_is_lost(stranger: Path, tmp_path: Path) -> None:
     """The mark is in every string, key and name; all of it is text on the page."""
     page = write_report([stranger], tmp_path / "page.html", command=f"doubleback report {MARK}")

@@ -109,6 +109,7 @@ def lenet(tiny: ImageData) -> tuple[LeNet, Tensor, Tensor]:
     return model.eval().requires_grad_(False), as_unit(images.test.images), images.test.labels
 
 
+@pytest.mark.slow
 def test_nothing_fires_on_a_plain_mlp_and_lenet(
     trained: MLP, labelled: tuple[Tensor, Tensor], lenet: tuple[LeNet, Tensor, Tensor]
 ) -> None:
