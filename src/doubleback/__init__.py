@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.attacks import square as square
     from doubleback.attacks import untargeted_attack as untargeted_attack
     from doubleback.auditing import audit as audit
+    from doubleback.auditing import check as check
     from doubleback.data import ImageData as ImageData
     from doubleback.data import load_images as load_images
     from doubleback.experiments.classifiers import load_classifier as load_classifier
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.models import CvNet as CvNet
     from doubleback.models import LeNet as LeNet
     from doubleback.models import Reconstruction as Reconstruction
+    from doubleback.models import wrap as wrap
     from doubleback.objective import Objective as Objective
     from doubleback.objective import TrainingObjective as TrainingObjective
     from doubleback.report import write_report as write_report
@@ -48,23 +50,24 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.settings import Loop as Loop
     from doubleback.settings import Penalty as Penalty
     from doubleback.settings import Price as Price
+    from doubleback.settings import Range as Range
     from doubleback.settings import Search as Search
     from doubleback.training import fit as fit
     from doubleback.transition import image_transition as image_transition
 
 _ROOMS = {
     "attacks": "Attack Damage Goal Latent Output apgd fgsm latent_attack output_attack pgd square untargeted_attack",
-    "auditing": "audit",
+    "auditing": "audit check",
     "data": "ImageData load_images",
     "experiments.classifiers": "load_classifier",
     "experiments.runs": "load_run",
     "metrics.curve": "auddc",
     "mixture": "LatentMixtureClassifier",
-    "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet Reconstruction",
+    "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet Reconstruction wrap",
     "objective": "Objective TrainingObjective",
     "report": "write_report",
     "robustness": "robust_accuracy",
-    "settings": "Loop Penalty Price Search",
+    "settings": "Loop Penalty Price Range Search",
     "training": "fit",
     "transition": "image_transition",
 }

@@ -21,14 +21,15 @@ Record = TypeVar("Record", bound=type)
 
 
 def pytree_record(cls: Record) -> Record:
-    """Register a dataclass as a pytree: its fields are its children (a class decorator)."""
+    """Register a dataclass as a pytree: its fields that are not None are its children (a class decorator)."""
     names = [field.name for field in fields(cls)]
 
-    def flatten(record: Any) -> tuple[list[Any], None]:
-        return [getattr(record, name) for name in names], None
+    def flatten(record: Any) -> tuple[list[Any], tuple[str, ...]]:
+        there = tuple(name for name in names if getattr(record, name) is not None)
+        return [getattr(record, name) for name in there], there
 
-    def unflatten(children: Any, _: None) -> Any:
-        return cls(*children)
+    def unflatten(children: Any, there: tuple[str, ...]) -> Any:
+        return cls(**dict(zip(there, children, strict=True)))
 
     pytree.register_pytree_node(cls, flatten, unflatten, serialized_type_name=cls.__qualname__)
     return cls
@@ -45,18 +46,18 @@ class DiagonalGaussian:
     """N(mean, diag exp(log_var)) for each row of a batch.
 
     Attributes:
-        mean: (B, D).
-        log_var: (B, D), the natural logarithm of the variance.
+        mean: (B, ...), a code of any shape.
+        log_var: (B, ...), the natural logarithm of the variance.
     """
 
-    mean: Float[Tensor, "B D"]
-    log_var: Float[Tensor, "B D"]
+    mean: Float[Tensor, "B ..."]
+    log_var: Float[Tensor, "B ..."]
 
     def at(self, rows: Int[Tensor, "n"]) -> "DiagonalGaussian":
         """The distributions of these rows."""
         return DiagonalGaussian(self.mean.index_select(0, rows), self.log_var.index_select(0, rows))
 
-    def sample(self, noise: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+    def sample(self, noise: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
         """z = mean + sigma * noise (the reparameterisation), for noise drawn from N(0, I) by the caller."""
         return self.mean + torch.exp(0.5 * self.log_var) * noise
 

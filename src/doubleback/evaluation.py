@@ -5,12 +5,13 @@ An AUDDC never stands without these beside it: an autoencoder that reconstructs 
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from doubleback.data import Split
@@ -19,6 +20,7 @@ from doubleback.metrics.described import Described
 from doubleback.metrics.images import l2, psnr
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
 from doubleback.models import Autoencoder, Classifier, is_variational
+from doubleback.models.base import acquaint, decodes
 from doubleback.progress import progress_bar
 from doubleback.state import at_work
 from doubleback.state import evaluating as evaluating
@@ -45,7 +47,9 @@ def reconstruction_quality(model: Autoencoder, images: Images) -> dict[str, floa
         return torch.stack([l2(x_hat, x), -r.likelihood.log_prob(x), psnr(x_hat, x), r.posterior.kl_to_standard()])
 
     with at_work(model), torch.no_grad():
-        rows = torch.cat([of_batch(x) for x in _batches(model, as_images(images, model))], dim=1)
+        images = as_images(images, model)
+        acquaint(model, placed(model, images[:1]))
+        rows = torch.cat([of_batch(x) for x in _batches(model, images)], dim=1)
     names = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "kl")
     means: dict[str, float | None] = dict(zip(names, rows.cpu().double().mean(1).tolist(), strict=True))
     return means if is_variational(model) else means | {"kl": None}
@@ -122,16 +126,42 @@ def _evaluated(model: Autoencoder, images: Tensor, seed: int, progress: bool) ->
         return {"images": len(images), **quality, **described.results()}
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a model makes of N inputs.
+
+    Attributes:
+        mean: (N, ...), the reconstruction; of an encoder alone its code.
+        rate: bits per pixel, (N,), of a codec.
+        tokens: places in a codebook, (N, n), of a quantised code.
+    """
+
+    mean: Float[Tensor, "N ..."]
+    rate: Float[Tensor, "N"] | None = None
+    tokens: Int[Tensor, "N n"] | None = None
+
+
 @torch.no_grad()
+def answer(model: Autoencoder, x: Float[Tensor, "N ..."], noise: Float[Tensor, "..."] | None = None) -> Answer:
+    """What the model makes of any number of inputs, a batch at a time, on the mean path or with one `noise` for all."""
+
+    def of_batch(x: Tensor) -> tuple[Tensor | None, ...]:
+        if not decodes(model):
+            return model.encode(x).mean, None, None
+        made = model(x, None if noise is None else noise.expand(len(x), *noise.shape))
+        return made.likelihood.mean, made.rate, made.tokens
+
+    columns = zip(*(of_batch(batch) for batch in torch.split(x, rows_at_once(x))), strict=True)
+    mean, rate, tokens = (None if column[0] is None else torch.cat(column) for column in columns)
+    assert mean is not None
+    return Answer(mean, rate, tokens)
+
+
 def reconstruct(
-    model: Autoencoder, x: Float[Tensor, "N C H W"], noise: Float[Tensor, "..."] | None = None
-) -> Float[Tensor, "N C H W"]:
+    model: Autoencoder, x: Float[Tensor, "N ..."], noise: Float[Tensor, "..."] | None = None
+) -> Float[Tensor, "N ..."]:
     """x_hat of any number of images, a batch at a time, on the mean path or with one `noise` shared by all."""
-
-    def of_batch(x: Tensor) -> Tensor:
-        return model(x, None if noise is None else noise.expand(len(x), *noise.shape)).likelihood.mean
-
-    return torch.cat([of_batch(batch) for batch in torch.split(x, rows_at_once(x))])
+    return answer(model, x, noise).mean
 
 
 def _batches(model: Autoencoder | Classifier, images: Tensor) -> Iterator[Tensor]:

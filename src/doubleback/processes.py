@@ -179,8 +179,28 @@ def cores_taken() -> float:
 
 
 def free_memory() -> int:
-    """Bytes that can be had, the page cache that can be given up among them."""
-    return int(psutil.virtual_memory().available)
+    """Bytes that can be had, the page cache that can be given up among them, within the limits of this process."""
+    return max(0, min(int(psutil.virtual_memory().available), _left_of_address_space(), _left_of_container()))
+
+
+def _left_of_address_space() -> int:
+    """Bytes below the limit that `ulimit -v` sets."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return sys.maxsize
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - int(psutil.Process().memory_info().vms)
+
+
+def _left_of_container() -> int:
+    """Bytes below the limit of the control group (version 2) that this process is in."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return int(limit) - int(used)
+    except (OSError, ValueError):  # none, or "max"
+        return sys.maxsize
 
 
 def refuse_too_large(needed: float, what: str) -> None:

@@ -18,6 +18,8 @@ from doubleback.errors import InputError
 def at_work(*models: object, warn: bool = False) -> Iterator[None]:
     """Gradients can be taken, float32 is exact, and modules are in evaluation mode; afterwards all is as it was found.
 
+    That is each part's mode, each buffer (statistics that a model moves as it answers), and torch's own random state.
+
     Args:
         models: those that are asked; what is no `torch.nn.Module` is left alone.
         warn: say where one was in training mode: who attacks it by hand may believe that it is attacked in that.
@@ -31,8 +33,23 @@ def at_work(*models: object, warn: bool = False) -> Iterator[None]:
         if warn and module.training:
             message = "the model is in training mode; it is attacked in evaluation mode (call model.eval() before)"
             warnings.warn(message, stacklevel=4)
-    with torch.inference_mode(False), torch.enable_grad(), exact_float32(), evaluating(*modules):
+    with torch.inference_mode(False), torch.enable_grad(), exact_float32(), evaluating(*modules), kept(*modules):
         yield
+
+
+@contextmanager
+def kept(*modules: nn.Module) -> Iterator[None]:
+    """Buffers of these that change meanwhile, and the state of torch's random numbers, are put back."""
+    buffers = {id(buffer): buffer for module in modules for buffer in module.buffers()}
+    before = [(buffer, buffer._version, buffer.detach().clone()) for buffer in buffers.values()]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, version, values in before:
+                    if buffer._version != version:
+                        buffer.copy_(values)
 
 
 @contextmanager

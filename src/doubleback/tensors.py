@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from doubleback.errors import InputError
+from doubleback.memory import rows_within
 
 BATCH_VALUES = 1 << 20  # pixels' values in a batch of images
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -132,9 +133,12 @@ def placed(model: object, images: Images, name: str = "images") -> Float[Tensor,
     Raises:
         InputError: as `as_images`.
     """
-    parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
     x = _scaled(as_images(images, model, name))
-    return x if parameter is None else x.to(parameter.device, parameter.dtype)
+    takes = getattr(model, "takes", None)  # a wrapped model's, which works in its own precision inside
+    parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
+    if takes is None and parameter is not None:
+        takes = parameter.device, parameter.dtype
+    return x if takes is None else x.to(*takes)
 
 
 def check_shape(model: object, images: Tensor, name: str = "images") -> None:
@@ -144,7 +148,7 @@ def check_shape(model: object, images: Tensor, name: str = "images") -> None:
         InputError: naming both.
     """
     wanted, have = image_shape_of(model), tuple(images.shape[1:])
-    if images.ndim != 4:
+    if images.ndim != 4 and not (images.ndim >= 2 and getattr(model, "takes_signals", False)):
         fix = {2: "", 3: "; of one image: x[None]; of grey images without channels: x[:, None]"}.get(images.ndim, "")
         raise InputError(f"{name} have shape {tuple(images.shape)}; expected (N, C, H, W){fix}")
     if wanted is not None and wanted != have:
@@ -167,7 +171,7 @@ def image_shape_of(model: object) -> tuple[int, int, int] | None:
 
 def rows_at_once(images: Tensor) -> int:
     """How many images (N, C, H, W) go through a model together: this bounds the memory, whatever their size."""
-    return max(1, BATCH_VALUES // images[0].numel())
+    return min(max(1, BATCH_VALUES // images[0].numel()), rows_within())
 
 
 def norm(x: Float[Tensor, "..."], rows: int = 1) -> Float[Tensor, "..."]:
@@ -191,8 +195,8 @@ def squared_distance(x: Float[Tensor, "B ..."], y: Float[Tensor, "B ..."]) -> Fl
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:
-    """(n,) -> (n, 1, ...), to go with (n, ...)."""
-    return values.view(-1, *[1] * (like.dim() - 1))
+    """(n, ...) -> (n, ..., 1, ...), to go with a tensor of more dimensions."""
+    return values.view(*values.shape, *[1] * (like.dim() - values.dim()))
 
 
 def tiny(values: Tensor) -> float:
@@ -223,8 +227,7 @@ def _check_layout(images: Tensor, model: object, name: str) -> None:
     check_shape(model, images, name)
     if not images.numel():
         raise InputError(f"{name} have shape {tuple(images.shape)}; expected (N, C, H, W), none of them 0")
-    _, one, two, last = images.shape
-    if image_shape_of(model) is None and last <= 4 < min(one, two):
+    if images.ndim == 4 and image_shape_of(model) is None and images.shape[3] <= 4 < min(images.shape[1:3]):
         raise InputError(_channels_last(images, name))
 
 

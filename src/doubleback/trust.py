@@ -6,7 +6,7 @@ threshold: a flag in the results. docs/checks.md lists them all. The same checks
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,26 @@ NO_GRADIENT = 1e-12  # largest element of a gradient that counts as none, in uni
 SAME_ANSWER = 1e-4  # relative difference of two answers that may come from the order of a sum
 UNBOUNDED = 1.0  # eps: the whole box for Linf
 MORE = 4  # times the steps
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What `check` found of a model before it was attacked.
+
+    Attributes:
+        name: what was looked at.
+        ok: whether all is well.
+        message: what was found, and how to mend it.
+        spoils: whether figures are wrong where it is not.
+    """
+
+    name: str
+    ok: bool
+    message: str
+    spoils: bool = True
+
+    def __str__(self) -> str:
+        return f"{'ok' if self.ok else '!!'}  {self.name}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,19 @@ CHECKS: dict[str, tuple[float, str]] = {
         "the model answers differently each time, by {0:.2g} of its range, and was asked once a step",
     ),
 }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The checks of an audit.
+
+    Attributes:
+        each: by attack, those that judge it by itself: one without a gradient isn't hidden by another that has one.
+        together: those that judge what all attacks have reached, and the worst value of each that judges one.
+    """
+
+    each: dict[str, list[Check]] = field(default_factory=dict)
+    together: list[Check] = field(default_factory=list)
 
 
 def recorded(checks: Sequence[Check]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from doubleback.attacks.goals import Damage, Goal, Latent, Output, goal_of
 from doubleback.attacks.rows import Advance
 from doubleback.attacks.sweep import Examples, Problem, sweep
 from doubleback.errors import InputError
-from doubleback.models.base import Autoencoder
+from doubleback.models.base import Autoencoder, acquaint, attacked
 from doubleback.settings.search import Price, Search
 from doubleback.state import at_work
 from doubleback.tensors import Images, placed
@@ -80,11 +80,13 @@ class Attack:
         Warns:
             UserWarning: the model is in training mode.
         """
-        with at_work(model, warn=True):
+        followed = attacked(model)
+        with at_work(model, followed, warn=True):
             start, end = placed(model, source, "source images"), placed(model, target, "target images")
             if start.shape != end.shape:
                 raise InputError(f"source is {tuple(start.shape)}, target {tuple(end.shape)}; give one target a source")
-            loss = self.goal.loss(model, start, end)
+            acquaint(model, start)
+            loss = self.goal.loss(followed, start, end)
             problem = Problem(loss, start, end, model.noise_shape, targeted=self.goal.targeted)
             return pursue(self.capability, problem, self.search, advance or (lambda _: None))
 

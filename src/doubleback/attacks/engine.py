@@ -22,6 +22,7 @@ from torch import Tensor
 
 from doubleback.attacks.rows import Advance, Best, RowObjective, value_and_gradient
 from doubleback.errors import InputError
+from doubleback.memory import rows_within
 from doubleback.tensors import column, tiny
 
 Method = Literal["spectral", "adam"]
@@ -60,10 +61,11 @@ class Optimum:
 
 def rows_together(x: Float[Tensor, "N ..."]) -> int:
     """How many rows like those of x go through in one chunk: what bounds the memory."""
-    if x.device.type != "cuda":
-        return MAX_ROWS
-    gib = torch.cuda.get_device_properties(x.device).total_memory / 2**30
-    return max(MAX_ROWS, int(gib * VALUES_A_GIB) // x[0].numel())
+    most = MAX_ROWS
+    if x.device.type == "cuda":
+        gib = torch.cuda.get_device_properties(x.device).total_memory / 2**30
+        most = max(MAX_ROWS, int(gib * VALUES_A_GIB) // x[0].numel())
+    return min(most, rows_within())
 
 
 def minimize(

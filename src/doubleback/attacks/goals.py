@@ -18,7 +18,7 @@ from torch import Tensor
 from doubleback.distributions import DiagonalGaussian
 from doubleback.errors import InputError
 from doubleback.imports import is_named, named_object
-from doubleback.models.base import Autoencoder
+from doubleback.models.base import Autoencoder, decodes, encodes
 from doubleback.tensors import squared_distance
 
 RowLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -125,6 +125,11 @@ class Damage:
 
 
 GOALS: dict[str, Goal] = {goal.name: goal for goal in (Latent(), Output(), Damage())}
+
+
+def goals_for(model: Autoencoder) -> list[Goal]:
+    """The goals that are attacked where none are named: the code and the output, as far as the model has them."""
+    return [*[Latent()] * encodes(model), *[Output()] * decodes(model)]
 
 
 def goal_of(given: "str | Goal | type[Any]") -> Goal:

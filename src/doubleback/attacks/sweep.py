@@ -19,7 +19,7 @@ from doubleback.attacks.rows import Advance, RowObjective
 from doubleback.errors import InputError
 from doubleback.randomness import Stream, generator
 from doubleback.settings.search import Price, Search
-from doubleback.tensors import squared_distance
+from doubleback.tensors import column, squared_distance
 
 STRIDE = 8  # of the coefficients that are solved from scratch, by size; the others begin where these have ended
 PATIENCE, PATIENCE_BETWEEN = 10, 5  # steps between two looks at who has converged: from scratch, from a neighbour's end
@@ -203,11 +203,16 @@ class _Sweep:
     @torch.no_grad()
     def floor(self, coefficients: int) -> Float[Tensor, "N"]:
         """What a row need not gain any more: a small share of what the loss is at the source."""
-        return NEGLIGIBLE * self.worth(self.source, self.pair).abs().repeat_interleave(coefficients)
+        return NEGLIGIBLE * self._worth_in_chunks(self.source).abs().repeat_interleave(coefficients)
 
     def worth(self, x: Float[Tensor, "n ..."], pair: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
         """The loss on the mean path, or on the held noise."""
         return self._averaged(x, pair, self.held.expand(-1, len(x), *self.noise_shape))
+
+    def _worth_in_chunks(self, x: Float[Tensor, "P ..."]) -> Float[Tensor, "P"]:
+        at_once = rows_together(x)
+        together = zip(torch.split(x, at_once), torch.split(self.pair, at_once), strict=True)
+        return torch.cat([self.worth(*rows) for rows in together])
 
     def cost(self, x: Float[Tensor, "n ..."], pair: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
         """||d||^2."""
@@ -218,10 +223,10 @@ class _Sweep:
         """x0 + u (x_t - x0), with the u that serves each pair and coefficient best."""
         shares = torch.linspace(0, 1, BLENDS).to(self.source)
         blends = [self.source.lerp(self.target, u) for u in shares]
-        loss = torch.stack([self.worth(x, self.pair) for x in blends])  # (U, P)
+        loss = torch.stack([self._worth_in_chunks(x) for x in blends])  # (U, P)
         cost = torch.stack([self.cost(x, self.pair) for x in blends])
         u = shares[(loss[:, :, None] + C * cost[:, :, None]).argmin(0)]  # (P, k)
-        return self.source[:, None].lerp(self.target[:, None], u[..., None, None, None]).flatten(0, 1)
+        return self.source[:, None].lerp(self.target[:, None], column(u, self.source[:, None])).flatten(0, 1)
 
     def _averaged(self, x: Tensor, pair: Tensor, noise: Iterable[Tensor]) -> Tensor:
         draws: list[Tensor | None] = [*noise] or [None]
@@ -258,7 +263,7 @@ class _Ends:
             loss = torch.cat([problem.worth(*rows) for rows in together]).view(-1, k)
         cost = problem.cost(x, pair).view(-1, k)
         better = loss + C * cost < self.loss[:, places] + C * self.cost[:, places]
-        kept = better[..., None, None, None]
+        kept = column(better, self.x)
         self.x[:, places] = torch.where(kept, x.view(-1, k, *x.shape[1:]), self.x[:, places])
         self.loss[:, places] = torch.where(better, loss, self.loss[:, places])
         self.cost[:, places] = torch.where(better, cost, self.cost[:, places])

@@ -6,7 +6,8 @@ the function.
 """
 
 from doubleback.auditing.auditor import Plan, audit, plan_audit
+from doubleback.auditing.checking import check
 from doubleback.auditing.pairs import draw_pairs
 from doubleback.auditing.record import Audited
 
-__all__ = ["Audited", "Plan", "audit", "draw_pairs", "plan_audit"]
+__all__ = ["Audited", "Plan", "audit", "check", "draw_pairs", "plan_audit"]

@@ -6,8 +6,10 @@ on the number of processes.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -19,31 +21,42 @@ from torch import Tensor
 
 from doubleback.attacks import Attack, Goal, attacks_of
 from doubleback.attacks.engine import rows_together
-from doubleback.auditing.pairs import Pairs, draw_pairs, label_of
+from doubleback.attacks.goals import goals_for
+from doubleback.auditing.checking import LOOKED_AT, asked, findings_of
+from doubleback.auditing.pairs import Pairs, draw_pairs, label_of, own_pairs
 from doubleback.auditing.record import BLEND, CEILING, WORST_CASE, Audited
 from doubleback.auditing.sheet import Rows, Sheet
 from doubleback.auditing.trust import audit_checks
 from doubleback.data import ImageData, Split
+from doubleback.data.given import gathered, is_batches
 from doubleback.errors import InputError
+from doubleback.memory import SHARE, halve, ran_out, recomputing, row_bytes, rows_within, weighed
 from doubleback.models import Autoencoder
-from doubleback.progress import progress_bar
+from doubleback.models.base import acquaint, attacked, decodes
+from doubleback.processes import free_memory
+from doubleback.progress import note, progress_bar
 from doubleback.randomness import Stream, generator
 from doubleback.settings import Auditing
+from doubleback.settings.checks import as_bytes
 from doubleback.state import at_work
 from doubleback.tensors import Images, Labels, let_in, placed
+from doubleback.trust import Finding, Judged
 
 CHUNK = 20  # pairs attacked together on a processor: what bounds the memory
 CHECKED = 20  # pairs by which an audit is checked
+KEPT = 6  # copies of a pair's adversarial inputs that an attack holds at once
+FEW = 4  # rows that have to fit, or gradient checkpointing is switched on
 _OF_ATTACKS = {"coefficients", "steps", "restarts", "samples"}  # settings that whole attacks bring themselves
 
 
 def audit(
     model: Autoencoder,
-    images: ImageData | Images,
+    images: ImageData | Images | Iterable[Any] | None = None,
     labels: Labels | None = None,
     settings: Auditing | None = None,
     *,
-    attacks: Iterable[str | Goal | Attack] = ("latent", "output"),
+    pairs: int | Iterable[tuple[Any, Any]] | None = None,
+    attacks: Iterable[str | Goal | Attack] | None = None,
     progress: bool = True,
     **changes: Any,
 ) -> Audited:
@@ -53,13 +66,15 @@ def audit(
 
     Args:
         model: any autoencoder; a module is put into evaluation mode meanwhile.
-        images: the test images, (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1]; or a data set, whose test
-            split is taken.
+        images: the test images, (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1]; a DataLoader of such; or a
+            data set, whose test split is taken. Of a wrapped model signals, (N, C, L) or (N, F) in [0, 1], too.
         labels: (N,), any whole numbers but -1; source and target then differ in label. A data set brings its own.
         settings: the pairs, the price and the search of goals that are named; None: the defaults.
-        attacks: names of goals ("latent", "output", "untargeted"), goals, or whole attacks.
+        pairs: how many are drawn; or your own, (source, target) each: two images, (C, H, W), or two places in `images`.
+        attacks: names of goals ("latent", "output", "untargeted"), goals, or whole attacks; None: latent and output, as
+            far as the model has a code and an output.
         progress: show a bar with the time left.
-        changes: fields of `settings` by name: `pairs`, `source_label`, `target_label`, `coefficients`, `steps`,
+        changes: fields of `settings` by name: `memory`, `source_label`, `target_label`, `coefficients`, `steps`,
             `restarts`, `samples`, `seed`.
 
     Raises:
@@ -72,14 +87,25 @@ def audit(
     >>> sorted(found.results()["attacks"])
     ['latent', 'output', 'worst_case']
     """
-    settings = (settings or Auditing()).changed(**changes)
-    attacks = list(attacks)
+    chosen = pairs if pairs is None or isinstance(pairs, int) else list(pairs)
+    counted = {} if chosen is None else {"pairs": chosen if isinstance(chosen, int) else max(1, len(chosen))}
+    settings = (settings or Auditing()).changed(**counted, **changes)
+    attacks = list(goals_for(model) if attacks is None else attacks)
+    given: Any = images
+    names = None
     if isinstance(images, ImageData):
         if labels is not None:
             raise InputError("labels are given, but the data set brings its own; leave them out")
-        plan = plan_audit(model, images.test, settings, attacks=attacks, names=images.label_names)
-    else:
-        plan = _plan(model, images, labels, settings, attacks, None)
+        given, labels, names = images.test.images, images.test.labels, images.label_names
+    elif is_batches(images):
+        given, own = gathered(given)
+        labels = own if labels is None else labels
+    places = None
+    if isinstance(chosen, list):
+        given, labels, places = own_pairs(given, labels, chosen)
+    elif given is None:
+        raise InputError("images are missing; give the test images, or pairs=[(source, target), ...]")
+    plan = _plan(model, given, labels, settings, attacks, names, places)
     unread = sorted(set(changes) & _OF_ATTACKS) if all(isinstance(one, Attack) for one in attacks) else []
     if unread:
         raise InputError(f"{unread[0]} has no effect on whole attacks, which have their own; say it there: Attack(...)")
@@ -91,14 +117,14 @@ def plan_audit(
     split: Split,
     settings: Auditing,
     *,
-    attacks: Iterable[str | Goal | Attack],
+    attacks: Iterable[str | Goal | Attack] | None = None,
     names: Sequence[str] | None = None,
 ) -> "Plan":
     """An audit that can be run: what it cannot do is refused here, before the first attack.
 
     `model`, `settings` and `attacks` as in `audit`; `names` are those of the labels, where they have any.
     """
-    return _plan(model, split.images, split.labels, settings, attacks, names)
+    return _plan(model, split.images, split.labels, settings, goals_for(model) if attacks is None else attacks, names)
 
 
 def _plan(
@@ -108,7 +134,9 @@ def _plan(
     settings: Auditing,
     attacks: Iterable[str | Goal | Attack],
     names: Sequence[str] | None,
+    places: tuple[Tensor, Tensor] | None = None,
 ) -> "Plan":
+    """The plan; `places` of sources and of targets, where they are not drawn."""
     with at_work():
         x, own = let_in(images, labels, model)
     tried = attacks_of(attacks, settings.price, settings.search)
@@ -117,9 +145,17 @@ def _plan(
             f"no attack can be called {min(taken)}, which every audit has; give another: Attack(..., name=)"
         )
     ends = [label_of(end, names) for end in (settings.pairing.source_label, settings.pairing.target_label)]
-    source, target = draw_pairs(len(x), own, settings.pairing.pairs, settings.search.seed, *ends)
+    source, target = places or draw_pairs(len(x), own, settings.pairing.pairs, settings.search.seed, *ends)
     samples = max(attack.search.samples for attack in tried)
-    return Plan(model, x, source, target, tried, samples, settings.search.seed)
+    with at_work(model, attacked(model)), torch.no_grad():
+        first = placed(model, x[source[:1]])
+        acquaint(model, first)
+        for attack in tried:  # what a goal asks of the model and the model lacks is said now
+            attack.goal.loss(attacked(model), first, first)(
+                first, torch.zeros(1, dtype=torch.long).to(first.device), None
+            )
+    memory = None if settings.memory is None else as_bytes(settings.memory)
+    return Plan(model, x, source, target, tried, samples, settings.search.seed, memory)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +169,7 @@ class Plan:
         attacks: to be run.
         samples: draws of the model's noise that score; 0: the mean path.
         seed: of these draws, and of each chunk's starts and noise.
+        memory: bytes that attacks may take; None: half of what is free.
     """
 
     model: Autoencoder
@@ -142,12 +179,14 @@ class Plan:
     attacks: list[Attack]
     samples: int
     seed: int
+    memory: int | None = None
 
     def run(self, *, progress: bool = True) -> Audited:
         """Attack every pair."""
         started = time.perf_counter()
-        sheet = Sheet(len(self.source_index), self.attacks, self.images.shape[1:])
-        with at_work(self.model):
+        sheet = Sheet(len(self.source_index), self.attacks, self.images.shape[1:], pictures=decodes(self.model))
+        with at_work(self.model, attacked(self.model)), self._bounded():
+            findings = self._looked_at(progress)
             together = self._pairs_together()
             for chunk in _chunks(np.arange(len(self.source_index)), together):
                 sheet.put_reconstructions(chunk, self._pairs(chunk))
@@ -156,7 +195,7 @@ class Plan:
             sheet.flag_unmeasured()
             used = np.flatnonzero(~sheet.flagged)[:CHECKED]
             points = {name: points.at(used) for name, points in sheet.points.items()}
-            checks = audit_checks(self._pairs(used), points, self.attacks, progress=progress) if len(used) else []
+            judged = audit_checks(self._pairs(used), points, self.attacks, progress=progress) if len(used) else Judged()
         return Audited(
             self.attacks,
             self.source_index.numpy(),
@@ -166,8 +205,9 @@ class Plan:
             sheet.source_quality,
             sheet.points,
             sheet.gallery,
-            checks,
+            judged,
             time.perf_counter() - started,
+            findings,
         )
 
     def _attack(self, sheet: Sheet, chunks: list[Rows], progress: bool) -> None:
@@ -179,17 +219,65 @@ class Plan:
         with progress_bar("attacking", sum(steps), progress and rank == 0) as advance:
             for attack, (number, chunk) in mine:
                 if attack is None:
-                    sheet.put_blend(chunk, self._pairs(chunk))
+                    self._within_memory(lambda rows: sheet.put_blend(rows, self._pairs(rows)), chunk)
                 else:
                     seed = (number + 1_000_003 * attack.search.seed) % 2**32
                     own = replace(attack, search=replace(attack.search, seed=seed))
-                    sheet.put_attack(own, chunk, self._pairs(chunk), advance)
+                    self._within_memory(
+                        lambda rows, own=own: sheet.put_attack(own, rows, self._pairs(rows), advance),  # type: ignore[misc]
+                        chunk,
+                    )
         if count > 1:
             sheets: list[Any] = [None] * count
             dist.all_gather_object(sheets, sheet)
             for other_rank, other in enumerate(sheets):
                 for attack, (_, chunk) in tasks[other_rank::count] if other_rank != rank else ():
                     sheet.take(other, attack.name if attack else BLEND, chunk)
+
+    def _within_memory(self, work: Callable[[Rows], None], chunk: Rows) -> None:
+        """Do it for as many pairs at once as memory holds; where it runs out, again with half the rows."""
+        size = max(1, min(len(chunk), self._pairs_in_memory()))
+        for rows in _chunks(chunk, size):
+            try:
+                work(rows)
+            except Exception as error:
+                if not ran_out(error) or not halve():
+                    raise
+                note(f"memory ran out with {len(rows)} pairs at once; going on with half the rows")
+                self._within_memory(work, rows if len(rows) == 1 else rows[: len(rows) // 2])
+                if len(rows) > 1:
+                    self._within_memory(work, rows[len(rows) // 2 :])
+
+    def _pairs_in_memory(self) -> int:
+        """How many pairs' adversarial inputs memory holds, in the copies that an attack makes of them."""
+        most = max(attack.capability.count for attack in self.attacks)
+        return rows_within(most * KEPT * 4 * self.images[0].numel(), share=0.5)
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Chunks follow what a row weighs; where not even one fits, what the model can compute anew is not kept."""
+        x = placed(self.model, self.images[self.source_index[:1]])
+        weight = row_bytes(partial(asked, self.model), x)
+        with ExitStack() as stack:
+            if weight > (self.memory or SHARE * free_memory()) / FEW and stack.enter_context(
+                recomputing(attacked(self.model))
+            ):
+                weight = row_bytes(partial(asked, self.model), x)
+            stack.enter_context(weighed(weight, self.memory))
+            yield
+
+    def _looked_at(self, progress: bool) -> list[Finding]:
+        """What `check` finds, said where it is bad or the audit will be long."""
+        if dist.is_initialized() and dist.get_rank():
+            return []
+        x = placed(self.model, self.images[self.source_index[:LOOKED_AT]])
+        findings = list(findings_of(self.model, x, self.attacks, len(self.source_index)))
+        for finding in findings if progress else ():
+            if finding.spoils and not finding.ok:
+                note(f"{finding.name}: {finding.message}")
+            elif finding.name == "cost" and "(most" in finding.message:
+                note(finding.message)
+        return findings
 
     def _pairs(self, chunk: Rows) -> Pairs:
         source, target = (

@@ -1,6 +1,7 @@
 """Pairs of a source and a target: which images, how a model reconstructs them, what an adversarial input reaches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +10,10 @@ from torch import Tensor
 
 from doubleback.data import UNLABELLED
 from doubleback.errors import InputError
-from doubleback.evaluation import reconstruct
+from doubleback.evaluation import answer
 from doubleback.metrics.curve import adversarial_distance, distortion, flag
 from doubleback.models import Autoencoder
+from doubleback.models.base import decodes
 from doubleback.settings.checks import at_least
 
 
@@ -66,6 +68,34 @@ def draw_pairs(
     return torch.from_numpy(source), torch.tensor(target)
 
 
+def own_pairs(
+    images: Any, labels: Any, pairs: Sequence[tuple[Any, Any]]
+) -> tuple[Any, Any, tuple[Int[Tensor, "P"], Int[Tensor, "P"]]]:
+    """Images, their labels, and the places of sources and targets, of pairs that somebody has chosen.
+
+    Args:
+        images: from which places choose; not asked for where the pairs are images.
+        labels: of these.
+        pairs: (source, target) each: two places, or two images (C, H, W) or (1, C, H, W).
+
+    Raises:
+        InputError: there is none, one is no pair, or a place is none of the images.
+    """
+    if not pairs or any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in pairs):
+        raise InputError("pairs must be a row of (source, target); give at least one")
+    if all(isinstance(end, int | np.integer) for pair in pairs for end in pair):
+        places = torch.tensor([[int(end) for end in pair] for pair in pairs])
+        if images is None or not bool(((places >= 0) & (places < len(images))).all()):
+            raise InputError(f"pairs hold places from {places.min()} to {places.max()}; give places in the images")
+        return images, labels, (places[:, 0], places[:, 1])
+    ends = [torch.as_tensor(end) for pair in pairs for end in pair]
+    ends = [end[0] if end.dim() == 4 and len(end) == 1 else end for end in ends]
+    if len({(end.shape, end.dtype) for end in ends}) > 1:
+        raise InputError("the images of the pairs differ in shape or type; bring them to one")
+    every = torch.arange(len(ends))
+    return torch.stack(ends), None, (every[::2], every[1::2])
+
+
 def label_of(named: str | int | None, names: Sequence[str | int] | None) -> int | None:
     """The label that a class's name, or the label itself, stands for.
 
@@ -89,29 +119,52 @@ class Pairs:
     def __init__(self, model: Autoencoder, source: Tensor, target: Tensor, draws: Sequence[Tensor | None]) -> None:
         self.model, self.source, self.target = model, source, target
         self.draws = [None if draw is None else draw.to(source) for draw in draws]
-        self.rec_source = [reconstruct(model, source, draw) for draw in self.draws]
-        self.rec_target = [reconstruct(model, target, draw) for draw in self.draws]
+        self.of_source = [answer(model, source, draw) for draw in self.draws]
+        self.rec_source = [one.mean for one in self.of_source]
+        self.rec_target = [answer(model, target, draw).mean for draw in self.draws]
+        # an encoder alone is brought to the target's code, in the place of the target
+        self.aims = [target if decodes(model) else rec_target for rec_target in self.rec_target]
 
     @property
     def flagged(self) -> Bool[Tensor, "P"]:
         """Those without a meaningful curve, for any draw of the noise."""
         each = [
-            flag(self.source, self.target, rec_source, rec_target)
-            for rec_source, rec_target in zip(self.rec_source, self.rec_target, strict=True)
+            flag(self.source if decodes(self.model) else rec_source, aim, rec_source, rec_target)
+            for rec_source, rec_target, aim in zip(self.rec_source, self.rec_target, self.aims, strict=True)
         ]
         return torch.stack(each).any(0)
 
-    def distortion(self, x_adv: Float[Tensor, "P K C H W"]) -> Float[Tensor, "P K"]:
+    def distortion(self, x_adv: Float[Tensor, "P K ..."]) -> Float[Tensor, "P K"]:
         """u."""
         return distortion(x_adv, self.source, self.target)
 
-    def adversarial_distance(self, x_adv: Float[Tensor, "P K C H W"], *, targeted: bool = True) -> Float[Tensor, "P K"]:
+    def adversarial_distance(self, x_adv: Float[Tensor, "P K ..."], *, targeted: bool = True) -> Float[Tensor, "P K"]:
         """v, a mean over the draws; without a target the change that is left, max(0, 1 - change / way)."""
-        each = []
-        for draw, rec_source, rec_target in zip(self.draws, self.rec_source, self.rec_target, strict=True):
-            rec_adv = reconstruct(self.model, x_adv.flatten(0, 1), draw).view_as(x_adv)
-            if targeted:
-                each.append(adversarial_distance(rec_adv, rec_source, rec_target, self.target))
-            else:
-                each.append((1 - distortion(rec_adv, rec_source, rec_target)).clamp_min(0))
-        return torch.stack(each).mean(0)
+        return self.reached(x_adv, targeted=targeted)["adversarial_distance"]
+
+    def reached(self, x_adv: Float[Tensor, "P K ..."], *, targeted: bool = True) -> dict[str, Float[Tensor, "P K"]]:
+        """What adversarial inputs have reached, by name, means over the draws.
+
+        Returns:
+            `adversarial_distance`; of a codec `rate` (bits per pixel); of a quantised code `tokens_changed` (the share
+            of tokens that are not the source's).
+        """
+        P, K = x_adv.shape[:2]
+        found: dict[str, list[Tensor]] = {}
+        for place, draw in enumerate(self.draws):
+            made = answer(self.model, x_adv.flatten(0, 1), draw)
+            rec_adv = made.mean.view(P, K, *made.mean.shape[1:])
+            ends = self.rec_source[place], self.rec_target[place]
+            v = adversarial_distance(rec_adv, *ends, self.aims[place]) if targeted else _left(rec_adv, *ends)
+            found.setdefault("adversarial_distance", []).append(v)
+            if made.rate is not None:
+                found.setdefault("rate", []).append(made.rate.view(P, K))
+            if made.tokens is not None and (own := self.of_source[place].tokens) is not None:
+                changed = made.tokens.view(P, K, -1) != own[:, None]
+                found.setdefault("tokens_changed", []).append(changed.to(v).mean(2))
+        return {name: torch.stack(each).mean(0) for name, each in found.items()}
+
+
+def _left(rec_adv: Tensor, rec_source: Tensor, rec_target: Tensor) -> Tensor:
+    """max(0, 1 - change / way): without a target, what is left of the reconstruction."""
+    return (1 - distortion(rec_adv, rec_source, rec_target)).clamp_min(0)

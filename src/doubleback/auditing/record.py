@@ -7,8 +7,9 @@ blending alone would leave. Flagged pairs have no meaningful curve and are left 
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,16 @@ from numpy.typing import NDArray
 
 from doubleback.attacks import Attack
 from doubleback.attacks.sweep import coefficients_of
+from doubleback.auditing import saved
 from doubleback.metrics.curve import DistortionCurve, auddc
 from doubleback.metrics.intervals import bootstrap_interval
 from doubleback.processes import peak_memory_mb
 from doubleback.settings.search import Price
-from doubleback.trust import Check, recorded
+from doubleback.trust import Finding, Judged, recorded
 
 Array = NDArray[Any]
 BLEND, WORST_CASE, CEILING = "blend", "worst_case", "ceiling"
+BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 GRID = np.linspace(0, 1, 201)  # the distortions at which envelopes are written
 
 
@@ -37,12 +40,14 @@ class Points:
         adversarial_distance: v, (P, K).
         converged: (P,), share of each pair's rows that converged before the last step; NaN where that has no meaning.
         seconds: wall time.
+        further: by name, (P, K), what else is known of the points: `rate`, `tokens_changed`.
     """
 
     distortion: Float[np.ndarray, "P K"]
     adversarial_distance: Float[np.ndarray, "P K"]
     converged: Float[np.ndarray, "P"]
     seconds: float = 0.0
+    further: dict[str, Float[np.ndarray, "P K"]] = field(default_factory=dict)
 
     @classmethod
     def none_yet(cls, pairs: int, count: int) -> "Points":
@@ -51,7 +56,19 @@ class Points:
 
     def at(self, rows: Int[np.ndarray, "p"]) -> "Points":
         """Those of these pairs."""
-        return Points(self.distortion[rows], self.adversarial_distance[rows], self.converged[rows], self.seconds)
+        further = {name: values[rows] for name, values in self.further.items()}
+        own = self.distortion[rows], self.adversarial_distance[rows], self.converged[rows]
+        return Points(*own, self.seconds, further)
+
+    def note(self, name: str, rows: Int[np.ndarray, "p"], values: Float[np.ndarray, "p K"]) -> None:
+        """Keep what else is known of these pairs' points."""
+        self.further.setdefault(name, np.full(self.distortion.shape, np.nan))[rows] = values
+
+    def within(self, budget: float, name: str) -> Float[np.ndarray, "P"]:
+        """What is known of each pair's best point of a distortion of at most `budget`, NaN where none is."""
+        v = np.where(self.distortion <= budget, self.adversarial_distance, np.inf)
+        best = self.further[name][np.arange(len(v)), v.argmin(1)]
+        return np.where(np.isfinite(v.min(1)), best, np.nan)
 
     def curves(self) -> "list[DistortionCurve]":
         """The envelope of each pair; none of them may be flagged."""
@@ -88,8 +105,9 @@ class Audited:
         source_quality: by name, (P,): how well each source is reconstructed.
         points: by attack, and "blend".
         gallery: uint8 images of the first pairs, by their name in docs/run-directory.md.
-        checks: of whether the figures are to be trusted; none without a pair to check by.
+        judged: checks of whether the figures are to be trusted; none without a pair to check by.
         seconds: wall time of it all.
+        findings: of `check`, before the first attack.
     """
 
     attacks: list[Attack]
@@ -100,8 +118,9 @@ class Audited:
     source_quality: dict[str, Float[np.ndarray, "P"]]
     points: dict[str, Points]
     gallery: dict[str, Array]
-    checks: list[Check]
+    judged: Judged
     seconds: float
+    findings: list[Finding] = field(default_factory=list)
 
     def curves(self, name: str) -> list[DistortionCurve | None]:
         """The envelope of each pair: of an attack, of "blend", or the "worst_case"; None for flagged pairs."""
@@ -131,6 +150,21 @@ class Audited:
             areas = [math.nan if curve is None else curve.area() for curve in curves]
         return np.array(areas)
 
+    def summary(self) -> str:
+        """The figures for people: a line an attack, and every flag."""
+        return saved.summary(self)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a folder as `doubleback audit --output` does. Raises: InputError, it holds something else."""
+        return saved.save(self, folder)
+
+    def report(self, path: str | Path, name: str = "audit") -> Path:
+        """Write an HTML page about it, which calls the model `name`. Raises: InputError, it cannot be written."""
+        return saved.report(self, path, name)
+
     def results(self) -> dict[str, Any]:
         """The figures of `audit/results.json` (docs/run-directory.md)."""
         ceiling = self._summary(self.auddc(CEILING))
@@ -143,20 +177,35 @@ class Audited:
                 "converged": _mean(points.converged[np.isfinite(points.converged)]),
                 "targeted": attack.goal.targeted,
                 "about": attack.about,
+                **self._further(points),
+                **recorded(self.judged.each.get(attack.name, [])),
             }
         attacks[WORST_CASE] = self._areas(WORST_CASE, ceiling["mean"], "envelope")
         flagged, unmeasured = int(self.flagged.sum()), int(self.unmeasured.sum())
         reason = f"after an attack, the reconstruction of {unmeasured} pairs is not finite: they are flagged"
+        quality = {name: values[~self.flagged] for name, values in self.source_quality.items()}
         return {
             "attacks": attacks,
             "ceiling": ceiling,
-            **recorded(self.checks),
+            **self._flagged(),
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
             **({"not_measured": {"pairs": reason}} if unmeasured else {}),
-            **{name: _mean(values[~self.flagged]) for name, values in self.source_quality.items()},
+            **{name: _mean(values[np.isfinite(values)]) for name, values in quality.items()},
             "seconds": self.seconds,
             "peak_memory_mb": peak_memory_mb(),
         }
+
+    def _flagged(self) -> dict[str, Any]:
+        """`checks` and `flags`: of all attacks together, and those findings that make figures wrong."""
+        found = recorded(self.judged.together)
+        wrong = {finding.name: finding.message for finding in self.findings if finding.spoils and not finding.ok}
+        return found | {"flags": wrong | found["flags"]}
+
+    def _further(self, points: Points) -> dict[str, Any]:
+        """By name, what else is known of an attack's best points within the distortions of the gallery; means."""
+        kept = points.at(np.flatnonzero(~self.flagged))
+        found = {name: [kept.within(budget, name) for budget in BUDGETS] for name in points.further}
+        return {name: [_mean(one[np.isfinite(one)]) for one in each] for name, each in found.items()}
 
     def arrays(self) -> Mapping[str, Array]:
         """The arrays of `audit/curves.npz` (docs/run-directory.md); those of curves are computed when asked for."""

@@ -12,33 +12,37 @@ from torch import Tensor
 from doubleback.attacks import Attack
 from doubleback.attacks.rows import Advance
 from doubleback.auditing.pairs import Pairs
-from doubleback.auditing.record import BLEND, Array, Points
+from doubleback.auditing.record import BLEND, BUDGETS, Array, Points
 from doubleback.evaluation import reconstruct
 from doubleback.metrics.images import l2
-from doubleback.tensors import as_pixels
+from doubleback.models.base import decodes
+from doubleback.tensors import as_pixels, column, rows_at_once
 
 BLEND_POINTS = 101
-BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
 SHOWN = 8  # pairs in the gallery
 Rows = NDArray[np.intp]  # places of pairs
 QUALITY = {"reconstruction_l2": l2}
 """By their names in the results: measures (x_hat, x) -> (P,) of how well the sources are reconstructed."""
+UNCLAMPED = "reconstruction_l2_unclamped"  # as the model gives it, where that may leave [0, 1]
 
 
 class Sheet:
     """Points and pictures of P pairs, filled chunk by chunk."""
 
-    def __init__(self, pairs: int, attacks: Sequence[Attack], image_shape: Sequence[int]) -> None:
+    def __init__(
+        self, pairs: int, attacks: Sequence[Attack], image_shape: Sequence[int], *, pictures: bool = True
+    ) -> None:
         shown, budgets = min(pairs, SHOWN), len(BUDGETS)
         self.flagged, self.unmeasured = np.zeros(pairs, dtype=bool), np.zeros(pairs, dtype=bool)
         self.source_quality = {name: np.full(pairs, np.nan) for name in QUALITY}
         self.points = {attack.name: Points.none_yet(pairs, attack.capability.count) for attack in attacks}
         self.points[BLEND] = Points.none_yet(pairs, BLEND_POINTS)
         self.gallery: dict[str, Array] = {"budgets": np.array(BUDGETS)}
-        for name in ("source", "target", "source_reconstruction", "target_reconstruction"):
+        pictures = pictures and len(image_shape) == 3  # a signal has none
+        for name in ("source", "target", "source_reconstruction", "target_reconstruction") if pictures else ():
             self.gallery[name] = np.zeros((shown, *image_shape), dtype=np.uint8)
         for name in (attack.name for attack in attacks):
-            for image in ("x_adv", "reconstruction"):
+            for image in ("x_adv", "reconstruction") if pictures else ():
                 self.gallery[f"{name}/{image}"] = np.zeros((shown, budgets, *image_shape), dtype=np.uint8)
             for measure in ("distortion", "adversarial_distance"):
                 self.gallery[f"{name}/{measure}"] = np.full((shown, budgets), np.nan)
@@ -49,6 +53,8 @@ class Sheet:
         mine.distortion[rows] = points.distortion[rows]
         mine.adversarial_distance[rows] = points.adversarial_distance[rows]
         mine.converged[rows] = points.converged[rows]
+        for further, values in points.further.items():
+            mine.note(further, rows, values[rows])
         mine.seconds = max(mine.seconds, points.seconds)
         shown = rows[rows < SHOWN]
         for image, values in other.gallery.items():
@@ -58,8 +64,15 @@ class Sheet:
     def put_reconstructions(self, rows: Rows, pairs: Pairs) -> None:
         """Which pairs are flagged, and what the gallery shows of every pair."""
         self.flagged[rows] = pairs.flagged.cpu().numpy()
-        for name, measure in QUALITY.items():
-            self.source_quality[name][rows] = measure(pairs.rec_source[0], pairs.source).cpu().double().numpy()
+        if decodes(pairs.model):
+            for name, measure in QUALITY.items():
+                self._grade(name, rows, measure(pairs.rec_source[0], pairs.source))
+            if unclamped := getattr(pairs.model, "unclamped", None):
+                with torch.no_grad():
+                    raw = [unclamped(x).likelihood.mean for x in torch.split(pairs.source, rows_at_once(pairs.source))]
+                self._grade(UNCLAMPED, rows, l2(torch.cat(raw), pairs.source))
+        if pairs.of_source[0].rate is not None:
+            self._grade("rate", rows, pairs.of_source[0].rate)
         self._show("source", rows, pairs.source)
         self._show("target", rows, pairs.target)
         self._show("source_reconstruction", rows, pairs.rec_source[0])
@@ -76,7 +89,7 @@ class Sheet:
     def put_blend(self, rows: Rows, pairs: Pairs) -> None:
         """x0 + u (x_t - x0) for u from 0 to 1."""
         shares = torch.linspace(0, 1, BLEND_POINTS).to(pairs.source)
-        blends = pairs.source[:, None].lerp(pairs.target[:, None], shares[:, None, None, None])
+        blends = pairs.source[:, None].lerp(pairs.target[:, None], column(shares, pairs.source))
         self._put(BLEND, rows, pairs, blends)
 
     def put_attack(self, attack: Attack, rows: Rows, pairs: Pairs, advance: Advance) -> None:
@@ -93,9 +106,11 @@ class Sheet:
     def _put(
         self, name: str, rows: Rows, pairs: Pairs, x_adv: Float[Tensor, "P K C H W"], *, targeted: bool = True
     ) -> None:
-        u, v = pairs.distortion(x_adv), pairs.adversarial_distance(x_adv, targeted=targeted)
-        self.points[name].distortion[rows] = u.cpu().double().numpy()
-        self.points[name].adversarial_distance[rows] = v.cpu().double().numpy()
+        points, reached = self.points[name], pairs.reached(x_adv, targeted=targeted)
+        points.distortion[rows] = pairs.distortion(x_adv).cpu().double().numpy()
+        points.adversarial_distance[rows] = reached.pop("adversarial_distance").cpu().double().numpy()
+        for further, values in reached.items():
+            points.note(further, rows, values.cpu().double().numpy())
 
     def _show_within_budgets(self, name: str, rows: Rows, x_adv: Tensor, pairs: Pairs) -> None:
         """For every budget the adversarial input of the smallest v whose u is within it (else of the smallest u)."""
@@ -109,11 +124,19 @@ class Sheet:
         place = np.arange(len(shown))[:, None]
         chosen = x_adv[place, torch.from_numpy(best)]
         self._show(f"{name}/x_adv", shown, chosen)
-        reconstruction = reconstruct(pairs.model, chosen.flatten(0, 1), pairs.draws[0]).view_as(chosen)
-        self._show(f"{name}/reconstruction", shown, reconstruction)
+        if decodes(pairs.model):
+            reconstruction = reconstruct(pairs.model, chosen.flatten(0, 1), pairs.draws[0]).view_as(chosen)
+            self._show(f"{name}/reconstruction", shown, reconstruction)
         self.gallery[f"{name}/distortion"][shown] = u[place, 0, best]
         self.gallery[f"{name}/adversarial_distance"][shown] = v[place, 0, best]
 
     def _show(self, name: str, rows: Rows, images: Tensor) -> None:
+        """Keep the pictures of the first pairs; what is no picture, a signal or a code, is not shown."""
         shown = rows < SHOWN
-        self.gallery[name][rows[shown]] = as_pixels(images[shown])
+        if name in self.gallery and self.gallery[name].shape[-images[0].dim() :] == images.shape[1:]:
+            self.gallery[name][rows[shown]] = as_pixels(images[shown])
+
+    def _grade(self, name: str, rows: Rows, values: Tensor) -> None:
+        """How well these sources are reconstructed, by one measure."""
+        own = self.source_quality.setdefault(name, np.full(len(self.flagged), np.nan))
+        own[rows] = values.cpu().double().numpy()

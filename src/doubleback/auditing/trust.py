@@ -21,11 +21,12 @@ from doubleback.auditing.pairs import Pairs
 from doubleback.auditing.record import BLEND, Points
 from doubleback.evaluation import reconstruct
 from doubleback.metrics.curve import DistortionCurve
+from doubleback.models.base import attacked
 from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, generator
 from doubleback.settings.search import Price
-from doubleback.tensors import norm
-from doubleback.trust import MORE, Check, beaten, single_noise, vanishing_gradients
+from doubleback.tensors import column, norm
+from doubleback.trust import MORE, Check, Judged, beaten, single_noise, vanishing_gradients
 
 GAP = 0.02  # of an adversarial distance or an AUDDC, that counts
 NOISE_DRAWS = 8  # for each distortion
@@ -34,7 +35,7 @@ LONGER = 2  # pairs that are attacked again, for longer
 EVERY = 5  # coefficient of theirs
 
 
-def audit_checks(pairs: Pairs, points: dict[str, Points], attacks: Sequence[Attack], *, progress: bool) -> list[Check]:
+def audit_checks(pairs: Pairs, points: dict[str, Points], attacks: Sequence[Attack], *, progress: bool) -> Judged:
     """Every check.
 
     Args:
@@ -43,25 +44,34 @@ def audit_checks(pairs: Pairs, points: dict[str, Points], attacks: Sequence[Atta
         attacks: those that were run.
         progress: show a bar with the time left.
     """
-    targeted = [attack.name for attack in attacks if attack.goal.targeted]
-    curves = {name: points[name].curves() for name in (*targeted, BLEND)}
+    each = {
+        attack.name: [
+            vanishing_gradients([_loss(pairs, attack)], pairs.source.lerp(pairs.target, 0.01)),
+            single_noise(
+                lambda x: reconstruct(pairs.model, x, pairs.draws[0]), pairs.source, samples=attack.search.samples
+            ),
+        ]
+        for attack in attacks
+    }
     # where every row has converged, more steps take the very same ones
     unfinished = [attack for attack in attacks if not (points[attack.name].converged == 1).all()]
-    samples = min(attack.search.samples for attack in attacks)
-    return [
-        vanishing_gradients(_losses(pairs, attacks), pairs.source.lerp(pairs.target, 0.01)),
+    gained = _gained_by_more_steps(pairs, unfinished, progress)
+    for name, checks in each.items():
+        checks.append(Check.named("more_steps_help", gained.get(name, 0.0)))
+    targeted = [attack.name for attack in attacks if attack.goal.targeted]
+    curves = {name: points[name].curves() for name in (*targeted, BLEND)}
+    together = [
         _blending_beats(curves) if targeted else Check.named("black_box_beats_white_box", 0.0),
         _unbounded(points, [attack for attack in attacks if attack.goal.targeted or not targeted]),
-        Check.named("more_steps_help", _gained_by_more_steps(pairs, unfinished, progress)),
         _noise_beats(pairs, [curves[name] for name in targeted], attacks[0].search.seed),
-        single_noise(lambda x: reconstruct(pairs.model, x, pairs.draws[0]), pairs.source, samples),
     ]
+    worst = [max(same, key=lambda check: check.value) for same in zip(*each.values(), strict=True)]
+    return Judged(each, [*worst, *together])
 
 
-def _losses(pairs: Pairs, attacks: Sequence[Attack]) -> list[RowObjective]:
-    """What each goal minimises on the mean path, its cost left out."""
-    losses = [attack.goal.loss(pairs.model, pairs.source, pairs.target) for attack in attacks]
-    return [partial(_on_the_mean_path, loss) for loss in losses]
+def _loss(pairs: Pairs, attack: Attack) -> RowObjective:
+    """What its goal minimises on the mean path, the cost left out."""
+    return partial(_on_the_mean_path, attack.goal.loss(attacked(pairs.model), pairs.source, pairs.target))
 
 
 def _on_the_mean_path(loss: RowLoss, x: Tensor, rows: Tensor) -> Tensor:
@@ -89,10 +99,10 @@ def _freest(points: Points, capability: Capability) -> NDArray[np.float64]:
     return v[:, int(coefficients_of(capability).argmin())] if isinstance(capability, Price) else v.min(1)
 
 
-def _gained_by_more_steps(pairs: Pairs, attacks: Sequence[Attack], progress: bool) -> float:
-    """The largest fall of an attack's mean AUDDC, on a few pairs and coefficients, with four times the steps."""
+def _gained_by_more_steps(pairs: Pairs, attacks: Sequence[Attack], progress: bool) -> dict[str, float]:
+    """By attack, the fall of its mean AUDDC, on a few pairs and coefficients, with four times the steps."""
     if not attacks:
-        return 0.0
+        return {}
     few = Pairs(pairs.model, pairs.source[:LONGER], pairs.target[:LONGER], pairs.draws)
     tried = [_thinned(attack) for attack in attacks]
     rows = [len(few.source) * one.capability.count * (2 + one.search.restarts) * one.search.steps for one in tried]
@@ -105,7 +115,7 @@ def _gained_by_more_steps(pairs: Pairs, attacks: Sequence[Attack], progress: boo
         return float(np.mean([DistortionCurve.envelope(*pair).area() for pair in points]))
 
     with progress_bar("checking", (1 + MORE) * sum(rows), progress) as advance:
-        return max(max(0.0, area(attack, 1) - area(attack, MORE)) for attack in tried)
+        return {attack.name: max(0.0, area(attack, 1) - area(attack, MORE)) for attack in tried}
 
 
 def _thinned(attack: Attack) -> Attack:
@@ -123,7 +133,7 @@ def _noise_beats(pairs: Pairs, curves: Sequence[list[DistortionCurve]], seed: in
     way = norm(pairs.target - pairs.source)
     length = torch.tensor(NOISE_DISTORTIONS).repeat_interleave(NOISE_DRAWS).to(way) * way[:, None]
     scale = length / norm(direction, 2)
-    x = (pairs.source[:, None] + scale[..., None, None, None] * direction).clamp(0, 1)
+    x = (pairs.source[:, None] + column(scale, direction) * direction).clamp(0, 1)
     u, v = (numbers.cpu().double().numpy() for numbers in (pairs.distortion(x), pairs.adversarial_distance(x)))
     reached = np.min([[curve.at(u[p]) for p, curve in enumerate(each)] for each in curves], axis=0)
     beats = torch.from_numpy((v < reached - GAP).any(1))

@@ -14,6 +14,7 @@ from doubleback.terminal import plain
 
 if TYPE_CHECKING:
     from doubleback.paper.running import Reproduction
+    from doubleback.trust import Finding
 
 _AS_IT_STANDS: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}  # a folder may be called run[/x]
 ERRORS = Console(stderr=True, **_AS_IT_STANDS)
@@ -98,7 +99,7 @@ def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
         rows.append(
             (
                 os.path.relpath(Path(name).resolve(), base),
-                _written(run["reconstruction_l2"]),
+                _written(run.get("reconstruction_l2")),
                 *said,
                 _written(run["ceiling"]["mean"]),
             )
@@ -106,8 +107,23 @@ def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
     _show(("AUDDC", "L2", *(attack.replace("_", " ") for attack in attacks), "ceiling"), rows)
 
     for name, run in runs.items():
+        for attack, one in run["attacks"].items():
+            for says in one.get("flags", {}).values():
+                say(f"{name}: {attack}: not to be trusted: {says}", error=True)
+        own = {says for one in run["attacks"].values() for says in one.get("flags", {}).values()}
+        for says in run.get("flags", {}).values():
+            if says not in own:
+                say(f"{name}: not to be trusted: {says}", error=True)
         if not run["pairs"]["used"]:
             say(f"{name}: no pair has a meaningful curve (every reconstruction is alike); train it longer", error=True)
+
+
+def show_findings(findings: Sequence["Finding"]) -> None:
+    """What `check` found, a line each; how many faults there are."""
+    for finding in findings:
+        say(finding)
+    faults = sum(not finding.ok for finding in findings)
+    say(f"{faults} of {len(findings)} findings are faults" if faults else "ready to be audited", error=bool(faults))
 
 
 def show_robustness(results: Mapping[str, Any]) -> None:

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from doubleback.paper.running import Progress
 
 LEAST_COLUMNS = 40
-NAMES = ("Demo", "Train", "Audit", "Classify", "Robustness", "Transition", "Reproduce", "Report")
+NAMES = ("Demo", "Train", "Check", "Audit", "Attack", "Classify", "Robustness", "Transition", "Reproduce", "Report")
 DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
 
-Start with `doubleback demo`, then: train a plain and a hardened run, audit both, read the report. With labels: classify
+Start with `doubleback demo`, then: train a plain and a hardened run, audit both, read the report. Or check, audit and
+attack a model of your own. With labels: classify
 a run, measure the robustness of classifiers, watch a transition. `reproduce` repeats the paper. `doubleback COMMAND
 --help` explains every setting."""
 
@@ -146,7 +147,8 @@ def _dispatch(command: Any, line: str) -> None:
     check_environment()
     yield_while_waiting()
     with leaving_at_once(), console.ERRORS.status("loading torch"):
-        from doubleback.experiments.auditing import audit
+        from doubleback.experiments.attacking import attack
+        from doubleback.experiments.auditing import audit, look
         from doubleback.experiments.classifiers import CLASSIFIER, classify
         from doubleback.experiments.demo import PENALTIES, demo
         from doubleback.experiments.robustness import robustness
@@ -163,6 +165,11 @@ def _dispatch(command: Any, line: str) -> None:
             case commands.Audit():
                 if audited := audit(command, words):
                     console.show_audited(audited)
+            case commands.Check():
+                console.show_findings(look(command))
+            case commands.Attack():
+                console.say(attack(command, words))
+                _say_report(command.output, line)
             case commands.Classify():
                 console.show_trained({str(command.output or command.run / CLASSIFIER): classify(command, words)})
             case commands.Robustness():

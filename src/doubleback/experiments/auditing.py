@@ -2,23 +2,26 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from doubleback.attacks import attacks_of
-from doubleback.auditing import Plan, plan_audit
+from doubleback.attacks.goals import GOALS, goals_for
+from doubleback.auditing import Plan, check, plan_audit
 from doubleback.auditing.auditor import CHUNK
-from doubleback.data import Split, fingerprint, settled
+from doubleback.data import ImageData, Split, fingerprint, settled
 from doubleback.errors import InputError
-from doubleback.experiments.runs import TrainedRun, load_run, refuse_not_finite
-from doubleback.files import write_arrays
-from doubleback.folders import CURVES, IMAGES, Folder, is_begun, within
+from doubleback.experiments.runs import TrainedRun, refuse_not_finite
+from doubleback.experiments.victims import Stranger, load_victim, named_as
+from doubleback.files import write_arrays, write_json
+from doubleback.folders import CURVES, IMAGES, SCHEMA, Folder, is_begun, within
 from doubleback.imports import code_digest, is_named
 from doubleback.processes import launched, noticing_lost_processes, refuse_too_large
 from doubleback.settings.commands import Audit
+from doubleback.settings.commands import Check as Look
 from doubleback.settings.stored import flat
-from doubleback.trust import Check
+from doubleback.trust import Check, Finding
 
 
 def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -35,9 +38,10 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
         InputError: a setting, a run or a folder is unusable; found before the first attack.
     """
     if not command.runs:
-        raise InputError("no run to audit; give one or more folders that `doubleback train` has written")
-    attacks_of(command.attack, command.auditing.price, command.auditing.search)  # refused before a run is read
-    runs = {_audit_folder(run, command): load_run(run) for run in command.runs}
+        raise InputError("no victim to audit; give one or more runs, or models of your own")
+    named = command.attack or [goal.name for goal in GOALS.values()]
+    attacks_of(named, command.auditing.price, command.auditing.search)  # refused before a model is read
+    runs = {_audit_folder(run, command): load_victim(run, command.wrapping) for run in command.runs}
     if len(runs) < len(command.runs):
         raise InputError("two of the runs have the same folder name and would share one output; audit them apart")
     planned = [_planned(path, run, command, words) for path, run in runs.items()]
@@ -62,51 +66,75 @@ def _leave(folder: Folder, plan: Plan, known: list[Check]) -> None:
         if finished:
             return
         found = plan.run()
-        found = replace(found, checks=[*found.checks, *known])
+        found = replace(found, judged=replace(found.judged, together=[*found.judged.together, *known]))
         write_arrays(folder.path / CURVES, found.arrays())
         write_arrays(folder.path / IMAGES, found.gallery)
         folder.finish(found.results())
 
 
-def _planned(path: Path, run: TrainedRun, command: Audit, words: Sequence[str]) -> tuple[Folder, Plan]:
-    """One run's folder, and what will be done to it."""
-    images = run.images(command.data)
+def look(command: Look) -> list[Finding]:
+    """`check`: the findings of one model, written as JSON where that is asked for."""
+    victim = load_victim(command.victim, command.wrapping)
+    images = _images(victim, command.data, command.image_size)
+    findings = check(victim.autoencoder, images, attacks=command.attack, settings=command.auditing)
+    if command.json is not None:
+        write_json(command.json, {"schema": SCHEMA, "findings": [asdict(finding) for finding in findings]})
+    return findings
+
+
+def _images(victim: TrainedRun | Stranger, data: str | None, image_size: int | None) -> ImageData:
+    if isinstance(victim, Stranger):
+        return victim.images(data, image_size)
+    if image_size is not None:
+        raise InputError(f"--image-size has no effect on {victim.folder}, a run, which has a size; leave it out")
+    return victim.images(data)
+
+
+def _planned(path: Path, run: TrainedRun | Stranger, command: Audit, words: Sequence[str]) -> tuple[Folder, Plan]:
+    """One victim's folder, and what will be done to it."""
+    images = _images(run, command.data, command.image_size)
     split: Split = getattr(images, command.split)
     names = images.label_names
-    _refuse_too_large(run.autoencoder, split, command)
-    plan = plan_audit(run.autoencoder, split, command.auditing, attacks=command.attack, names=names)
+    attacks = command.attack or tuple(goal.name for goal in goals_for(run.autoencoder))
+    _refuse_too_large(run.autoencoder, split, command, len(attacks))
+    plan = plan_audit(run.autoencoder, split, command.auditing, attacks=attacks, names=names)
     refuse_not_finite(run.autoencoder, split.images, run.folder)
-    chosen = {name: value for name, value in flat(command).items() if name not in ("runs", "output")}
-    chosen["data"] = command.data and settled(command.data)
+    unsaid = ("runs", "output", "memory", *flat(command.wrapping), *["image_size"] * (command.image_size is None))
+    chosen = {name: value for name, value in flat(command).items() if name not in unsaid}
+    chosen["data"], chosen["attack"] = command.data and settled(command.data), list(attacks)
+    if command.wrapping.said:
+        chosen["wrapping"] = {name: value for name, value in flat(command.wrapping).items() if value is not None}
     described: dict[str, Any] = {
         "audit": chosen,
-        "train": run.settings.described,
+        "train": run.described,
         "identity": run.identity,
         "weights": run.weights,
         "images": fingerprint(split),
     }
-    if code := {name: code_digest(name) for name in command.attack if is_named(name)}:
+    if code := {name: code_digest(name) for name in attacks if is_named(name)}:
         described["code"] = code
     noted = {"run": str(run.folder.resolve())}
     return Folder(path, "audit", described, words, (CURVES, IMAGES), noted), plan
 
 
-def _refuse_too_large(model: Any, split: Split, command: Audit) -> None:
+def _refuse_too_large(model: Any, split: Split, command: Audit, attacks: int) -> None:
     """Refuse more coefficients or draws than memory holds: of a few pairs at once every image, of all every point."""
     asked, values = command.auditing, split.images[0].numel()
     together, draws = min(asked.pairing.pairs, CHUNK), asked.search.samples
     images = together * (8 * asked.price.count + 2 * draws) * values
-    points = 4 * asked.pairing.pairs * asked.price.count * (len(command.attack) + 1)
-    needed = 4 * (images + points + draws * math.prod(model.noise_shape))
+    points = 4 * asked.pairing.pairs * asked.price.count * (attacks + 1)
+    needed = 4 * (images + points + draws * math.prod(getattr(model, "noise_shape", ())))
     refuse_too_large(needed, "an attack with so many --coefficients and --samples; give fewer")
 
 
 def _audit_folder(run: Path, command: Audit) -> Path:
     """`audit` is of the run's own test images, which the report joins to the run; others stand apart."""
+    if not command.output and not (run.is_dir() and is_begun(run)):
+        raise InputError(f"{run} is no run, so its audit has no place of its own; say one: --output DIR")
     if command.output:
         if is_begun(command.output):
             raise InputError(f"{command.output} is a run or a study itself; give --output a folder for the audits")
-        return within(command.output, run.resolve().name)
+        return within(command.output, named_as(run))
     other = [Path(settled(command.data)).name] if command.data else []
     other += [command.split] if command.split != "test" else []
     return within(run, "-".join(["audit", *other]))

@@ -94,6 +94,11 @@ class TrainedRun:
         said = {name: value for name in kept if (value := getattr(had, name)) is not None}
         return _said(load_images(data, image_size=height if height == width else None, **said))
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """How it was trained, as its configuration has it."""
+        return self.settings.described
+
     def seen(self, split: Split) -> list[Check]:
         """The check of how many of these images it was trained on, and a line; none where that was not written down."""
         known = read_arrays(self.folder / SEEN).get("digests")

@@ -6,6 +6,8 @@ from doubleback.models.classifiers import MLP, CvNet, LeNet
 from doubleback.models.conv import ConvVAE
 from doubleback.models.draw import DRAW
 from doubleback.models.vae import VAE
+from doubleback.models.victim import Wrapped
+from doubleback.models.wrapping import wrap
 
 __all__ = [
     "DRAW",
@@ -18,5 +20,7 @@ __all__ = [
     "CvNet",
     "LeNet",
     "Reconstruction",
+    "Wrapped",
     "is_variational",
+    "wrap",
 ]

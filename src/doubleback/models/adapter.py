@@ -1,4 +1,4 @@
-"""Anyone's encoder and decoder as an `Autoencoder`, without subclassing."""
+"""Anyone's encoder and decoder as an `Autoencoder`, taken as they are; `wrap` does more (rounding, libraries)."""
 
 import math
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from doubleback.distributions import DiagonalGaussian, Gaussian
 from doubleback.errors import InputError
 from doubleback.models.base import Reconstruction
+from doubleback.models.found import modules_in
 from doubleback.models.parts import drawn
 
 Encoder = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
@@ -23,9 +24,9 @@ class AutoencoderAdapter(nn.Module):
     (. - mean) / std, and what the decoder gives is scaled back to [0, 1].
 
     Args:
-        encoder: scaled images (B, C, H, W) -> code (B, D), or the pair (mean, log_var) of a variational encoder.
-        decoder: codes (B, D) -> images (B, C, H, W) in the range `bounds` (normalised, if `mean` and `std` are given).
-        latent: D.
+        encoder: scaled images (B, C, H, W) -> code (B, ...), or the pair (mean, log_var) of a variational encoder.
+        decoder: codes -> images (B, C, H, W) in the range `bounds` (normalised, if `mean` and `std` are given).
+        latent: the shape of a code, without the batch, or the number of its elements.
         variational: whether the encoder gives a pair; without one, the code takes no noise and training no KL.
         bounds: (low, high), the range of pixels that encoder and decoder were trained on.
         mean: of each channel, subtracted in units of `bounds`; None: no normalisation.
@@ -33,7 +34,8 @@ class AutoencoderAdapter(nn.Module):
         variance: of the Gaussian pixel likelihood by which a reconstruction is judged.
 
     A plain code z stands for N(z, I): KL(q(z|x_a) || q(z|x_t)) is then half the squared distance of the codes.
-    Modules given as encoder and decoder become submodules: they are trained by `fit`, and moved by `to`.
+    Modules given as encoder and decoder, or used by functions that are given, become submodules: they are trained by
+    `fit`, moved by `to`, and put into evaluation mode by an audit.
 
     Raises:
         InputError: low is not below high, a std is not positive, or `latent` or the variance is not positive.
@@ -52,7 +54,7 @@ class AutoencoderAdapter(nn.Module):
         encoder: Encoder,
         decoder: Decoder,
         *,
-        latent: int,
+        latent: int | tuple[int, ...],
         variational: bool = False,
         bounds: tuple[float, float] = (0.0, 1.0),
         mean: tuple[float, ...] | None = None,
@@ -63,10 +65,12 @@ class AutoencoderAdapter(nn.Module):
         low, high = bounds
         if not low < high:
             raise InputError(f"bounds are {bounds}; give (low, high) with low < high")
-        if latent < 1 or not variance > 0 or min(std or (1.0,)) <= 0:
+        shape = (latent,) if isinstance(latent, int) else tuple(latent)
+        if min(shape, default=0) < 1 or not variance > 0 or min(std or (1.0,)) <= 0:
             raise InputError(f"latent is {latent}, variance {variance}, std {std}; all must be positive")
         self.encoder, self.decoder = encoder, decoder
-        self.noise_shape: tuple[int, ...] = (latent,)
+        self.members = nn.ModuleList(modules_in(encoder, decoder))
+        self.noise_shape: tuple[int, ...] = shape
         self.likelihood = "gaussian"
         self.variational = variational
         self.variance = variance
@@ -74,11 +78,12 @@ class AutoencoderAdapter(nn.Module):
         self.register_buffer("scale", (high - low) / spread, persistent=False)
         self.register_buffer("shift", (low - torch.tensor(mean or (0.0,)).view(1, -1, 1, 1)) / spread, persistent=False)
 
-    def encode(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> DiagonalGaussian:
-        """q(z|x), (B, D); independent of the noise.
+    def encode(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B ..."] | None = None) -> DiagonalGaussian:
+        """q(z|x), (B, ...); independent of the noise.
 
         Raises:
-            InputError: the encoder gives a pair although `variational` is False, or no pair although it is True.
+            InputError: the encoder gives a pair although `variational` is False, or no pair although it is True; or the
+                code is not of the shape that `latent` says.
         """
         del noise
         code = self.encoder(self.scale * x + self.shift)
@@ -86,11 +91,15 @@ class AutoencoderAdapter(nn.Module):
             gives, fix = ("a pair", "True") if isinstance(code, tuple) else ("no pair (mean, log_var)", "False")
             raise InputError(f"the encoder gives {gives}; pass variational={fix} to the adapter")
         mean, log_var = code if isinstance(code, tuple) else (code, torch.zeros_like(code))
+        if tuple(mean.shape[1:]) != self.noise_shape and self.noise_shape != (mean[0].numel(),):
+            own = tuple(mean.shape[1:])
+            raise InputError(f"the code has the shape {own}, but latent is {self.noise_shape}; pass latent={own}")
         return DiagonalGaussian(mean, log_var)
 
-    def forward(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> Reconstruction:
+    def forward(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B ..."] | None = None) -> Reconstruction:
         """Encode, draw z (None: the mean), decode."""
         posterior = self.encode(x)
+        noise = None if noise is None else noise.reshape(posterior.mean.shape)
         z = drawn(posterior, noise, variational=self.variational)
         x_hat = (self.decoder(z) - self.shift) / self.scale
         return Reconstruction(posterior, Gaussian(x_hat, x_hat.new_tensor(math.log(self.variance))))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from doubleback.distributions import DiagonalGaussian, Likelihood, pytree_record
@@ -17,18 +17,23 @@ class Reconstruction:
     Attributes:
         posterior: q(z|x), (B, D).
         likelihood: p(x|z) over (B, C, H, W); its mean in [0, 1] is the reconstruction.
+        rate: bits per pixel, (B,), of a codec.
+        tokens: places in a codebook, (B, n), of a quantised code.
     """
 
     posterior: DiagonalGaussian
     likelihood: Likelihood
+    rate: Float[Tensor, "B"] | None = None
+    tokens: Int[Tensor, "B n"] | None = None
 
 
 @runtime_checkable
 class Autoencoder(Protocol):
-    """Anything with these three members can be hardened, attacked and audited.
+    """Anything with these three members can be hardened, attacked and audited; `wrap` makes one of anyone's model.
 
-    Images are (B, C, H, W) in [0, 1]. Randomness is an argument: `noise` is (B, *noise_shape), drawn from
-    N(0, I) by the caller; None takes the mean path, z = mean. The code has as many dimensions as the noise.
+    Images are (B, C, H, W) in [0, 1], or signals (B, ...) in [0, 1]; codes are (B, ...). Randomness is an argument:
+    `noise` is (B, *noise_shape), drawn from N(0, I) by the caller; None takes the mean path, z = mean. The code has as
+    many dimensions as the noise.
 
     A plain autoencoder says so by `variational = False`: its posterior is N(z, I), whatever the noise.
     """
@@ -54,6 +59,28 @@ class Classifier(Protocol):
 
     def __call__(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Scores of images in [0, 1], the highest for the likeliest class: logits, or log densities."""
+
+
+def attacked(model: Autoencoder) -> Autoencoder:
+    """What an attack follows: the model's `surrogate`, where it has one, else itself. Scored is the model."""
+    surrogate: Autoencoder | None = getattr(model, "surrogate", None)
+    return model if surrogate is None else surrogate
+
+
+def decodes(model: Autoencoder) -> bool:
+    """Whether it gives images; an encoder alone (`decodes = False`) is asked for its code, and scored on that."""
+    return bool(getattr(model, "decodes", True))
+
+
+def encodes(model: Autoencoder) -> bool:
+    """Whether it has a code; without one (`encodes = False`) only its output can be attacked."""
+    return bool(getattr(model, "encodes", True))
+
+
+def acquaint(model: Autoencoder, images: Float[Tensor, "N ..."]) -> None:
+    """Show a model its first images, where it wants to see them (`meet`) to learn the shape of its code."""
+    if meet := getattr(model, "meet", None):
+        meet(images)
 
 
 def is_variational(model: Autoencoder) -> bool:

@@ -115,7 +115,7 @@ def as_posterior(code: Float[Tensor, "B N"], *, variational: bool) -> DiagonalGa
     return DiagonalGaussian(code, torch.zeros_like(code))
 
 
-def drawn(q: DiagonalGaussian, noise: Float[Tensor, "B D"] | None, *, variational: bool) -> Float[Tensor, "B D"]:
+def drawn(q: DiagonalGaussian, noise: Float[Tensor, "B ..."] | None, *, variational: bool) -> Float[Tensor, "B ..."]:
     """z = mean + sigma * noise; the mean without noise, and always of a plain autoencoder."""
     return q.sample(noise) if variational and noise is not None else q.mean
 

@@ -84,8 +84,8 @@ def read_gallery(path: Path, attacks: list[str]) -> Arrays:
         InputError: damaged, or of other shapes.
     """
     arrays = read_arrays(path)
-    if not arrays:
-        return arrays
+    if not arrays or "source" not in arrays:  # signals and codes have no pictures
+        return {}
     shape = _pictures(path, arrays, "source").shape
     _expect(path, "target", _pictures(path, arrays, "target").shape == shape, f"shape {shape}")
     for name in ("source_reconstruction", "target_reconstruction"):

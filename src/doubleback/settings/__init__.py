@@ -13,6 +13,7 @@ from doubleback.settings.robustness import Threats
 from doubleback.settings.search import Auditing, Pairing, Price, Search
 from doubleback.settings.training import Training
 from doubleback.settings.transition import Walk
+from doubleback.settings.victim import Range, Wrapping
 
 __all__ = [
     "Architecture",
@@ -23,10 +24,12 @@ __all__ = [
     "Pairing",
     "Penalty",
     "Price",
+    "Range",
     "Search",
     "Settings",
     "Sizes",
     "Threats",
     "Training",
     "Walk",
+    "Wrapping",
 ]

@@ -1,6 +1,7 @@
 """What settings have in common: None stands for "left out", and bad values are refused in one line."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
@@ -134,3 +135,22 @@ def seed_in_range(seed: int) -> None:
 def said(name: str) -> str:
     """A setting's name as people read it."""
     return name.replace("_", " ")
+
+
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def as_bytes(text: str) -> int:
+    """ "4GB" in bytes; a unit is 1024 of the one before, and letters may be small.
+
+    Raises:
+        InputError: it is no size.
+
+    >>> as_bytes("1.5GB")
+    1610612736
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?", text.strip().lower())
+    size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    if size < 1:
+        raise InputError(f"memory is {text!r}; give a size, as 4GB or 800MB")
+    return size

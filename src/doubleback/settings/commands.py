@@ -8,8 +8,8 @@ from tyro.conf import Positional, arg
 
 from doubleback.errors import InputError
 from doubleback.registry import MODELS
-from doubleback.settings import Auditing, Mixture, Threats, Training, Walk
-from doubleback.settings.checks import UNPREFIXED
+from doubleback.settings import Auditing, Mixture, Pairing, Threats, Training, Walk, Wrapping
+from doubleback.settings.checks import UNPREFIXED, at_least
 
 Split = Literal["test", "validation"]
 Artefact = Literal[
@@ -43,23 +43,95 @@ class Train:
 
 @dataclass(frozen=True)
 class Audit:
-    """Attack trained runs and measure what each withstands.
+    """Attack autoencoders and measure what each withstands.
 
     Example: doubleback audit runs/plain runs/hardened
+
+    Example: doubleback audit sd-vae --data photos/ --output audits
     """
 
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]")]
-    """Folders that `doubleback train` has written."""
-    attack: Annotated[tuple[str, ...], arg(metavar="GOAL [GOAL ...]")] = ("latent", "output")
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="VICTIM [VICTIM ...]")]
+    """Runs of `doubleback train`; folders of diffusers, transformers or pythae, or hub:owner/name; module:factory or
+    file.py:factory; TorchScript or exported programs."""
+    attack: Annotated[
+        tuple[str, ...] | None, arg(metavar="GOAL [GOAL ...]", help_behavior_hint="(default: latent output)")
+    ] = None
     """What the attacks move: latent, the code; output, the reconstruction towards a target; untargeted, the
     reconstruction anywhere; or a goal of your own, as file.py:name."""
     data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
-    """Attack images of this data set instead, at the size that the run was trained on."""
+    """Attack images of this data set instead, at the size that the run was trained on. Of another model: its images."""
+    image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
+    """Crop and resize these images for a model that is no run."""
     split: Split = "test"
     """Which images: test to report, validation to choose settings by."""
     auditing: Annotated[Auditing, UNPREFIXED] = Auditing()
+    wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: see below)")] = None
-    """Write DIR/<run's name>/ for each run; by default RUN/audit, with --split validation RUN/audit-validation."""
+    """Write DIR/<victim's name>/ for each; by default RUN/audit, with --split validation RUN/audit-validation. A model
+    that is no run needs it."""
+
+    def __post_init__(self) -> None:
+        at_least(1, image_size=self.image_size)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Look at an autoencoder before it is attacked: would its figures be right? Takes seconds.
+
+    Example: doubleback check sd-vae --data photos/
+
+    Is the audited reconstruction the model's own, are its ranges plausible, do images of a batch stay apart, is there a
+    gradient for every goal, can it be hardened, what will an audit cost? Every fault comes with its mend.
+    """
+
+    victim: Annotated[Positional[Path], arg(metavar="VICTIM")]
+    """As in `doubleback audit`."""
+    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
+    """As in `doubleback audit`."""
+    image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
+    """Crop and resize these images."""
+    attack: Annotated[
+        tuple[str, ...] | None, arg(metavar="GOAL [GOAL ...]", help_behavior_hint="(default: latent output)")
+    ] = None
+    """The goals that will be attacked."""
+    auditing: Annotated[Auditing, UNPREFIXED] = Auditing()
+    wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
+    json: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
+    """Write the findings there, too."""
+
+    def __post_init__(self) -> None:
+        at_least(1, image_size=self.image_size)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Attack one pair of your own images, and see what comes out.
+
+    Example: doubleback attack runs/plain a.png b.png --coefficient 1 --output attacked
+    """
+
+    victim: Annotated[Positional[Path], arg(metavar="VICTIM")]
+    """As in `doubleback audit`."""
+    source: Annotated[Positional[Path], arg(metavar="SOURCE")]
+    """The image that is changed, as little as can be."""
+    target: Annotated[Positional[Path], arg(metavar="TARGET")]
+    """The image that is to come out."""
+    attack: Annotated[
+        tuple[str, ...] | None, arg(metavar="GOAL [GOAL ...]", help_behavior_hint="(default: latent output)")
+    ] = None
+    """As in `doubleback audit`."""
+    coefficient: float = 1.0
+    """What the distortion costs in the attack whose images are kept: more leaves the source more alike."""
+    auditing: Annotated[Auditing, UNPREFIXED] = Auditing()
+    wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
+    output: Annotated[Path, arg(metavar="DIR")] = Path("attacked")
+    """Gets adversarial-GOAL.png, what comes out of it, the curves, and report.html; it must not hold anything else."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.coefficient < float("inf"):
+            raise InputError(f"--coefficient is {self.coefficient}; give a finite number of at least 0")
+        if self.auditing.pairing != Pairing():
+            raise InputError("--pairs, --from and --to have no effect on one pair of images; leave them out")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from doubleback.errors import InputError
-from doubleback.settings.checks import UNPREFIXED, Settings, at_least, seed_in_range
+from doubleback.settings.checks import UNPREFIXED, Settings, as_bytes, at_least, seed_in_range
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,9 @@ class Auditing(Settings):
     pairing: Annotated[Pairing, UNPREFIXED] = Pairing()
     price: Annotated[Price, UNPREFIXED] = Price()
     search: Annotated[Search, UNPREFIXED] = Search()
+    memory: Annotated[str | None, arg(metavar="SIZE", help_behavior_hint="(default: half of what is free)")] = None
+    """Memory for the attacks, as 4GB: large images go through fewer at a time, to the same figures."""
+
+    def __post_init__(self) -> None:
+        if self.memory is not None:
+            as_bytes(self.memory)

@@ -8,7 +8,7 @@ same global batch and noise and keeps its own slice of them.
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -29,6 +29,7 @@ from doubleback.checkpoints import (
     unpack_optimizer,
 )
 from doubleback.data import ImageData
+from doubleback.data.given import as_data
 from doubleback.errors import DivergedError, InputError
 from doubleback.files import write_rows
 from doubleback.folders import within
@@ -38,6 +39,7 @@ from doubleback.processes import has_bf16, launched, noticing_lost_processes
 from doubleback.progress import progress_bar
 from doubleback.settings.loop import Loop
 from doubleback.state import in_training
+from doubleback.tensors import Images
 from doubleback.training.batches import Batches, let_in
 from doubleback.training.graph import GraphedGradients
 from doubleback.training.history import History
@@ -63,7 +65,7 @@ class _Home:
 
 def fit(
     objective: TrainingObjective | Autoencoder | Classifier,
-    images: ImageData,
+    images: ImageData | Images | Iterable[Any],
     settings: Loop | None = None,
     *,
     folder: Path | None = None,
@@ -77,7 +79,7 @@ def fit(
     Args:
         objective: what is minimised; a bare autoencoder stands for its negative ELBO, a bare classifier for its
             cross-entropy.
-        images: splits, uint8 or in [0, 1]; `train` is learned from, `validation` is watched.
+        images: `train` is learned from, `validation` watched; images or a DataLoader: `data.given.as_data` draws both.
         settings: of the loop; what is left out is 20 epochs of batches of 256 at a learning rate of 3e-3.
         folder: where the log and the checkpoint go; None leaves nothing on disk.
         resume: go on from the folder's checkpoint, if there is one.
@@ -109,7 +111,7 @@ def fit(
     kept = "the last finished epoch is kept, resume from it" if home else "train again"
     trained = objective_of(objective)
     with in_training(trained), noticing_lost_processes(kept):
-        run = _Run(fabric, trained, let_in(images, trained.model), loop, home)
+        run = _Run(fabric, trained, let_in(as_data(images), trained.model), loop, home)
         run.start()
         with run.bar(progress) as advance, interrupt_between_steps() as interrupted:
             for _ in range(run.history.step, run.steps):

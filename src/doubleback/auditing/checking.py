@@ -1,0 +1,284 @@
+"""Is a model ready to be attacked? What would make its figures wrong is found in seconds, before the first attack.
+
+Every finding says what is the matter and how to mend it. An audit runs them all and keeps those that spoil its figures
+as flags.
+"""
+
+import math
+import operator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from doubleback.attacks import Attack, Goal, attacks_of
+from doubleback.attacks.goals import RowLoss, goals_for
+from doubleback.attacks.rows import value_and_gradient
+from doubleback.data import ImageData
+from doubleback.data.given import gathered, is_batches
+from doubleback.errors import reason
+from doubleback.evaluation import reconstruct
+from doubleback.memory import in_words, row_bytes, rows_within
+from doubleback.metrics.images import l2
+from doubleback.models import Autoencoder
+from doubleback.models.base import acquaint, attacked, decodes, encodes
+from doubleback.settings import Auditing
+from doubleback.state import at_work, kept
+from doubleback.tensors import Images, as_images, placed
+from doubleback.trust import NO_GRADIENT, SAME_ANSWER, Finding
+
+LOOKED_AT = 8  # images
+ALIKE = 1e-3  # of the answers' range, on average: two answers that differ by less are the same
+OWN = 0.02  # of the answers' range, on average, by which decode(encode(x)) may differ from net(x)
+NOTHING = 1e-3  # of the L2 of a black image and a white one: too little to judge ranges by
+POOR = 1.2  # times the L2 of the mean image: a reconstruction that is worse is none
+LONG = 1.0  # minutes: worth a line before the first attack
+BETTER = 0.6  # of the L2: what another range would have to leave to be the right one
+
+
+def check(
+    victim: Autoencoder,
+    images: ImageData | Images | Iterable[Any],
+    *,
+    attacks: Iterable[str | Goal | Attack] | None = None,
+    settings: Auditing | None = None,
+) -> list[Finding]:
+    """Look at a model before it is attacked: does it do what the figures will claim?
+
+    Args:
+        victim: any autoencoder, or what `wrap` has made.
+        images: some that it is to be audited on, as in `audit`; the first eight are looked at.
+        attacks: those that it will be put to; None: as in `audit`.
+        settings: of the audit, for the time that it takes.
+
+    Returns:
+        A finding for each thing that was looked at, with `name`, `ok` and `message`: `runs`, `evaluation`, `finite`,
+        `deterministic`, `rows`, `reconstruction` (is the audited one the model's own?), `ranges`, `gradient_<goal>` for
+        every goal, `double_backward` (for hardening), `cost` (memory and minutes).
+
+    Raises:
+        InputError: the images are not to be used (`tensors.as_images`), or a goal is unknown.
+    """
+    settings = settings or Auditing()
+    with at_work():
+        x = as_images(_first_of(images), victim)[:LOOKED_AT]
+    tried = attacks_of(goals_for(victim) if attacks is None else attacks, settings.price, settings.search)
+    training = _training(victim, x)
+    with at_work(victim, attacked(victim)):
+        return list(findings_of(victim, placed(victim, x), tried, settings.pairing.pairs, training))
+
+
+def _first_of(images: ImageData | Images | Iterable[Any]) -> Images:
+    """Enough images to look at."""
+    if isinstance(images, ImageData):
+        return images.test.images
+    return gathered(islice(images, 1))[0] if is_batches(images) else images  # type: ignore[return-value]
+
+
+def findings_of(
+    victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int, training: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Every finding, of images that lie where the model is; `training` names hidden modules that were in that mode."""
+    try:
+        acquaint(victim, x)
+        together = reconstruct(victim, x)
+    except Exception as error:
+        yield Finding("runs", False, f"it fails on {tuple(x.shape)}: {type(error).__name__}: {reason(error)[:300]}")
+        return
+    yield Finding("runs", True, f"{tuple(x.shape)} -> {tuple(together.shape)}{_code_in_words(victim)}")
+    yield _evaluation(victim, x, training)
+    finite = bool(together.isfinite().all())
+    bad = "its answer holds NaN or infinity: find the layer that makes it, or the weights that are missing"
+    yield _found("finite", finite, "no NaN, no infinity", bad)
+    yield _deterministic(victim, x, together)
+    yield _rows(victim, x, together)
+    if decodes(victim) and finite:
+        yield _own(victim, x, together)
+        yield _ranges(x, together)
+    for attack in attacks:
+        yield _gradient(victim, x, attack)
+    yield _double_backward(victim, x)
+    yield _cost(victim, x, attacks, pairs)
+
+
+def _found(name: str, ok: bool, well: str, bad: str, *, spoils: bool = True) -> Finding:
+    return Finding(name, ok, well if ok else bad, spoils)
+
+
+def _code_in_words(victim: Autoencoder) -> str:
+    if not encodes(victim):
+        return ", without a code"
+    shape = tuple(victim.noise_shape)
+    return f", code {shape}{'' if getattr(victim, 'variational', True) else ', without a variance'}"
+
+
+def _training(victim: Any, images: Tensor) -> list[str]:
+    """Modules that only a function uses, which were found in training mode, where that changes an answer."""
+    hidden = [module for module in getattr(getattr(victim, "parts", None), "hidden", ()) if module.training]
+    if not hidden:
+        return []
+    try:
+        x = placed(victim, images)
+        with kept(victim):
+            found = reconstruct(victim, x)
+        with at_work(victim):
+            same = _apart(found, reconstruct(victim, x)) <= ALIKE
+    except Exception:  # it is said by what follows
+        return []
+    return [] if same else [type(module).__name__ for module in hidden]
+
+
+def _evaluation(victim: Autoencoder, x: Tensor, training: Sequence[str]) -> Finding:
+    """Evaluation mode is reached: nothing is in training mode, and no buffer moves while the model answers."""
+    modules = [one for one in (victim, attacked(victim)) if isinstance(one, nn.Module)]
+    before = [(buffer, buffer._version) for module in modules for buffer in module.buffers()]
+    reconstruct(victim, x)
+    if any(buffer._version != version for buffer, version in before):
+        return Finding("evaluation", False, "its buffers change as it answers, in evaluation mode, too: let none move")
+    if any(part.training for module in modules for part in module.modules()):
+        return Finding("evaluation", False, "a part of it stays in training mode: let .eval() reach every part")
+    bad = (
+        f"a function uses a module ({', '.join(training)}) in training mode, which changes its answers; it is audited "
+    )
+    bad += "in evaluation mode: call .eval() on it, as where it is deployed"
+    return _found("evaluation", not training, "in evaluation mode, nothing moves", bad, spoils=False)
+
+
+def _deterministic(victim: Autoencoder, x: Tensor, first: Tensor) -> Finding:
+    difference = _over_range((first - reconstruct(victim, x)).abs().amax(), first)
+    bad = (
+        f"two answers to the same images differ by {difference:.2g} of their range: pass encode= a function that gives "
+    )
+    bad += "(mean, log_var) and not a sample; switch dropout off"
+    return _found("deterministic", difference <= SAME_ANSWER, "the same answer twice", bad)
+
+
+def _rows(victim: Autoencoder, x: Tensor, together: Tensor) -> Finding:
+    """Each row by itself: one image alone, and in two batches."""
+    try:
+        alone = torch.cat([reconstruct(victim, one[None]) for one in x[:3]])
+        turned = reconstruct(victim, x.flip(0)[: max(1, len(x) - 1)])
+        pairs = torch.cat([reconstruct(victim, two) for two in torch.split(x, 2)])
+    except Exception as error:
+        said = reason(error)[:200]
+        return Finding("rows", False, f"it fails on batches of another size ({said}): export it with a dynamic batch")
+    same = [(alone, together[:3]), (turned, together.flip(0)[: len(turned)]), (pairs, together)]
+    difference = max(_apart(*answers) for answers in same)
+    bad = f"an image's answer depends on the others of its batch, by {difference:.2g} of its range: put BatchNorm into "
+    bad += "evaluation mode, and normalise each image by itself"
+    return _found("rows", difference <= ALIKE, "an image's answer is its own", bad)
+
+
+def _own(victim: Any, x: Tensor, together: Tensor) -> Finding:
+    """Is what is audited what the model's own forward pass gives?"""
+    name, own = "reconstruction", getattr(victim, "own", None)
+    try:
+        with torch.no_grad():
+            answers = [] if own is None else [own(x), own(x)]
+    except Exception:  # a forward pass with other arguments: there is nothing to compare with
+        answers = []
+    if not answers or answers[0] is None:
+        return Finding(name, True, "the model has no forward pass of its own to compare with")
+    one, other = (answer.clamp(0, 1) for answer in answers)
+    noise, difference = _apart(one, other), min(_apart(together, one), _apart(together, other))
+    well = f"that of net(x), within {difference:.2g} of its range"
+    bad = f"decode(encode(x)) differs from the model's own net(x) by {difference:.2g} of its range: pass forward=, or "
+    bad += "the encode= and decode= of which net(x) is made"
+    return _found(name, difference <= OWN + 3 * noise, well, bad)
+
+
+def _ranges(x: Tensor, together: Tensor) -> Finding:
+    """A reconstruction that is worse than the mean image's, or far better after another scale, has wrong ranges."""
+    have = l2(together, x).mean().item()
+    mean = l2(x.mean(0, keepdim=True).expand_as(x), x).mean().item()
+    scale, shift = _fit(together, x)
+    fitted = l2(scale * together + shift, x).mean().item()
+    off = abs(scale - 1) > 0.2 or abs(shift) > 0.1
+    if off and have > NOTHING * x[0].numel() ** 0.5 and fitted < BETTER * min(have, 1.3 * mean):
+        bad = f"reconstructions y have L2 {have:.3g}, but {fitted:.3g} as {scale:.2g} y {shift:+.2g}: check input= and "
+        return Finding("ranges", False, bad + "output= (and mean=, std=)")
+    bad = f"reconstructions have L2 {have:.3g}, the mean image's {mean:.3g} is better: check input= and output= (and "
+    bad += "mean=, std=), or train it longer"
+    return _found("ranges", len(x) == 1 or have <= POOR * mean, f"L2 {have:.3g}, the mean image's is {mean:.3g}", bad)
+
+
+def _gradient(victim: Autoencoder, x: Tensor, attack: Attack) -> Finding:
+    """Does this goal's loss lead anywhere?"""
+    name, rows, target = f"gradient_{attack.goal.name}", torch.arange(len(x), device=x.device), x.roll(1, 0)
+    try:
+        loss = attack.goal.loss(attacked(victim), x, target)
+        _, gradient = value_and_gradient(lambda z, rows: loss(z, rows, None), x.lerp(target, 0.01), rows)
+    except Exception as error:
+        return Finding(name, False, f"it cannot be had: {type(error).__name__}: {reason(error)[:200]}")
+    largest = gradient.flatten(1).abs().amax(1)
+    none = int((~(largest.isfinite() & (largest > NO_GRADIENT))).sum()) if len(x) > 1 else 0
+    bad = f"{none} of {len(x)} images give no gradient to follow (the model rounds, looks up or detaches): pass "
+    return _found(name, not none, "there is one", bad + "surrogate=, a twin that passes the gradient through")
+
+
+def _double_backward(victim: Autoencoder, x: Tensor) -> Finding:
+    name = "double_backward"
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            few = x[:2].detach().requires_grad_()
+            out = asked(victim, few)
+            (gradient,) = torch.autograd.grad(out.square().sum(), few, create_graph=True)
+            torch.autograd.grad(gradient.square().sum(), few)
+    except Exception as error:
+        return Finding(name, False, f"it cannot be hardened by an exact penalty ({reason(error)[:160]})", spoils=False)
+    return Finding(name, True, "it can be hardened by an exact penalty")
+
+
+def _cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) -> Finding:
+    """Memory a row, and the time of the audit that is asked for, if no row left early."""
+    weight = row_bytes(partial(asked, victim), x[:1])
+    rows = torch.arange(max(1, min(len(x), rows_within(weight))), device=x.device)
+    some = x[: len(rows)]
+    row_steps, seconds = [], []
+    for attack in attacks:
+        try:
+            loss = attack.goal.loss(attacked(victim), some, some.roll(1, 0))
+            seconds.append(min(_seconds(loss, some, rows) for _ in range(2)) / len(rows))
+        except Exception as error:
+            return Finding("cost", True, f"it cannot be measured ({reason(error)[:120]})")
+        row_steps.append(attack.capability.count * attack.search.steps * (2 + attack.search.restarts))
+    minutes = pairs * sum(map(operator.mul, row_steps, seconds)) / 60
+    sooner = " (most rows end far sooner)" if minutes > LONG else ""
+    return Finding("cost", True, f"{in_words(weight)} a row; {pairs} pairs take at most {minutes:.2g} minutes{sooner}")
+
+
+def _seconds(loss: RowLoss, x: Tensor, rows: Tensor) -> float:
+    """Of a pass forward and back."""
+    started = time.perf_counter()
+    value_and_gradient(lambda z, pair: loss(z, pair, None), x, rows)
+    return time.perf_counter() - started
+
+
+def asked(victim: Autoencoder, x: Tensor) -> Tensor:
+    """What an attack differentiates: the output of what it follows, or the code of an encoder alone."""
+    followed = attacked(victim)
+    return followed(x).likelihood.mean if decodes(victim) else followed.encode(x).mean
+
+
+def _fit(y: Tensor, x: Tensor) -> tuple[float, float]:
+    """The scale and the shift that bring y nearest to x."""
+    a, b = y.double().flatten(), x.double().flatten()
+    centred = a - a.mean()
+    scale = ((centred * b).sum() / centred.square().sum().clamp_min(1e-30)).item()
+    return scale, (b.mean() - scale * a.mean()).item()
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    """How far two answers are apart, on average, over their range."""
+    return _over_range((one - other).abs().mean(), one)
+
+
+def _over_range(value: Tensor, answers: Tensor) -> float:
+    spread = (answers.amax() - answers.amin()).clamp_min(torch.finfo(answers.dtype).tiny)
+    share = (value / spread).item()
+    return share if math.isfinite(share) else 0.0

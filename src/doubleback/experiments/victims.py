@@ -1,0 +1,275 @@
+"""What a user names on the command line -> a model that can be attacked.
+
+    runs/plain                         a run that `doubleback train` has written
+    sd-vae/, hub:owner/name            a folder in the layout of diffusers, transformers or pythae; the same on the hub
+    models.py:make, package.mod:make   a model, or what makes one, with --weights, --range, ...
+    model.pt, model.pt2                TorchScript, or an exported program
+
+No pickle is read: weights are safetensors, or loaded by torch as tensors alone.
+"""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from doubleback.checkpoints import weights_digest
+from doubleback.data import ImageData, Split, load_images
+from doubleback.errors import InputError, reason
+from doubleback.experiments.runs import TrainedRun, load_run
+from doubleback.experiments.weights import misfit, scripted, tensors, with_weights
+from doubleback.files import read_json
+from doubleback.imports import code_digest, is_named, named_object
+from doubleback.models import Autoencoder, Wrapped, wrap
+from doubleback.settings import Wrapping
+from doubleback.trust import Check
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A model of somebody else, as a run is seen by the commands.
+
+    Attributes:
+        folder: what the user has named, as a path: its last part names the audit.
+        autoencoder: the model, on the CPU.
+        identity: what it was made from.
+        weights: digest of its weights.
+    """
+
+    folder: Path
+    autoencoder: Any
+    identity: str
+    weights: str
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Of its training nothing is known."""
+        return {}
+
+    def images(self, data: str | None = None, image_size: int | None = None) -> ImageData:
+        """The images of this data set.
+
+        Raises:
+            InputError: none is named.
+        """
+        if data is None:
+            raise InputError(f"{self.folder} has no images of its own; name some: --data NAME or PATH")
+        return load_images(data, image_size=image_size)
+
+    def seen(self, split: Split) -> list[Check]:
+        """What it was trained on is not known."""
+        del split
+        return []
+
+
+def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "TrainedRun | Stranger":
+    """The model that is meant.
+
+    Args:
+        named: as above.
+        wrapping: how it is loaded and fed.
+
+    Raises:
+        InputError: there is no such thing, it cannot be loaded, its weights do not fit, or a flag has no effect on it.
+    """
+    wrapping, text = wrapping or Wrapping(), str(named)
+    path = Path(text)
+    if not text.startswith("hub:") and not is_named(text) and not path.exists():
+        raise InputError(
+            f"{text} is no folder, no file and no module:factory; give a run, a model's folder, hub:owner/name, or "
+            "file.py:factory"
+        )
+    if path.is_dir() and _is_run(path):
+        if wrapping.said:
+            raise InputError(f"{wrapping.said[0]} has no effect on {text}, a run of `doubleback train`; leave it out")
+        return load_run(path)
+    net = _loaded(text, path, wrapping)
+    victim = _wrapped(net, wrapping, text)
+    module = victim if isinstance(victim, nn.Module) else nn.Module()
+    code = code_digest(text) if is_named(text) and not text.startswith("hub:") else ""
+    identity = f"{type(net).__name__} {code}".strip()
+    return Stranger(Path(text), victim, identity, weights_digest(module))
+
+
+def named_as(named: Path | str) -> str:
+    """A victim's name, as a folder can have it.
+
+    >>> named_as("runs/plain"), named_as("hub:owner/name"), named_as("models.py:make")
+    ('plain', 'name', 'models-make')
+    """
+    text = str(named)
+    if is_named(text):
+        return Path(text.removeprefix("hub:").replace(".py:", "-").replace(":", "-")).name
+    return Path(text).resolve().name
+
+
+def _is_run(folder: Path) -> bool:
+    config = folder / CONFIG
+    return not (config.is_file() and not {"schema", "train"} & set(read_json(config))) and not any(
+        (folder / name).is_file() for name in ("model_index.json", "model_config.json")
+    )
+
+
+def _loaded(text: str, path: Path, wrapping: Wrapping) -> Any:
+    if text.startswith("hub:"):
+        return _unweighted(_of_folder(_from_hub(text.removeprefix("hub:"))), wrapping, text)
+    if path.is_dir():
+        return _unweighted(_of_folder(path), wrapping, text)
+    if path.is_file():
+        return _unweighted(_of_file(path), wrapping, text)
+    return _of_factory(text, wrapping.weights)
+
+
+def _unweighted(net: Any, wrapping: Wrapping, text: str) -> Any:
+    if wrapping.weights is not None:
+        raise InputError(f"--weights has no effect on {text}, which has its own; leave it out")
+    return net
+
+
+# -- folders of libraries ------------------------------------------------------------------------------------
+
+
+def _of_folder(folder: Path) -> Any:
+    """A model from a folder in the layout of diffusers, transformers or pythae."""
+    if (folder / "model_index.json").is_file():  # a whole pipeline: its autoencoder
+        return _of_folder(folder / "vae")
+    if (folder / "model_config.json").is_file():
+        return _of_pythae(folder)
+    if not (folder / CONFIG).is_file():
+        raise InputError(
+            f"{folder} holds no {CONFIG}; give a run, or a folder that diffusers or transformers has saved"
+        )
+    config = read_json(folder / CONFIG)
+    if isinstance(name := config.get("_class_name"), str):
+        return _pretrained("diffusers", name, folder)
+    names = config.get("architectures")
+    if isinstance(names, list) and names and isinstance(names[0], str):
+        return _pretrained("transformers", names[0], folder)
+    raise InputError(f"{folder / CONFIG} names no class (_class_name or architectures); give a folder of diffusers' or "
+                     "transformers' layout, or a run")  # fmt: skip
+
+
+def _pretrained(library: str, name: str, folder: Path) -> Any:
+    """A model that `save_pretrained` has left, with all of its weights."""
+    kind = getattr(_imported(library), name, None)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise InputError(
+            f"{folder} is of the class {name}, which {library} does not have; install the version that does"
+        )
+    try:
+        net, info = kind.from_pretrained(  # type: ignore[attr-defined]
+            str(folder), use_safetensors=True, output_loading_info=True, local_files_only=True
+        )
+    except Exception as error:
+        raise InputError(f"{folder} cannot be loaded as {name} ({reason(error)[:200]}); save it anew") from error
+    lost = [*info.get("missing_keys", ()), *info.get("mismatched_keys", ()), *info.get("error_msgs", ())]
+    if lost:
+        raise InputError(f"{folder} lacks {len(lost)} of the weights of {name}, as {str(lost[0])[:80]}; save it anew")
+    return net
+
+
+def _of_pythae(folder: Path) -> Any:
+    """A pythae model with its own encoder and decoder."""
+    name = str(read_json(folder / "model_config.json").get("name", "")).removesuffix("Config")
+    if any(folder.glob("*.pkl")):
+        raise InputError(f"{folder} holds networks of its own as pickles, which are not read; name what makes it: "
+                         "file.py:factory --weights FILE")  # fmt: skip
+    models = _imported("pythae.models")
+    kind, config = getattr(models, name, None), getattr(models, f"{name}Config", None)
+    if kind is None or config is None:
+        raise InputError(f"{folder} is of the class {name!r}, which pythae does not have; name what makes the model")
+    try:
+        net = kind(config.from_json_file(str(folder / "model_config.json")))
+    except Exception as error:
+        raise InputError(f"{folder} cannot be loaded as {name} ({reason(error)[:200]}); save it anew") from error
+    return with_weights(net, folder / "model.pt")
+
+
+def _from_hub(name: str) -> Path:
+    """A model's folder from the hub: its JSON and its safetensors alone; `owner/name/sub` for a folder inside."""
+    from huggingface_hub import snapshot_download
+
+    owner, _, rest = name.partition("/")
+    repository, _, below = rest.partition("/")
+    if not owner or not repository:
+        raise InputError(f"hub:{name} names no model; give hub:owner/name")
+    try:
+        home = snapshot_download(f"{owner}/{repository}", allow_patterns=["*.json", "*.safetensors"])
+    except Exception as error:
+        raise InputError(
+            f"hub:{name} cannot be fetched ({reason(error)[:200]}); check the name and the network"
+        ) from error
+    return Path(home) / below
+
+
+def _imported(library: str) -> Any:
+    try:
+        return importlib.import_module(library)
+    except Exception as error:
+        name = library.partition(".")[0]
+        raise InputError(f"{name} is needed for this model ({reason(error)[:120]}): pip install {name}") from error
+
+
+# -- files and factories -------------------------------------------------------------------------------------
+
+
+def _of_file(path: Path) -> Any:
+    """TorchScript, or an exported program."""
+    try:
+        if path.suffix == ".pt2":
+            return torch.export.load(path)
+        return scripted(path)
+    except Exception as error:
+        raise InputError(
+            f"{path} is neither TorchScript nor an exported program ({reason(error)[:120]}); of weights alone, name what "
+            "makes the model: file.py:factory --weights FILE"
+        ) from error
+
+
+def _of_factory(text: str, weights: Path | None) -> Any:
+    """The object of this name, made if it is what makes a model."""
+    made = named_object(text)
+    if isinstance(made, type) and weights is not None and hasattr(made, "from_state_dict"):
+        try:
+            return made.from_state_dict(tensors(weights))
+        except InputError:
+            raise
+        except Exception as error:
+            raise misfit(weights, reason(error)) from error
+    if not _is_model(made):
+        try:
+            made = made()
+        except Exception as error:
+            raise InputError(
+                f"{text} raises {type(error).__name__} when it is called ({reason(error)[:200]}); name a function that "
+                "takes no arguments and gives a model"
+            ) from error
+    if not _is_model(made) and not hasattr(made, "encode"):
+        raise InputError(
+            f"{text} gives a {type(made).__name__}; it must give a model: a torch module, or what wrap gives"
+        )
+    return made if weights is None else with_weights(made, weights)
+
+
+def _is_model(made: Any) -> bool:
+    return not isinstance(made, type) and (isinstance(made, nn.Module) or type(made).__name__ == "ExportedProgram")
+
+
+def _wrapped(net: Any, wrapping: Wrapping, text: str) -> Any:
+    """The model as a victim, in evaluation mode."""
+    if isinstance(net, nn.Module):
+        for part in net.modules():
+            part.training = False
+    if isinstance(net, Autoencoder) and (isinstance(net, Wrapped) or not wrapping.said):
+        further = [flag for flag in wrapping.said if flag != "--weights"]
+        if further:
+            raise InputError(f"{further[0]} has no effect on {text}, which is wrapped already; leave it out")
+        return net
+    return wrap(
+        net, input=wrapping.input_range, output=wrapping.output_range, mean=wrapping.mean, std=wrapping.std
+    )  # fmt: skip
