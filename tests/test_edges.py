@@ -423,5 +423,5 @@ def test_a_model_made_under_inference_mode_has_no_gradient() -> None:
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(InputError, match="no parameter that requires a gradient"):
         doubleback.fit(Net().requires_grad_(False), _data(eighths(), places()), progress=False)
-    with pytest.raises(InputError, match="images are a Tensor; give an ImageData"):
-        doubleback.fit(Net(), eighths(), progress=False)
+    with pytest.raises(InputError, match="images are a dict; give"):
+        doubleback.fit(Net(), {"images": eighths()}, progress=False)

@@ -23,6 +23,7 @@ from doubleback.metrics.curve import DistortionCurve, auddc
 from doubleback.models import VAE, Reconstruction
 from doubleback.randomness import Stream, generator
 from doubleback.settings import Auditing, Price, Search
+from doubleback.trust import Judged
 from tests.problems import LinearAutoencoder
 
 QUICK: dict[str, Any] = {"coefficients": (0.0, 0.05), "steps": 10, "progress": False}
@@ -37,7 +38,8 @@ def found(vae: VAE, tiny: ImageData) -> Audited:
 @pytest.fixture
 def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the checks out, which attack again and for longer: tests/auditing/test_trust.py is about them."""
-    monkeypatch.setattr("doubleback.auditing.auditor.audit_checks", lambda *_, **__: [])
+    monkeypatch.setattr("doubleback.auditing.auditor.audit_checks", lambda *_, **__: Judged())
+    monkeypatch.setattr("doubleback.auditing.auditor.findings_of", lambda *_, **__: iter(()))
 
 
 def test_figures_follow_from_the_points(found: Audited) -> None:
@@ -113,7 +115,7 @@ def test_chunks_bound_the_memory_and_do_not_matter(vae: VAE, tiny: ImageData, mo
     whole = audit(vae, tiny, **settings)
     monkeypatch.setattr("doubleback.auditing.auditor.CHUNK", 3)
     parts = audit(vae, tiny, **settings)
-    assert sizes == [7, 3, 3, 1]
+    assert sizes == [1, 7, 1, 3, 3, 1]  # one to see whether it can be asked at all
     assert np.allclose(whole.auddc("output"), parts.auddc("output"), atol=0.02)
     assert (whole.source_index == parts.source_index).all()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from doubleback.paper.running import identity
+from doubleback.processes import machine
 from tests.data.folders import digits_folder
 
 REPRODUCE = [sys.executable, "-m", "doubleback", "reproduce"]
@@ -28,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reproduce(*words: object) -> subprocess.CompletedProcess[str]:
     command = [*REPRODUCE, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
 
 
 @pytest.mark.slow
@@ -86,7 +87,9 @@ def test_what_lacks_or_fails_is_told_and_the_rest_still_runs(
     assert reproduce(*words, "--plan").returncode == 0
     (out / "runs" / "mnist-lenet").mkdir(parents=True)
     (out / "runs" / "mnist-lenet" / "notes.txt").touch()
-    (out / "reproduction.json").write_text(json.dumps(identity("smoke", {}) | {"commands": {}}))
+    (out / "reproduction.json").write_text(
+        json.dumps(identity("smoke", {}) | {"machine": machine() | {"commands_at_once": 1}, "commands": {}})
+    )
     found = reproduce(*words)
     assert found.returncode == 2
     assert "Traceback" not in found.stdout + found.stderr

@@ -26,16 +26,20 @@ from doubleback.settings import (
     Threats,
     Training,
     Walk,
+    Wrapping,
     commands,
 )
 from doubleback.settings.words import words
 
 A, B = Path("runs/a"), Path("runs/b c")
 CONV = Architecture("conv-vae", Sizes(hidden=(9,), latent=3, filters=(4, 8)), "gaussian", 0.1)
+WRAPPING = Wrapping(B, (-1.0, 1.0), (0.0, 255.0), (0.5, 0.25), (0.5, 2.0))
 DRAW = Architecture("draw", Sizes((16,), 2, None, 5, 3, 4), "bernoulli")
 LEAST = {
     "Train": (A,),
     "Audit": ((A,),),
+    "Check": (A,),
+    "Attack": (A, A, B),
     "Classify": (A,),
     "Robustness": ((A,),),
     "Transition": ((A,),),
@@ -75,11 +79,27 @@ def said(name: str) -> list[Any]:
                 (A, B),
                 ("latent", "output", "untargeted", "mine.py:Goal"),
                 "mnist",
+                32,
                 "validation",
-                Auditing(Pairing(7, "9", "dog"), Price((0.0, 0.5, 1e-07)), Search(11, 2, 3, 4)),
+                Auditing(Pairing(7, "9", "dog"), Price((0.0, 0.5, 1e-07)), Search(11, 2, 3, 4), "4GB"),
+                WRAPPING,
                 B,
             ),
             commands.Audit((A,), auditing=Auditing(price=Price(9))),
+        ],
+        "Check": [
+            commands.Check(
+                A,
+                "mnist",
+                32,
+                ("output",),
+                Auditing(Pairing(7, "9", "dog"), Price(9), Search(11, 2, 3, 4), "1.5gb"),
+                WRAPPING,
+                B,
+            )
+        ],
+        "Attack": [
+            commands.Attack(A, A, B, ("output",), 0.5, Price(9), Search(11, 2, 3, 4), WRAPPING, B),
         ],
         "Classify": [commands.Classify(A, Mixture(3, "tied", 0.0, 5), B)],
         "Robustness": [
@@ -205,7 +225,16 @@ READ: dict[str, dict[str, str]] = {
     },
     # of these commands every option is read whatever the others are
     "Audit": always(
-        "runs attack data split pairs source_label target_label coefficients steps restarts samples seed output"
+        "runs attack data image_size split pairs source_label target_label coefficients steps restarts samples seed "
+        "memory weights input_range output_range mean std output"
+    ),
+    "Check": always(
+        "victim data image_size attack pairs source_label target_label coefficients steps restarts samples seed memory "
+        "weights input_range output_range mean std json"
+    ),
+    "Attack": always(
+        "victim source target attack coefficient coefficients steps restarts samples seed weights input_range "
+        "output_range mean std output"
     ),
     "Classify": always("run components covariance regularization seed output"),
     "Robustness": always(

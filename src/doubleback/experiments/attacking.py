@@ -21,6 +21,7 @@ from doubleback.experiments.victims import load_victim
 from doubleback.files import opened, replacing, write_arrays
 from doubleback.folders import CURVES, IMAGES, Folder
 from doubleback.models.base import acquaint, decodes
+from doubleback.settings import Auditing
 from doubleback.settings.commands import Attack as Command
 from doubleback.settings.search import Price
 from doubleback.settings.stored import flat
@@ -46,7 +47,7 @@ def attack(command: Command, words: Sequence[str]) -> str:
     kinds = ("adversarial", "reconstruction") if decodes(model) else ("adversarial",)
     files = [f"{kind}-{goal.name}.png" for goal in goals for kind in kinds]
     described: dict[str, Any] = {
-        "audit": flat(command.auditing) | {"coefficient": command.coefficient},
+        "audit": flat(command.price) | flat(command.search) | {"coefficient": command.coefficient},
         "train": victim.described,
         "weights": victim.weights,
         "goals": [goal.name for goal in goals],
@@ -55,10 +56,15 @@ def attack(command: Command, words: Sequence[str]) -> str:
     folder = Folder(command.output, "audit", described, words, (CURVES, IMAGES, *files))
     with folder.claimed() as finished:
         if finished is None:
-            found = audit(model, settings=command.auditing, pairs=[(ends[0], ends[1])], attacks=goals)
+            found = audit(
+                model,
+                settings=Auditing(price=command.price, search=command.search),
+                pairs=[(ends[0], ends[1])],
+                attacks=goals,
+            )
             write_arrays(folder.path / CURVES, found.arrays())
             write_arrays(folder.path / IMAGES, found.gallery)
-            kept = {goal.name: _keep(folder.path, Attack(goal, Price((command.coefficient,)), command.auditing.search),
+            kept = {goal.name: _keep(folder.path, Attack(goal, Price((command.coefficient,)), command.search),
                                      model, ends) for goal in goals}  # fmt: skip
             finished = folder.finish({**found.results(), "kept": kept})
     says = "distortion {distortion:.3f}, adversarial distance {adversarial_distance:.3f} (1: unharmed, 0: the target)"

@@ -13,7 +13,7 @@ from doubleback.auditing.auditor import CHUNK
 from doubleback.data import ImageData, Split, fingerprint, settled
 from doubleback.errors import InputError
 from doubleback.experiments.runs import TrainedRun, refuse_not_finite
-from doubleback.experiments.victims import Stranger, load_victim, named_as
+from doubleback.experiments.victims import Stranger, is_there, load_victim, named_as
 from doubleback.files import write_arrays, write_json
 from doubleback.folders import CURVES, IMAGES, SCHEMA, Folder, is_begun, within
 from doubleback.imports import code_digest, is_named
@@ -38,8 +38,8 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
         InputError: a setting, a run or a folder is unusable; found before the first attack.
     """
     if not command.runs:
-        raise InputError("no victim to audit; give one or more runs, or models of your own")
-    named = command.attack or [goal.name for goal in GOALS.values()]
+        raise InputError("no run to audit; give one or more, or models of your own")
+    named = [goal.name for goal in GOALS.values()] if command.attack is None else command.attack
     attacks_of(named, command.auditing.price, command.auditing.search)  # refused before a model is read
     runs = {_audit_folder(run, command): load_victim(run, command.wrapping) for run in command.runs}
     if len(runs) < len(command.runs):
@@ -95,7 +95,9 @@ def _planned(path: Path, run: TrainedRun | Stranger, command: Audit, words: Sequ
     images = _images(run, command.data, command.image_size)
     split: Split = getattr(images, command.split)
     names = images.label_names
-    attacks = command.attack or tuple(goal.name for goal in goals_for(run.autoencoder))
+    attacks = command.attack
+    if attacks is None:
+        attacks = tuple(goal.name for goal in goals_for(run.autoencoder))
     _refuse_too_large(run.autoencoder, split, command, len(attacks))
     plan = plan_audit(run.autoencoder, split, command.auditing, attacks=attacks, names=names)
     refuse_not_finite(run.autoencoder, split.images, run.folder)
@@ -129,7 +131,7 @@ def _refuse_too_large(model: Any, split: Split, command: Audit, attacks: int) ->
 
 def _audit_folder(run: Path, command: Audit) -> Path:
     """`audit` is of the run's own test images, which the report joins to the run; others stand apart."""
-    if not command.output and not (run.is_dir() and is_begun(run)):
+    if not command.output and (is_named(str(run)) or (is_there(run) and not is_begun(run))):
         raise InputError(f"{run} is no run, so its audit has no place of its own; say one: --output DIR")
     if command.output:
         if is_begun(command.output):

@@ -21,7 +21,7 @@ from doubleback.data import ImageData, Split, load_images
 from doubleback.errors import InputError, reason
 from doubleback.experiments.runs import TrainedRun, load_run
 from doubleback.experiments.weights import misfit, scripted, tensors, with_weights
-from doubleback.files import read_json
+from doubleback.files import is_folder, read_json
 from doubleback.imports import code_digest, is_named, named_object
 from doubleback.models import Autoencoder, Wrapped, wrap
 from doubleback.settings import Wrapping
@@ -79,12 +79,12 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
     """
     wrapping, text = wrapping or Wrapping(), str(named)
     path = Path(text)
-    if not text.startswith("hub:") and not is_named(text) and not path.exists():
+    if not is_named(text) and not is_there(path):
         raise InputError(
-            f"{text} is no folder, no file and no module:factory; give a run, a model's folder, hub:owner/name, or "
+            f"{text} is not a folder, a file or module:factory; give a run, a model's folder, hub:owner/name, or "
             "file.py:factory"
         )
-    if path.is_dir() and _is_run(path):
+    if is_folder(path) and _is_run(path):
         if wrapping.said:
             raise InputError(f"{wrapping.said[0]} has no effect on {text}, a run of `doubleback train`; leave it out")
         return load_run(path)
@@ -108,6 +108,14 @@ def named_as(named: Path | str) -> str:
     return Path(text).resolve().name
 
 
+def is_there(path: Path) -> bool:
+    """Whether a folder or a regular file is there: not a pipe, which could be waited for without end."""
+    try:
+        return path.is_dir() or path.is_file()
+    except OSError:  # a name that no file system takes
+        return False
+
+
 def _is_run(folder: Path) -> bool:
     config = folder / CONFIG
     return not (config.is_file() and not {"schema", "train"} & set(read_json(config))) and not any(
@@ -118,9 +126,9 @@ def _is_run(folder: Path) -> bool:
 def _loaded(text: str, path: Path, wrapping: Wrapping) -> Any:
     if text.startswith("hub:"):
         return _unweighted(_of_folder(_from_hub(text.removeprefix("hub:"))), wrapping, text)
-    if path.is_dir():
+    if is_folder(path):
         return _unweighted(_of_folder(path), wrapping, text)
-    if path.is_file():
+    if is_there(path):
         return _unweighted(_of_file(path), wrapping, text)
     return _of_factory(text, wrapping.weights)
 
@@ -226,7 +234,7 @@ def _of_file(path: Path) -> Any:
         return scripted(path)
     except Exception as error:
         raise InputError(
-            f"{path} is neither TorchScript nor an exported program ({reason(error)[:120]}); of weights alone, name what "
+            f"{path} is neither TorchScript nor an exported program ({reason(error)[:120]}); of weights alone, name "
             "makes the model: file.py:factory --weights FILE"
         ) from error
 

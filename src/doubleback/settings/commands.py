@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from doubleback.errors import InputError
 from doubleback.registry import MODELS
-from doubleback.settings import Auditing, Mixture, Pairing, Threats, Training, Walk, Wrapping
+from doubleback.settings import Auditing, Mixture, Price, Search, Threats, Training, Walk, Wrapping
 from doubleback.settings.checks import UNPREFIXED, at_least
 
 Split = Literal["test", "validation"]
@@ -122,7 +122,8 @@ class Attack:
     """As in `doubleback audit`."""
     coefficient: float = 1.0
     """What the distortion costs in the attack whose images are kept: more leaves the source more alike."""
-    auditing: Annotated[Auditing, UNPREFIXED] = Auditing()
+    price: Annotated[Price, UNPREFIXED] = Price()
+    search: Annotated[Search, UNPREFIXED] = Search()
     wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
     output: Annotated[Path, arg(metavar="DIR")] = Path("attacked")
     """Gets adversarial-GOAL.png, what comes out of it, the curves, and report.html; it must not hold anything else."""
@@ -130,8 +131,6 @@ class Attack:
     def __post_init__(self) -> None:
         if not 0 <= self.coefficient < float("inf"):
             raise InputError(f"--coefficient is {self.coefficient}; give a finite number of at least 0")
-        if self.auditing.pairing != Pairing():
-            raise InputError("--pairs, --from and --to have no effect on one pair of images; leave them out")
 
 
 @dataclass(frozen=True)
