@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 SHAPES := --jaxtyping-packages=doubleback,typechecking.checked
 
-.PHONY: help demo test test-slow test-shapes test-kills bench format clean
+.PHONY: help demo test test-slow test-shapes test-real test-kills bench format clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -22,16 +22,21 @@ test: $(READY)  ## format, lint, types, layers, quick tests: what CI runs
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow'
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow and not real'
 
 test-slow: $(READY)  ## the long tests
 	$(BIN)/pytest -m slow
 
 test-shapes: $(READY)  ## the quick tests again, with every shape and type checked as the code runs: twice the time
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow' $(SHAPES)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow and not real' $(SHAPES)
 
 test-kills: $(READY)  ## kill -9 at every step at which a command writes, then the same command: nothing is lost
 	$(BIN)/python -m tests.kills
+
+test-real: $(READY)  ## models of diffusers, CompressAI, pythae, transformers and timm; installs these
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt diffusers transformers einops
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps compressai pythae pytorch-msssim timm
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/real -m real
 
 bench: $(READY)  ## speed, as ratios measured side by side, in minutes; without --quick: the figures of record
 	$(BIN)/python -m benchmarks.train --quick

@@ -1,6 +1,6 @@
-"""What benchmarks/results says, as the tables of docs/performance.md and README.md: python -m benchmarks.page
+"""What benchmarks/results says, as tables of docs/ and README.md: python -m benchmarks.page
 
-In both pages what stands between <!-- from benchmarks: NAME --> and <!-- end --> is written anew. A test compares.
+In these pages what stands between <!-- from benchmarks: NAME --> and <!-- end --> is written anew. A test compares.
 """
 
 import json
@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.real import HEAD, row
+
 HOME = Path(__file__).parent
-PAGES = (HOME.parent / "docs" / "performance.md", HOME.parent / "README.md")
+PAGES = tuple(HOME.parent / page for page in ("docs/performance.md", "docs/your-own-model.md", "README.md"))
 MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
 
 
@@ -35,6 +37,7 @@ def tables() -> dict[str, str]:
         "quality_gpu": _quality(gpu),
         "steps_gpu": _steps_of_a_gpu(gpu),
         "mixtures": _mixtures(classifier),
+        "real": _real(json.loads((HOME / "results" / "real.json").read_text(encoding="utf-8"))),
         "machine": _machine(audit, train, bf16, gpu, classifier),
     }
 
@@ -46,6 +49,10 @@ def filled(page: str, known: dict[str, str]) -> str:
         return f"<!-- from benchmarks: {found[1]} -->\n{known[found[1]]}\n<!-- end -->"
 
     return re.sub(r"<!-- from benchmarks: (\w+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+
+
+def _real(real: dict[str, Any]) -> str:
+    return "\n".join([f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *map(row, real["rows"])])
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -2,7 +2,7 @@
 
 Each model of `benchmarks.zoo` is built from its configuration, trained here, checked and audited in a process of its
 own. The table says what it withstands, which flags fire, seconds a pair and peak memory. The last line is JSON, which
-benchmarks/results/real.json holds too. `--only NAME` takes those whose name holds it.
+benchmarks/results/real.json holds too. `--only NAME` takes those whose name holds it, and keeps the other rows.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import doubleback
-from benchmarks.recording import record
+from benchmarks.recording import RESULTS, record
 from benchmarks.zoo import KINDS, SIDE, trained
 from doubleback.processes import peak_memory_mb
 
@@ -52,6 +52,9 @@ def measured(name: str, data: str, steps: int, pairs: int, coefficients: int) ->
     }
 
 
+HEAD = ("model", "glue", "L2", "worst-case AUDDC", "ceiling", "flags", "seconds a pair", "peak memory, MB")
+
+
 def row(one: dict[str, Any]) -> str:
     """A line of the table in docs/your-own-model.md."""
     worst = one["auddc"]["worst_case"]
@@ -82,9 +85,10 @@ def main() -> None:
         torch.set_num_threads(1)
         print(json.dumps(measured(given.one, given.data, given.steps, given.pairs, given.coefficients)))
         return
-    rows = []
-    print("| model | glue | L2 | worst-case AUDDC | ceiling | flags | seconds a pair | peak memory, MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    rows: dict[str, Any] = {}
+    if given.only and (known := RESULTS / "real.json").exists():
+        rows = {one["model"]: one for one in json.loads(known.read_text())["rows"]}
+    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     for name in (name for name in KINDS if given.only in name):
         words = [sys.executable, "-m", "benchmarks.real", "--one", name, "--data", given.data]
         words += [f"--{option}={getattr(given, option)}" for option in ("steps", "pairs", "coefficients")]
@@ -93,9 +97,11 @@ def main() -> None:
         if done.returncode:
             print(f"{name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
             continue
-        rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
-        print(row(rows[-1]), flush=True)
-    record("real", {"settings": vars(given), "rows": rows}, quick=bool(given.only))
+        rows[name] = json.loads(done.stdout.strip().splitlines()[-1])
+        print(row(rows[name]), flush=True)
+    every = [rows[name] for name in KINDS if name in rows]
+    asked = {name: getattr(given, name) for name in ("steps", "pairs", "coefficients")}
+    record("real", {"data": Path(given.data).name, "settings": asked, "rows": every}, quick=False)
 
 
 if __name__ == "__main__":

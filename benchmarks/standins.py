@@ -29,7 +29,7 @@ class _Nothing(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _Anything(name, (), {"__init__": lambda self, *_, **__: None, "__call__": lambda self, given: given})
+        return _Anything(name, (), {"__init__": lambda *_, **__: None, "__call__": lambda _, given: given})
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

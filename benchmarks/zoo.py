@@ -1,6 +1,6 @@
-"""Models of other people's libraries, built from their configurations and trained for a minute or so: what `wrap` is for.
+"""Models of other people's libraries, built from their configurations and trained for a minute: what `wrap` is for.
 
-Each is made, trained and wrapped as its users do it, in one line of glue at most. Needs the libraries of `make test-real`.
+Each is made, trained and wrapped as its users do it, in one line of glue at most. Needs what `make test-real` installs.
 """
 
 from collections.abc import Callable

@@ -41,14 +41,14 @@ def at_work(*models: object, warn: bool = False) -> Iterator[None]:
 def kept(*modules: nn.Module) -> Iterator[None]:
     """Buffers of these that change meanwhile, and the state of torch's random numbers, are put back."""
     buffers = {id(buffer): buffer for module in modules for buffer in module.buffers()}
-    before = [(buffer, buffer._version, buffer.detach().clone()) for buffer in buffers.values()]
+    before = [(buffer, buffer.detach().clone()) for buffer in buffers.values()]
     with torch.random.fork_rng(devices=[]):
         try:
             yield
         finally:
             with torch.no_grad():
-                for buffer, version, values in before:
-                    if buffer._version != version:
+                for buffer, values in before:
+                    if not torch.equal(buffer, values):  # BatchNorm moves its statistics without a new version
                         buffer.copy_(values)
 
 

@@ -6,10 +6,8 @@ on the number of processes.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -22,7 +20,8 @@ from torch import Tensor
 from doubleback.attacks import Attack, Goal, attacks_of
 from doubleback.attacks.engine import rows_together
 from doubleback.attacks.goals import goals_for
-from doubleback.auditing.checking import LOOKED_AT, asked, findings_of
+from doubleback.auditing.checking import LOOKED_AT, findings_of
+from doubleback.auditing.cost import bounded
 from doubleback.auditing.pairs import Pairs, draw_pairs, label_of, own_pairs
 from doubleback.auditing.record import BLEND, CEILING, WORST_CASE, Audited
 from doubleback.auditing.sheet import Rows, Sheet
@@ -30,10 +29,9 @@ from doubleback.auditing.trust import audit_checks
 from doubleback.data import ImageData, Split
 from doubleback.data.given import gathered, is_batches
 from doubleback.errors import InputError
-from doubleback.memory import SHARE, halve, ran_out, recomputing, row_bytes, rows_within, weighed
+from doubleback.memory import halve, ran_out, rows_within
 from doubleback.models import Autoencoder
 from doubleback.models.base import acquaint, attacked, decodes
-from doubleback.processes import free_memory
 from doubleback.progress import note, progress_bar
 from doubleback.randomness import Stream, generator
 from doubleback.settings import Auditing
@@ -45,7 +43,6 @@ from doubleback.trust import Finding, Judged
 CHUNK = 20  # pairs attacked together on a processor: what bounds the memory
 CHECKED = 20  # pairs by which an audit is checked
 KEPT = 6  # copies of a pair's adversarial inputs that an attack holds at once
-FEW = 4  # rows that have to fit, or gradient checkpointing is switched on
 _OF_ATTACKS = {"coefficients", "steps", "restarts", "samples"}  # settings that whole attacks bring themselves
 
 
@@ -185,7 +182,7 @@ class Plan:
         """Attack every pair."""
         started = time.perf_counter()
         sheet = Sheet(len(self.source_index), self.attacks, self.images.shape[1:], pictures=decodes(self.model))
-        with at_work(self.model, attacked(self.model)), self._bounded():
+        with at_work(self.model, attacked(self.model)), bounded(self.model, self._first(), self.memory):
             findings = self._looked_at(progress)
             together = self._pairs_together()
             for chunk in _chunks(np.arange(len(self.source_index)), together):
@@ -253,18 +250,8 @@ class Plan:
         most = max(attack.capability.count for attack in self.attacks)
         return rows_within(most * KEPT * 4 * self.images[0].numel(), share=0.5)
 
-    @contextmanager
-    def _bounded(self) -> Iterator[None]:
-        """Chunks follow what a row weighs; where not even one fits, what the model can compute anew is not kept."""
-        x = placed(self.model, self.images[self.source_index[:1]])
-        weight = row_bytes(partial(asked, self.model), x)
-        with ExitStack() as stack:
-            if weight > (self.memory or SHARE * free_memory()) / FEW and stack.enter_context(
-                recomputing(attacked(self.model))
-            ):
-                weight = row_bytes(partial(asked, self.model), x)
-            stack.enter_context(weighed(weight, self.memory))
-            yield
+    def _first(self) -> Tensor:
+        return placed(self.model, self.images[self.source_index[:1]])
 
     def _looked_at(self, progress: bool) -> list[Finding]:
         """What `check` finds, said where it is bad or the audit will be long."""

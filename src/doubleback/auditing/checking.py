@@ -5,10 +5,7 @@ as flags.
 """
 
 import math
-import operator
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,27 +14,29 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from doubleback.attacks import Attack, Goal, attacks_of
-from doubleback.attacks.goals import RowLoss, goals_for
+from doubleback.attacks.goals import goals_for
 from doubleback.attacks.rows import value_and_gradient
+from doubleback.auditing.cost import asked, bounded, cost
 from doubleback.data import ImageData
 from doubleback.data.given import gathered, is_batches
 from doubleback.errors import reason
 from doubleback.evaluation import reconstruct
-from doubleback.memory import in_words, row_bytes, rows_within
+from doubleback.memory import rows_within
 from doubleback.metrics.images import l2
 from doubleback.models import Autoencoder
 from doubleback.models.base import acquaint, attacked, decodes, encodes
 from doubleback.settings import Auditing
+from doubleback.settings.checks import as_bytes
 from doubleback.state import at_work, kept
-from doubleback.tensors import Images, as_images, placed
+from doubleback.tensors import Images, as_images, placed, rows_at_once
 from doubleback.trust import NO_GRADIENT, SAME_ANSWER, Finding
 
 LOOKED_AT = 8  # images
-ALIKE = 1e-3  # of the answers' range, on average: two answers that differ by less are the same
+ALIKE = 2e-4  # of the answers' range, on average: two answers that differ by less are the same
 OWN = 0.02  # of the answers' range, on average, by which decode(encode(x)) may differ from net(x)
 NOTHING = 1e-3  # of the L2 of a black image and a white one: too little to judge ranges by
 POOR = 1.2  # times the L2 of the mean image: a reconstruction that is worse is none
-LONG = 1.0  # minutes: worth a line before the first attack
+_SIZES = "it fails on batches of another size ({}): let it take any, export it with a dynamic batch"
 BETTER = 0.6  # of the L2: what another range would have to leave to be the right one
 
 
@@ -69,7 +68,8 @@ def check(
         x = as_images(_first_of(images), victim)[:LOOKED_AT]
     tried = attacks_of(goals_for(victim) if attacks is None else attacks, settings.price, settings.search)
     training = _training(victim, x)
-    with at_work(victim, attacked(victim)):
+    budget = None if settings.memory is None else as_bytes(settings.memory)
+    with at_work(victim, attacked(victim)), bounded(victim, placed(victim, x[:1]), budget):
         return list(findings_of(victim, placed(victim, x), tried, settings.pairing.pairs, training))
 
 
@@ -86,24 +86,39 @@ def findings_of(
     """Every finding, of images that lie where the model is; `training` names hidden modules that were in that mode."""
     try:
         acquaint(victim, x)
-        together = reconstruct(victim, x)
+        reconstruct(victim, x[:1])
     except Exception as error:
         yield Finding("runs", False, f"it fails on {tuple(x.shape)}: {type(error).__name__}: {reason(error)[:300]}")
         return
+    try:
+        together = reconstruct(victim, x)
+    except Exception as error:
+        yield Finding("rows", False, _SIZES.format(reason(error)[:200]))
+        return
     yield Finding("runs", True, f"{tuple(x.shape)} -> {tuple(together.shape)}{_code_in_words(victim)}")
     yield _evaluation(victim, x, training)
-    finite = bool(together.isfinite().all())
+    raw = _unclamped(victim, x)
+    finite = bool(together.isfinite().all() and raw.isfinite().all())
     bad = "its answer holds NaN or infinity: find the layer that makes it, or the weights that are missing"
     yield _found("finite", finite, "no NaN, no infinity", bad)
     yield _deterministic(victim, x, together)
     yield _rows(victim, x, together)
     if decodes(victim) and finite:
         yield _own(victim, x, together)
-        yield _ranges(x, together)
+        yield _ranges(x, together, raw)
     for attack in attacks:
-        yield _gradient(victim, x, attack)
+        yield _gradient(victim, x[: max(2, rows_within())], attack)
     yield _double_backward(victim, x)
-    yield _cost(victim, x, attacks, pairs)
+    yield cost(victim, x, attacks, pairs)
+
+
+def _unclamped(victim: Any, x: Tensor) -> Tensor:
+    """The answer before it is clamped, where it is."""
+    asked_raw = getattr(victim, "unclamped", None)
+    if asked_raw is None or not decodes(victim):
+        return reconstruct(victim, x)
+    with torch.no_grad():
+        return torch.cat([asked_raw(some).likelihood.mean for some in torch.split(x, rows_at_once(x))])
 
 
 def _found(name: str, ok: bool, well: str, bad: str, *, spoils: bool = True) -> Finding:
@@ -136,9 +151,9 @@ def _training(victim: Any, images: Tensor) -> list[str]:
 def _evaluation(victim: Autoencoder, x: Tensor, training: Sequence[str]) -> Finding:
     """Evaluation mode is reached: nothing is in training mode, and no buffer moves while the model answers."""
     modules = [one for one in (victim, attacked(victim)) if isinstance(one, nn.Module)]
-    before = [(buffer, buffer._version) for module in modules for buffer in module.buffers()]
+    before = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
     reconstruct(victim, x)
-    if any(buffer._version != version for buffer, version in before):
+    if not all(torch.equal(buffer, values) for buffer, values in before):
         return Finding("evaluation", False, "its buffers change as it answers, in evaluation mode, too: let none move")
     if any(part.training for module in modules for part in module.modules()):
         return Finding("evaluation", False, "a part of it stays in training mode: let .eval() reach every part")
@@ -165,8 +180,7 @@ def _rows(victim: Autoencoder, x: Tensor, together: Tensor) -> Finding:
         turned = reconstruct(victim, x.flip(0)[: max(1, len(x) - 1)])
         pairs = torch.cat([reconstruct(victim, two) for two in torch.split(x, 2)])
     except Exception as error:
-        said = reason(error)[:200]
-        return Finding("rows", False, f"it fails on batches of another size ({said}): export it with a dynamic batch")
+        return Finding("rows", False, _SIZES.format(reason(error)[:200]))
     same = [(alone, together[:3]), (turned, together.flip(0)[: len(turned)]), (pairs, together)]
     difference = max(_apart(*answers) for answers in same)
     bad = f"an image's answer depends on the others of its batch, by {difference:.2g} of its range: put BatchNorm into "
@@ -192,12 +206,12 @@ def _own(victim: Any, x: Tensor, together: Tensor) -> Finding:
     return _found(name, difference <= OWN + 3 * noise, well, bad)
 
 
-def _ranges(x: Tensor, together: Tensor) -> Finding:
+def _ranges(x: Tensor, together: Tensor, raw: Tensor) -> Finding:
     """A reconstruction that is worse than the mean image's, or far better after another scale, has wrong ranges."""
     have = l2(together, x).mean().item()
     mean = l2(x.mean(0, keepdim=True).expand_as(x), x).mean().item()
-    scale, shift = _fit(together, x)
-    fitted = l2(scale * together + shift, x).mean().item()
+    scale, shift = _fit(raw, x)
+    fitted = l2(scale * raw + shift, x).mean().item()
     off = abs(scale - 1) > 0.2 or abs(shift) > 0.1
     if off and have > NOTHING * x[0].numel() ** 0.5 and fitted < BETTER * min(have, 1.3 * mean):
         bad = f"reconstructions y have L2 {have:.3g}, but {fitted:.3g} as {scale:.2g} y {shift:+.2g}: check input= and "
@@ -232,37 +246,6 @@ def _double_backward(victim: Autoencoder, x: Tensor) -> Finding:
     except Exception as error:
         return Finding(name, False, f"it cannot be hardened by an exact penalty ({reason(error)[:160]})", spoils=False)
     return Finding(name, True, "it can be hardened by an exact penalty")
-
-
-def _cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) -> Finding:
-    """Memory a row, and the time of the audit that is asked for, if no row left early."""
-    weight = row_bytes(partial(asked, victim), x[:1])
-    rows = torch.arange(max(1, min(len(x), rows_within(weight))), device=x.device)
-    some = x[: len(rows)]
-    row_steps, seconds = [], []
-    for attack in attacks:
-        try:
-            loss = attack.goal.loss(attacked(victim), some, some.roll(1, 0))
-            seconds.append(min(_seconds(loss, some, rows) for _ in range(2)) / len(rows))
-        except Exception as error:
-            return Finding("cost", True, f"it cannot be measured ({reason(error)[:120]})")
-        row_steps.append(attack.capability.count * attack.search.steps * (2 + attack.search.restarts))
-    minutes = pairs * sum(map(operator.mul, row_steps, seconds)) / 60
-    sooner = " (most rows end far sooner)" if minutes > LONG else ""
-    return Finding("cost", True, f"{in_words(weight)} a row; {pairs} pairs take at most {minutes:.2g} minutes{sooner}")
-
-
-def _seconds(loss: RowLoss, x: Tensor, rows: Tensor) -> float:
-    """Of a pass forward and back."""
-    started = time.perf_counter()
-    value_and_gradient(lambda z, pair: loss(z, pair, None), x, rows)
-    return time.perf_counter() - started
-
-
-def asked(victim: Autoencoder, x: Tensor) -> Tensor:
-    """What an attack differentiates: the output of what it follows, or the code of an encoder alone."""
-    followed = attacked(victim)
-    return followed(x).likelihood.mean if decodes(victim) else followed.encode(x).mean
 
 
 def _fit(y: Tensor, x: Tensor) -> tuple[float, float]:

@@ -168,7 +168,8 @@ def _dispatch(command: Any, line: str) -> None:
             case commands.Check():
                 console.show_findings(look(command))
             case commands.Attack():
-                console.say(attack(command, words))
+                for said in attack(command, words):
+                    console.say(said)
                 _say_report(command.output, line)
             case commands.Classify():
                 console.show_trained({str(command.output or command.run / CLASSIFIER): classify(command, words)})

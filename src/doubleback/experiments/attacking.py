@@ -29,7 +29,7 @@ from doubleback.state import at_work
 from doubleback.tensors import as_pixels, image_shape_of, placed
 
 
-def attack(command: Command, words: Sequence[str]) -> str:
+def attack(command: Command, words: Sequence[str]) -> list[str]:
     """Attack the pair, and fill the folder.
 
     The images that are kept have 8 bits, as a file has: what they reach is scored as they are read back.
@@ -68,7 +68,7 @@ def attack(command: Command, words: Sequence[str]) -> str:
                                      model, ends) for goal in goals}  # fmt: skip
             finished = folder.finish({**found.results(), "kept": kept})
     says = "distortion {distortion:.3f}, adversarial distance {adversarial_distance:.3f} (1: unharmed, 0: the target)"
-    return "\n".join(f"{name}: {says.format(**one)}" for name, one in finished["kept"].items())
+    return [f"{name}: {says.format(**one)}" for name, one in finished["kept"].items()]
 
 
 def _keep(folder: Path, attack: Attack, model: Any, ends: Tensor) -> dict[str, float]:

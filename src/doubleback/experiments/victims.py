@@ -164,14 +164,17 @@ def _of_folder(folder: Path) -> Any:
 
 def _pretrained(library: str, name: str, folder: Path) -> Any:
     """A model that `save_pretrained` has left, with all of its weights."""
-    kind = getattr(_imported(library), name, None)
+    home = _imported(library)
+    kind = getattr(home, name, None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise InputError(
             f"{folder} is of the class {name}, which {library} does not have; install the version that does"
         )
     try:
+        home.utils.logging.disable_progress_bar()
+        quiet = {"low_cpu_mem_usage": False} if library == "diffusers" else {}
         net, info = kind.from_pretrained(  # type: ignore[attr-defined]
-            str(folder), use_safetensors=True, output_loading_info=True, local_files_only=True
+            str(folder), use_safetensors=True, output_loading_info=True, local_files_only=True, **quiet
         )
     except Exception as error:
         raise InputError(f"{folder} cannot be loaded as {name} ({reason(error)[:200]}); save it anew") from error

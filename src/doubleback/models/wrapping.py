@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from doubleback.errors import InputError
@@ -89,7 +90,10 @@ def _parts(net: Any, encode: Any, decode: Any, forward: Any) -> Parts:
     given = [_function(net, one, name) for name, one in (("encode", encode), ("decode", decode), ("forward", forward))]
     whole = net if callable(net) and not isinstance(net, type) else None
     if not any(given):
-        for names in (("encode", "decode"), ("encoder", "decoder")):
+        parts = (
+            [] if isinstance(net, torch.jit.ScriptModule) else [("encoder", "decoder")]
+        )  # a trace's cannot be called
+        for names in (("encode", "decode"), *parts):
             pair = [getattr(net, name, None) for name in names]
             if all(map(callable, pair)):
                 given[:2] = pair

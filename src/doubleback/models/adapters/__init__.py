@@ -5,6 +5,7 @@ file and its name in `LIBRARIES`.
 """
 
 import importlib
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ def parts_of(net: Any, **further: Any) -> "Parts | None":
         further: settings of its library's file.
 
     Raises:
-        InputError: its library's file takes no such setting, or cannot attack such a model.
+        InputError: such a model of its library cannot be attacked.
     """
     homes = {kind.__module__.partition(".")[0] for kind in type(net).__mro__}
     for library in LIBRARIES:
         known = importlib.import_module(f"{__name__}.{library}")
-        if known.HOME in homes and (parts := known.parts_of(net, **further)) is not None:
+        if known.HOME not in homes or (further and not further.keys() <= signature(known.parts_of).parameters.keys()):
+            continue
+        if (parts := known.parts_of(net, **further)) is not None:
             return parts  # type: ignore[no-any-return]
     return None

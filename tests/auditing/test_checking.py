@@ -1,0 +1,232 @@
+"""`check` finds what would make figures wrong, says how to mend it, and is silent about models that are used well."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import doubleback
+from doubleback.data import ImageData
+from doubleback.models import VAE, wrap
+from doubleback.trust import Finding
+from tests.conftest import blobs
+
+
+def faults(findings: list[Finding]) -> set[str]:
+    return {finding.name for finding in findings if not finding.ok}
+
+
+class Net(nn.Module):
+    """A small convolutional autoencoder over [0, 1], nearly the identity: its answers are good without training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.Conv2d(1, 4, 2, 2), nn.ConvTranspose2d(4, 1, 2, 2)
+        with torch.no_grad():
+            eye = torch.eye(4).view(4, 1, 2, 2)
+            for layer in (self.encoder, self.decoder):
+                layer.weight.copy_(eye)
+                layer.bias.zero_()
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.encoder(x)  # type: ignore[no-any-return]
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z)  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+
+class OtherForward(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).flip(2)
+
+
+class Sampling(Net):
+    """Its own forward pass samples, as a VAE's does; what is audited does not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.encode(x)
+        return self.decode(z + 0.1 * torch.randn_like(z))
+
+
+class Momentum(Net):
+    """Statistics that move in evaluation mode, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def encode(self, x: Tensor) -> Tensor:
+        self.seen.add_(x.mean().detach())
+        return super().encode(x)
+
+
+class Stubborn(Net):
+    """A part that goes back to training mode by itself."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        self.encoder.train()
+        return super().encode(x)
+
+
+def net_of(kind: type[Net] = Net) -> Net:
+    return kind().eval()
+
+
+def forward_of(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    net = net_of()
+    return lambda x: f(net(x))
+
+
+RIGHT: dict[str, Callable[[], Any]] = {
+    "a module": lambda: wrap(net_of()),
+    "functions": lambda: wrap(encode=net_of().encode, decode=net_of().decode),
+    "forward alone": lambda: wrap(net_of().forward),
+    "encode alone": lambda: wrap(encode=net_of().encode),
+    "another range": lambda: wrap(lambda x: x + 0.0, input=(-1, 1)),
+    "a forward pass that samples": lambda: wrap(net_of(Sampling)),
+    "rounding": lambda: wrap(encode=net_of().encode, decode=lambda z: net_of().decode((20 * z).round() / 20)),
+    "half precision": lambda: wrap(net_of().bfloat16()),
+    "attention": lambda: wrap(Attending().eval()),
+}
+
+
+class Attending(nn.Module):
+    """Fused attention, whose own kernel has no second derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        nn.init.zeros_(self.attention.out_proj.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.squeeze(1)
+        mixed, _ = self.attention(rows, rows, rows, need_weights=False)
+        return (rows + 0.01 * mixed).unsqueeze(1)
+
+
+@pytest.mark.parametrize("made", RIGHT.values(), ids=RIGHT)
+def test_nothing_is_found_of_a_model_that_is_used_rightly(made: Callable[[], Any], tiny: ImageData) -> None:
+    started = time.perf_counter()
+    findings = doubleback.check(made(), tiny)
+    assert faults(findings) == set(), [str(finding) for finding in findings]
+    assert time.perf_counter() - started < 10
+    json.dumps([asdict(finding) for finding in findings])
+
+
+def _hidden(train: bool) -> Any:
+    """A model in training mode behind a function, where nothing says so."""
+    norm = nn.BatchNorm2d(1, affine=False).train(train)
+    box = [[[[[[norm]]]]]]  # deeper than anybody looks
+    return wrap(lambda x: 0.25 * box[0][0][0][0][0][0](x).sigmoid() + 0.75 * x)
+
+
+WRONG: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "rows that interact": (lambda: wrap(lambda x: x - 0.5 * x.mean(0)), "rows", "normalise each image by itself"),
+    "a batch of one alone": (lambda: wrap(lambda x: x.view(1, 1, 8, 8)), "rows", "batches of another size"),
+    "BatchNorm in training mode, hidden": (lambda: _hidden(True), "rows", "put BatchNorm into evaluation mode"),
+    "a stochastic forward": (
+        lambda: wrap(lambda x: x + 0.1 * torch.randn_like(x)),
+        "deterministic",
+        "and not a sample",
+    ),
+    "dropout left on": (lambda: wrap(lambda x: nn.functional.dropout(x, 0.2)), "deterministic", "switch dropout off"),
+    "NaN": (lambda: wrap(lambda x: x / (x > 2).float() * 0), "finite", "find the layer"),
+    "infinity": (lambda: wrap(lambda x: (100 * x).exp().exp()), "finite", "NaN or infinity"),
+    "a range taken for another": (lambda: wrap(lambda x: 2 * x - 1), "ranges", "check input= and output="),
+    "scaled twice": (
+        lambda: wrap(encode=nn.Flatten(), decode=lambda z: z.view(-1, 1, 8, 8), output=lambda y: y * 0.2 + 0.5),
+        "ranges",
+        "check input= and output=",
+    ),
+    "bytes that were not scaled": (lambda: wrap(lambda x: 255 * x), "ranges", "check input= and output="),
+    "not the model's own": (lambda: wrap(net_of(OtherForward)), "reconstruction", "differs from the model's own"),
+    "statistics that move": (lambda: wrap(net_of(Momentum)), "evaluation", "buffers change"),
+    "training mode that comes back": (lambda: wrap(net_of(Stubborn)), "evaluation", "stays in training mode"),
+    "a detached code": (
+        lambda: wrap(encode=net_of().encode, decode=lambda z: net_of().decode(z.detach())),
+        "gradient_output",
+        "surrogate=",
+    ),
+    "a code without a gradient": (lambda: wrap(encode=lambda x: x.detach(), decode=lambda z: z), "gradient_latent", ""),
+    "numpy inside": (
+        lambda: wrap(lambda x: torch.from_numpy(np.asarray(x.detach()))),
+        "gradient_output",
+        "detaches",
+    ),
+    "no second derivative": (lambda: wrap(Once.apply), "double_backward", "cannot be hardened"),
+    "a model that fails": (lambda: wrap(nn.Linear(3, 3)), "runs", "fails"),
+}
+
+
+class Once(torch.autograd.Function):
+    """The identity, with a gradient that cannot be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        del ctx
+        return x.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        del ctx
+        return gradients[0]
+
+
+@pytest.mark.parametrize(("made", "name", "says"), WRONG.values(), ids=WRONG)
+def test_every_fault_is_found_and_says_its_mend(made: Callable[[], Any], name: str, says: str, tiny: ImageData) -> None:
+    started = time.perf_counter()
+    findings = {finding.name: finding for finding in doubleback.check(made(), tiny)}
+    assert time.perf_counter() - started < 10
+    assert not findings[name].ok, {one.name: str(one) for one in findings.values()}
+    assert re.search(says, findings[name].message), findings[name].message
+
+
+def test_a_hidden_module_in_training_mode_is_named_and_audited_rightly(tiny: ImageData) -> None:
+    norm = nn.BatchNorm2d(1)
+    for _ in range(30):
+        norm(tiny.train.images.float() / 255)
+    right = doubleback.check(wrap(lambda x: 0.1 * norm.eval()(x) + 0.3), tiny)
+    norm.train()
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    findings = doubleback.check(wrap(lambda x: 0.1 * norm(x) + 0.3), tiny)
+    named = next(finding for finding in findings if finding.name == "evaluation")
+    assert "BatchNorm2d" in named.message
+    assert (named.ok, named.spoils) == (False, False)
+    assert faults(findings) - {"evaluation"} == faults(right)
+    assert norm.training
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+def test_what_spoils_figures_is_a_flag_of_the_audit(tiny: ImageData) -> None:
+    for made, name in ((WRONG["rows that interact"][0], "rows"), (WRONG["scaled twice"][0], "ranges")):
+        found = doubleback.audit(made(), tiny, pairs=3, coefficients=2, steps=3, progress=False)
+        assert name in found.results()["flags"]
+        assert f"! {name}: " in str(found)
+    found = doubleback.audit(wrap(Once.apply), tiny, pairs=3, coefficients=2, steps=3, progress=False)
+    assert "double_backward" not in found.results()["flags"]
+
+
+def test_images_of_every_kind_are_looked_at() -> None:
+    images = blobs(16, 3).images
+    batches = torch.utils.data.DataLoader(list(images.float() / 255), batch_size=8)
+    for given in (images, images.numpy(), images.float() / 255, batches):
+        assert faults(doubleback.check(wrap(net_of()), given)) == set()
+
+
+def test_one_of_our_own_needs_no_wrapping(tiny: ImageData) -> None:
+    torch.manual_seed(0)
+    vae = VAE(tiny.image_shape, hidden=(16,), latent=3)
+    names = [finding.name for finding in doubleback.check(vae, tiny, attacks=["latent", "untargeted"])]
+    assert {"gradient_latent", "gradient_untargeted", "cost"} <= set(names)
+    assert names[0] == "runs"
