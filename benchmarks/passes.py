@@ -27,6 +27,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.manual_seed(0)
     net = KINDS["diffusers AutoencoderKL"].make().eval()
+    with torch.no_grad():
+        net.decoder.conv_out.weight *= 0.1  # within the range: the bare loop clamps nothing
     victim = doubleback.wrap(net)
     x, target = torch.rand(2, ROWS, 3, SIDE, SIDE)
     victim.meet(x)
@@ -40,7 +42,7 @@ def main() -> None:
     def ours() -> Tensor:
         return value_and_gradient(lambda z, pair: loss(z, pair, None), x, rows)[1]
 
-    assert torch.allclose(bare(), ours(), atol=1e-3)
+    assert torch.allclose(bare(), ours(), rtol=1e-3, atol=1e-4)
     ratios = [_seconds(ours) / _seconds(bare) for _ in range(5 if given.quick else 15)]
     record("passes", {"data": "random", "ratio": statistics.median(ratios), "ratios": ratios}, quick=given.quick)
 

@@ -8,7 +8,8 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 NAMES = ("torchvision", "torch_geometric")
@@ -47,7 +48,15 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         del module
 
 
-def stand_in() -> None:
-    """Let them be imported, where they are not installed."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+@contextmanager
+def stood_in() -> Iterator[None]:
+    """They can be imported meanwhile; afterwards nobody finds them, who would ask for their version."""
+    finder = _Finder()
+    sys.meta_path.append(finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [name for name in sys.modules if name.partition(".")[0] in NAMES]:
+            if isinstance(sys.modules[name], _Nothing):
+                del sys.modules[name]

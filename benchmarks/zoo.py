@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import doubleback
-from benchmarks.standins import stand_in
+from benchmarks.standins import stood_in
 
 SIDE = 32
 
@@ -100,8 +100,8 @@ def _vq_loss(net: Any, x: Tensor) -> Tensor:
 
 def _codec(name: str) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
-        stand_in()
-        from compressai import models
+        with stood_in():
+            from compressai import models
 
         return getattr(models, name)(**({"N": 24} if name == "Cheng2020Anchor" else {"N": 24, "M": 32}))  # type: ignore[no-any-return]
 
@@ -152,8 +152,8 @@ def _mae_loss(net: Any, x: Tensor) -> Tensor:
 
 
 def _timm() -> nn.Module:
-    stand_in()
-    import timm
+    with stood_in():
+        import timm
 
     return timm.create_model("resnet10t", num_classes=0)  # type: ignore[no-any-return]
 

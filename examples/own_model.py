@@ -1,7 +1,7 @@
 """Your own autoencoder, trained elsewhere: can it be fooled, and can it be hardened? python examples/own_model.py
 
 `TheirAutoencoder` stands for any module with an encoder and a decoder, here over pixels in [-1, 1]. doubleback needs to
-know its pixel range and the size of its code, and nothing else: `AutoencoderAdapter` does the rest.
+know its pixel range, and nothing else: `wrap` does the rest.
 """
 
 import argparse
@@ -69,8 +69,8 @@ def main(arguments: list[str] | None = None) -> dict[str, tuple[float, float]]:
     theirs = TheirAutoencoder()
     train_their_way(theirs, images.train.images, given.steps)
 
-    # These are the few lines. A variational encoder, which gives (mean, log_var), adds variational=True.
-    model = doubleback.AutoencoderAdapter(theirs.encoder, theirs.decoder, latent=24, bounds=(-1, 1))
+    # This is the one line: `theirs` takes and gives pixels in [-1, 1].
+    model = doubleback.wrap(theirs, input=(-1, 1))
     before = doubleback.audit(model, images, pairs=given.pairs).results()
     doubleback.fit(
         doubleback.Objective(model, penalty="reconstruction", penalty_weight=0.01, penalty_start=0.0),
