@@ -49,7 +49,9 @@ def row_bytes(f: Callable[[Tensor], Tensor], x: Tensor) -> int:
         f: differentiable.
         x: one row, (1, ...).
     """
-    one, two = (_kept_bytes(f, x.repeat(rows, *[1] * (x.dim() - 1))) for rows in (1, 2))
+    one = _kept_bytes(f, x)
+    large = 2 * WORKING * one > free_memory()  # so that two rows may not fit: what one keeps is more than what it adds
+    two = 2 * one if large else _kept_bytes(f, x.repeat(2, *[1] * (x.dim() - 1)))
     state = 24 * x.numel() * x.element_size()  # the row itself: iterates, gradients, directions, and what attacks keep
     return int(WORKING * max(0, two - one)) + state  # the difference: weights are kept once, whatever the rows
 

@@ -186,13 +186,20 @@ class Plan:
             findings = self._looked_at(progress)
             together = self._pairs_together()
             for chunk in _chunks(np.arange(len(self.source_index)), together):
-                sheet.put_reconstructions(chunk, self._pairs(chunk))
+                self._within_memory(lambda rows: sheet.put_reconstructions(rows, self._pairs(rows)), chunk)
             chunks = _chunks(np.flatnonzero(~sheet.flagged), together)
             self._attack(sheet, chunks, progress)
             sheet.flag_unmeasured()
             used = np.flatnonzero(~sheet.flagged)[:CHECKED]
             points = {name: points.at(used) for name, points in sheet.points.items()}
-            judged = audit_checks(self._pairs(used), points, self.attacks, progress=progress) if len(used) else Judged()
+            judged = Judged()
+            while len(used):
+                try:
+                    judged = audit_checks(self._pairs(used), points, self.attacks, progress=progress)
+                    break
+                except Exception as error:
+                    if not ran_out(error) or not halve():
+                        raise
         return Audited(
             self.attacks,
             self.source_index.numpy(),
