@@ -163,6 +163,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str, str]] = {
         "gradient_output",
         "detaches",
     ),
+    "an export of one batch size": (
+        lambda: wrap(torch.export.export(net_of(), (torch.rand(3, 1, 8, 8),))),
+        "batch",
+        "for batches of 3 and no other",
+    ),
     "no second derivative": (lambda: wrap(Once.apply), "double_backward", "cannot be hardened"),
     "a model that fails": (lambda: wrap(nn.Linear(3, 3)), "runs", "fails"),
 }

@@ -96,6 +96,14 @@ def findings_of(
         yield Finding("rows", False, _SIZES.format(reason(error)[:200]))
         return
     yield Finding("runs", True, f"{tuple(x.shape)} -> {tuple(together.shape)}{_code_in_words(victim)}")
+    if size := getattr(getattr(victim, "parts", None), "batch", None):
+        yield Finding(
+            "batch",
+            False,
+            f"it was exported for batches of {size} and no other: it is run in such, filled up; "
+            "export it with a dynamic batch to save the time",
+            spoils=False,
+        )
     yield _evaluation(victim, x, training)
     raw = _unclamped(victim, x)
     finite = bool(together.isfinite().all() and raw.isfinite().all())
