@@ -242,15 +242,11 @@ class Plan:
         """Do it for as many pairs at once as memory holds; where it runs out, again with half the rows."""
         size = max(1, min(len(chunk), self._pairs_in_memory()))
         for rows in _chunks(chunk, size):
-            try:
-                work(rows)
-            except Exception as error:
-                if not ran_out(error) or not halve():
-                    raise
-                note(f"memory ran out with {len(rows)} pairs at once; going on with half the rows")
-                self._within_memory(work, rows if len(rows) == 1 else rows[: len(rows) // 2])
-                if len(rows) > 1:
-                    self._within_memory(work, rows[len(rows) // 2 :])
+            if _fits(work, rows):
+                continue
+            note(f"memory ran out with {len(rows)} pairs at once; going on with half the rows")
+            for half in _chunks(rows, max(1, len(rows) // 2)):
+                self._within_memory(work, half)
 
     def _pairs_in_memory(self) -> int:
         """How many pairs' adversarial inputs memory holds, in the copies that an attack makes of them."""
@@ -290,6 +286,17 @@ class Plan:
         if x.device.type != "cuda":
             return CHUNK
         return max(CHUNK, rows_together(x) // max(attack.capability.count for attack in self.attacks))
+
+
+def _fits(work: Callable[[Rows], None], rows: Rows) -> bool:
+    """Do it; False where memory ran out and half the rows may fit. What the error held is free again then."""
+    try:
+        work(rows)
+    except Exception as error:
+        if not ran_out(error) or not halve():
+            raise
+        return False
+    return True
 
 
 def _row_steps(attack: Attack) -> int:
