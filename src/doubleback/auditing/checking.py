@@ -230,9 +230,9 @@ def _ranges(x: Tensor, together: Tensor, raw: Tensor) -> Finding:
     return _found("ranges", len(x) == 1 or have <= POOR * mean, f"L2 {have:.3g}, the mean image's is {mean:.3g}", bad)
 
 
-def _gradient(victim: Autoencoder, x: Tensor, aims: Tensor, attack: Attack) -> Finding:
+def _gradient(victim: Autoencoder, x: Tensor, target: Tensor, attack: Attack) -> Finding:
     """Does this goal's loss lead anywhere?"""
-    name, rows, target = f"gradient_{attack.goal.name}", torch.arange(len(x), device=x.device), aims
+    name, rows = f"gradient_{attack.goal.name}", torch.arange(len(x), device=x.device)
     try:
         loss = attack.goal.loss(attacked(victim), x, target)
         _, gradient = value_and_gradient(lambda z, rows: loss(z, rows, None), x.lerp(target, 0.01), rows)

@@ -33,19 +33,18 @@ def summary(found: "Audited") -> str:
     return "\n".join(lines)
 
 
-def save(found: "Audited", folder: str | Path, settings: dict[str, Any] | None = None) -> Path:
+def save(found: "Audited", folder: str | Path) -> Path:
     """Write the audit as `doubleback audit --output` does, for `doubleback report`.
 
     Args:
         found: the audit.
         folder: to write to; free, or holding this very audit.
-        settings: that `config.json` names.
 
     Raises:
         InputError: it holds something else, or cannot be written.
     """
     results = found.results()
-    described = {"audit": settings or {}, "train": {}, "found": _digestible(results)}
+    described = {"audit": {}, "train": {}, "found": _digestible(results)}
     home = Folder(Path(folder), "audit", described, ("doubleback.audit",), (CURVES, IMAGES))
     with home.claimed() as finished:
         if not finished:

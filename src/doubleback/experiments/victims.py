@@ -22,12 +22,11 @@ from doubleback.errors import InputError, reason
 from doubleback.experiments.runs import TrainedRun, load_run
 from doubleback.experiments.weights import misfit, scripted, tensors, with_weights
 from doubleback.files import is_folder, read_json
+from doubleback.folders import CONFIG
 from doubleback.imports import code_digest, is_named, named_object
 from doubleback.models import Autoencoder, Wrapped, wrap
 from doubleback.settings import Wrapping
 from doubleback.trust import Check
-
-CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -238,7 +237,7 @@ def _of_file(path: Path) -> Any:
     except Exception as error:
         raise InputError(
             f"{path} is neither TorchScript nor an exported program ({reason(error)[:120]}); of weights alone, name "
-            "makes the model: file.py:factory --weights FILE"
+            "what makes the model: file.py:factory --weights FILE"
         ) from error
 
 
