@@ -192,14 +192,13 @@ class Plan:
             sheet.flag_unmeasured()
             used = np.flatnonzero(~sheet.flagged)[:CHECKED]
             points = {name: points.at(used) for name, points in sheet.points.items()}
-            judged = Judged()
-            while len(used):
-                try:
-                    judged = audit_checks(self._pairs(used), points, self.attacks, progress=progress)
-                    break
-                except Exception as error:
-                    if not ran_out(error) or not halve():
-                        raise
+            judged: list[Judged] = []
+
+            def judge(rows: Rows) -> None:
+                judged.append(audit_checks(self._pairs(rows), points, self.attacks, progress=progress))
+
+            while len(used) and not _fits(judge, used):
+                pass
         return Audited(
             self.attacks,
             self.source_index.numpy(),
@@ -209,7 +208,7 @@ class Plan:
             sheet.source_quality,
             sheet.points,
             sheet.gallery,
-            judged,
+            judged[0] if judged else Judged(),
             time.perf_counter() - started,
             findings,
         )
@@ -292,7 +291,7 @@ def _fits(work: Callable[[Rows], None], rows: Rows) -> bool:
     """Do it; False where memory ran out and half the rows may fit. What the error held is free again then."""
     try:
         work(rows)
-    except Exception as error:
+    except Exception as error:  # of any type: each allocator has its own
         if not ran_out(error) or not halve():
             raise
         return False

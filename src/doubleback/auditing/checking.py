@@ -87,7 +87,7 @@ def findings_of(
     try:
         acquaint(victim, x)
         reconstruct(victim, x[:1])
-    except Exception as error:
+    except Exception as error:  # a model of somebody else may raise anything, here and below
         yield Finding("runs", False, f"it fails on {tuple(x.shape)}: {type(error).__name__}: {reason(error)[:300]}")
         return
     try:
