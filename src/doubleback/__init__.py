@@ -14,9 +14,14 @@ TYPE_CHECKING = False  # not that of `typing`: with `-m`, one that lies in the c
 if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.attacks import Attack as Attack
     from doubleback.attacks import Damage as Damage
+    from doubleback.attacks import Drift as Drift
     from doubleback.attacks import Goal as Goal
     from doubleback.attacks import Latent as Latent
+    from doubleback.attacks import Layers as Layers
     from doubleback.attacks import Output as Output
+    from doubleback.attacks import Rate as Rate
+    from doubleback.attacks import Scores as Scores
+    from doubleback.attacks import Surrogate as Surrogate
     from doubleback.attacks import apgd as apgd
     from doubleback.attacks import fgsm as fgsm
     from doubleback.attacks import latent_attack as latent_attack
@@ -24,8 +29,12 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.attacks import pgd as pgd
     from doubleback.attacks import square as square
     from doubleback.attacks import untargeted_attack as untargeted_attack
+    from doubleback.attacks.standard import STANDARD as STANDARD
     from doubleback.auditing import audit as audit
     from doubleback.auditing import check as check
+    from doubleback.auditing import damage as damage
+    from doubleback.auditing import r_margin as r_margin
+    from doubleback.auditing import universal as universal
     from doubleback.data import ImageData as ImageData
     from doubleback.data import load_images as load_images
     from doubleback.experiments.classifiers import load_classifier as load_classifier
@@ -42,11 +51,13 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.models import CvNet as CvNet
     from doubleback.models import LeNet as LeNet
     from doubleback.models import Reconstruction as Reconstruction
+    from doubleback.models import Surviving as Surviving
     from doubleback.models import wrap as wrap
     from doubleback.objective import Objective as Objective
     from doubleback.objective import TrainingObjective as TrainingObjective
     from doubleback.report import write_report as write_report
     from doubleback.robustness import robust_accuracy as robust_accuracy
+    from doubleback.settings import Budget as Budget
     from doubleback.settings import Loop as Loop
     from doubleback.settings import Penalty as Penalty
     from doubleback.settings import Price as Price
@@ -56,18 +67,21 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.transition import image_transition as image_transition
 
 _ROOMS = {
-    "attacks": "Attack Damage Goal Latent Output apgd fgsm latent_attack output_attack pgd square untargeted_attack",
-    "auditing": "audit check",
+    "attacks": "Attack Damage Drift Goal Latent Layers Output Rate Scores Surrogate apgd fgsm latent_attack "
+    "output_attack pgd square untargeted_attack",
+    "attacks.standard": "STANDARD",
+    "auditing": "audit check damage r_margin universal",
     "data": "ImageData load_images",
     "experiments.classifiers": "load_classifier",
     "experiments.runs": "load_run",
     "metrics.curve": "auddc",
     "mixture": "LatentMixtureClassifier",
-    "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet Reconstruction wrap",
+    "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet Reconstruction "
+    "Surviving wrap",
     "objective": "Objective TrainingObjective",
     "report": "write_report",
     "robustness": "robust_accuracy",
-    "settings": "Loop Penalty Price Range Search",
+    "settings": "Budget Loop Penalty Price Range Search",
     "training": "fit",
     "transition": "image_transition",
 }

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from doubleback.data import Split
+from doubleback.distributions import DiagonalGaussian
 from doubleback.errors import InputError
 from doubleback.metrics.described import Described
 from doubleback.metrics.images import l2, psnr
@@ -134,11 +135,20 @@ class Answer:
         mean: (N, ...), the reconstruction; of an encoder alone its code.
         rate: bits per pixel, (N,), of a codec.
         tokens: places in a codebook, (N, n), of a quantised code.
+        code: q(z|x) of each.
     """
 
     mean: Float[Tensor, "N ..."]
     rate: Float[Tensor, "N"] | None = None
     tokens: Int[Tensor, "N n"] | None = None
+    code: DiagonalGaussian | None = None
+
+    def at(self, rows: Int[Tensor, "n"]) -> "Answer":
+        """Of these inputs."""
+        parts = (self.mean, self.rate, self.tokens)
+        mean, rate, tokens = (None if part is None else part.index_select(0, rows) for part in parts)
+        assert mean is not None
+        return Answer(mean, rate, tokens, None if self.code is None else self.code.at(rows))
 
 
 @torch.no_grad()
@@ -147,14 +157,15 @@ def answer(model: Autoencoder, x: Float[Tensor, "N ..."], noise: Float[Tensor, "
 
     def of_batch(x: Tensor) -> tuple[Tensor | None, ...]:
         if not decodes(model):
-            return model.encode(x).mean, None, None
+            q = model.encode(x)
+            return q.mean, None, None, q.mean, q.log_var
         made = model(x, None if noise is None else noise.expand(len(x), *noise.shape))
-        return made.likelihood.mean, made.rate, made.tokens
+        return made.likelihood.mean, made.rate, made.tokens, made.posterior.mean, made.posterior.log_var
 
     columns = zip(*(of_batch(batch) for batch in torch.split(x, rows_at_once(x))), strict=True)
-    mean, rate, tokens = (None if column[0] is None else torch.cat(column) for column in columns)
+    mean, rate, tokens, *code = (None if column[0] is None else torch.cat(column) for column in columns)
     assert mean is not None
-    return Answer(mean, rate, tokens)
+    return Answer(mean, rate, tokens, DiagonalGaussian(*code))  # type: ignore[arg-type]  # no model lacks these two
 
 
 def reconstruct(

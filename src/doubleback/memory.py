@@ -82,6 +82,11 @@ def weighed(bytes_a_row: int, budget: int | None) -> Iterator[None]:
         _load.reset(token)
 
 
+def is_weighed() -> bool:
+    """Whether somebody has said what a row weighs."""
+    return _load.get() is not None
+
+
 def rows_within(bytes_a_row: int | None = None, share: float = 1.0) -> int:
     """How many rows fit: of so many bytes each, or as `weighed` has said; at least one."""
     load = _load.get()

@@ -66,7 +66,7 @@ class Check:
     @property
     def fires(self) -> bool:
         """Whether the figure is not to be trusted."""
-        return self.value > self.threshold
+        return not self.value <= self.threshold  # what is not a number is not to be trusted either
 
 
 # By name: a check fires above the number; the words say what the value means.

@@ -17,8 +17,8 @@ from doubleback.attacks import (
     output_attack,
     untargeted_attack,
 )
+from doubleback.attacks.expected import Problem
 from doubleback.attacks.rows import Advance
-from doubleback.attacks.sweep import Problem
 from doubleback.errors import InputError
 from doubleback.models import VAE
 from doubleback.settings import Price, Search
@@ -34,7 +34,7 @@ def test_one_call_is_the_attack_of_the_same_parts(vae: VAE, pairs: tuple[Tensor,
     assert sum(told) == 3 * (3 * 2 * 5 * 3)
     far = latent_attack(vae, *pairs, coefficients=C, steps=5, distance="l2")
     assert torch.equal(far.x_adv, Attack(Latent("l2"), Price((0.25, 4.0)), Search(steps=5))(vae, *pairs).x_adv)
-    assert output_attack(vae, *pairs, steps=1).coefficients.shape == (51,)
+    assert output_attack(vae, *pairs, steps=1).levels.shape == (51,)
 
 
 def test_an_attack_is_called_as_its_goal_unless_it_has_a_name() -> None:
@@ -98,12 +98,12 @@ def test_attacks_of_names_goals_and_attacks() -> None:
     [
         ["output", Attack(Output(), Price(3))],
         [Attack(Output(), Price(3)), Attack(Output(), Price(4))],
-        [Latent("kl"), Latent("l2")],
+        [Latent("l2"), Attack(Latent("l2"), Price(3))],
         [Darker(), Darker()],
     ],
 )
 def test_two_attacks_of_one_name_are_refused(given: list[object]) -> None:
-    with pytest.raises(InputError, match=r"two attacks are called (output|latent|darker); give each a name of its own"):
+    with pytest.raises(InputError, match=r"are called (output|latent-l2|darker); give each a name of its own"):
         attacks_of(given, Price(), Search())
     assert len(attacks_of([given[0], Attack(Output(), name="mine")], Price(), Search())) == 2
 
@@ -125,7 +125,7 @@ def test_no_attack_is_refused() -> None:
         ({"steps": 0}, "steps is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**32}, "seed is 4294967296"),
-        ({"distance": "cosine"}, "distance is 'cosine'"),
+        ({"distance": "manhattan"}, "distance is 'manhattan'"),
     ],
 )
 def test_bad_settings(change: dict[str, object], said: str, vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:

@@ -62,7 +62,7 @@ def test_the_objective_is_that_of_images_in_the_box_and_no_worse_than_blending(
     source, target = pairs
     C = coefficient_sweep(5)
     found = Attack(goal, Price(5), Search(steps=1))(vae, source, target)
-    assert torch.equal(found.coefficients, C)
+    assert torch.equal(found.levels, C)
     assert found.x_adv.shape == (3, 6, 1, 6, 6)
     assert found.x_adv.min() >= 0
     assert found.x_adv.max() <= 1
@@ -115,7 +115,7 @@ def test_the_order_of_the_coefficients_does_not_matter(vae: VAE, pairs: tuple[Te
     C = torch.tensor([1.0, 0.0, 4.0, 0.5, 2.0])
     mixed = latent_attack(vae, *pairs, coefficients=C)
     sorted_ = latent_attack(vae, *pairs, coefficients=C.sort().values)
-    assert torch.equal(mixed.coefficients, C)
+    assert torch.equal(mixed.levels, C)
     assert torch.allclose(mixed.objective, sorted_.objective[:, C.argsort().argsort()], rtol=1e-2, atol=1e-3)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from doubleback.attacks import Attack
 from doubleback.auditing import Audited, audit
+from doubleback.auditing.filling import FILL
 from doubleback.auditing.pairs import Pairs
 from doubleback.auditing.record import Points
 from doubleback.auditing.sheet import BUDGETS
@@ -56,7 +57,7 @@ def test_it_is_recorded_beside_the_others(found: Audited) -> None:
     assert [attacks[name]["about"] for name in ("nearest", "unlike")] == ["", "changes the reconstruction"]
     for name in ("nearest", "unlike"):
         assert attacks[name]["auddc"]["envelope"]["mean"] < 0.95
-        assert arrays[f"{name}/distortion"].shape == arrays[f"{name}/adversarial_distance"].shape == (3, 7)
+        assert arrays[f"{name}/distortion"].shape == arrays[f"{name}/adversarial_distance"].shape == (3, 7 + FILL)
         assert found.gallery[f"{name}/x_adv"].shape == (3, len(BUDGETS), 1, 8, 8)
         assert np.isfinite(found.gallery[f"{name}/adversarial_distance"]).all()
 

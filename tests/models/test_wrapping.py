@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import doubleback
+from doubleback.auditing.filling import FILL
 from doubleback.data import ImageData
 from doubleback.errors import InputError
 from doubleback.evaluation import reconstruction_quality
@@ -117,7 +118,7 @@ def test_signals_of_any_shape(shape: tuple[int, ...]) -> None:
     victim = wrap(encode=net[:2], decode=net[2:])
     x = torch.rand(shape)
     found = doubleback.audit(victim, x, pairs=2, coefficients=3, steps=10, progress=False)
-    assert found.points["output"].distortion.shape == (2, 4)
+    assert found.points["output"].distortion.shape == (2, 4 + FILL)
     assert all(finding.ok for finding in doubleback.check(victim, x) if finding.name == "runs")
 
 

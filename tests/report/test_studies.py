@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from doubleback.report import write_report
-from doubleback.settings.robustness import radius
+from doubleback.settings.ball import radius
 from tests.report.synthetic import write_json
 from tests.report.synthetic_studies import make_robustness, make_transition
 from tests.report.test_page import Page

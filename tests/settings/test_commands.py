@@ -23,6 +23,7 @@ from doubleback.settings import (
     Price,
     Search,
     Sizes,
+    Threat,
     Threats,
     Training,
     Walk,
@@ -85,6 +86,9 @@ def said(name: str) -> list[Any]:
                 WRAPPING,
                 B,
             ),
+            commands.Audit(
+                (A,), auditing=Auditing(threat=Threat("L2", ("8/255", "1"), True, 9, ("jpeg:75",))), transfer=True
+            ),
             commands.Audit((A,), auditing=Auditing(price=Price(9))),
         ],
         "Check": [
@@ -96,10 +100,12 @@ def said(name: str) -> list[Any]:
                 Auditing(Pairing(7, "9", "dog"), Price(9), Search(11, 2, 3, 4), "1.5gb"),
                 WRAPPING,
                 B,
-            )
+            ),
+            commands.Check(A, auditing=Auditing(threat=Threat("L2", ("8/255", "1"), True, 9, ("jpeg:75",)))),
         ],
         "Attack": [
             commands.Attack(A, A, B, ("output",), 0.5, Price(9), Search(11, 2, 3, 4), WRAPPING, B),
+            commands.Attack(A, A, B, threat=Threat("L2", ("8/255",), True, 9, ("quantize:8", "resize:0.5"))),
         ],
         "Classify": [commands.Classify(A, Mixture(3, "tied", 0.0, 5), B)],
         "Robustness": [
@@ -226,15 +232,15 @@ READ: dict[str, dict[str, str]] = {
     # of these commands every option is read whatever the others are
     "Audit": always(
         "runs attack data image_size split pairs source_label target_label coefficients steps restarts samples seed "
-        "memory weights input_range output_range mean std output"
+        "memory norm eps relative queries survive weights input_range output_range mean std output transfer"
     ),
     "Check": always(
         "victim data image_size attack pairs source_label target_label coefficients steps restarts samples seed memory "
-        "weights input_range output_range mean std json"
+        "norm eps relative queries survive weights input_range output_range mean std json"
     ),
     "Attack": always(
         "victim source target attack coefficient coefficients steps restarts samples seed weights input_range "
-        "output_range mean std output"
+        "output_range mean std output norm eps relative queries survive"
     ),
     "Classify": always("run components covariance regularization seed output"),
     "Robustness": always(

@@ -1,21 +1,28 @@
-"""An attack on an autoencoder as a value: the attacker's goal, what a change of the input costs, how hard it searches.
+"""An attack on an autoencoder as a value: the attacker's goal, capability and knowledge, and how hard it searches.
 
 Attack(Output(), Price(50), Search(steps=300))(model, source, target).x_adv
+Attack(Damage(), Budget("Linf", ["8/255"]), knowledge=Scores(queries=1000))(model, source, target).x_adv
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from doubleback.attacks.budget import within_budget
+from doubleback.attacks.examples import Examples
+from doubleback.attacks.expected import Problem
 from doubleback.attacks.goals import Damage, Goal, Latent, Output, goal_of
+from doubleback.attacks.knowledge import Gradient, Knowledge
 from doubleback.attacks.rows import Advance
-from doubleback.attacks.sweep import Examples, Problem, sweep
+from doubleback.attacks.sweep import sweep
+from doubleback.attacks.weighing import bounded
 from doubleback.errors import InputError
-from doubleback.models.base import Autoencoder, acquaint, attacked
+from doubleback.models.base import Autoencoder, acquaint
 from doubleback.settings.search import Price, Search
+from doubleback.settings.threat import Budget
 from doubleback.state import at_work
 from doubleback.tensors import Images, placed
 
@@ -37,6 +44,9 @@ def pursue(capability: Any, problem: Problem, search: Search, advance: Advance) 
 
 
 pursue.register(Price)(sweep)
+pursue.register(Budget)(within_budget)
+
+STEPS = Price.STEPS  # of a search that does not say, by a capability of somebody's own
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,9 @@ class Attack:
 
     Attributes:
         goal: what is to be reached.
-        capability: what the attacker may do to the input.
-        search: how hard it is tried.
+        capability: what the attacker may do to the input: `Price`, `Budget`.
+        search: how hard it is tried; steps that it leaves out are the capability's own.
+        knowledge: what is known of the model: `Gradient`, `Scores`, `Surrogate`.
         name: what results call it; by default the goal's name.
     """
 
@@ -54,14 +65,24 @@ class Attack:
     capability: Capability = field(default=Price())
     search: Search = field(default=Search())
     name: str = ""
+    knowledge: Knowledge = field(default=Gradient())
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.goal.name)
+        steps = getattr(self.capability, "STEPS", STEPS)
+        object.__setattr__(self, "search", self.search.filled(steps=steps))
 
     @property
     def about(self) -> str:
         """What it does, in a few words; empty if the goal does not say."""
-        return str(getattr(self.goal, "about", ""))
+        said = [getattr(self.goal, "about", ""), self.knowledge.about]
+        return ", ".join(word for word in said if word)
+
+    @property
+    def row_steps(self) -> int:
+        """How many steps of rows it takes for one pair, at most."""
+        each = self.knowledge.queries or self.search.steps * (2 + self.search.restarts)
+        return self.capability.count * each
 
     def __call__(
         self, model: Autoencoder, source: Images, target: Images, *, advance: Advance | None = None
@@ -72,7 +93,7 @@ class Attack:
             model: any autoencoder; a module is attacked in evaluation mode, and left in the mode it was in.
             source: images (P, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1].
             target: such images, one for each source.
-            advance: told how many row-steps are done, of P * K * steps * (2 + restarts) in all: for a progress bar.
+            advance: told how many row-steps are done, of P * `row_steps` in all: for a progress bar.
 
         Raises:
             InputError: the images do not match in shape, or do not fit the model; or as `tensors.as_images`.
@@ -80,19 +101,27 @@ class Attack:
         Warns:
             UserWarning: the model is in training mode.
         """
-        followed = attacked(model)
+        followed = self.knowledge.followed(model)
         with at_work(model, followed, warn=True):
             start, end = placed(model, source, "source images"), placed(model, target, "target images")
+            own = start
+            if self.knowledge.queries == 0 and not self.knowledge.follows:  # another model, which may lie elsewhere
+                start, end = placed(followed, start), placed(followed, end)
             if start.shape != end.shape:
                 raise InputError(f"source is {tuple(start.shape)}, target {tuple(end.shape)}; give one target a source")
             acquaint(model, start)
-            loss = self.goal.loss(followed, start, end)
-            problem = Problem(loss, start, end, model.noise_shape, targeted=self.goal.targeted)
-            return pursue(self.capability, problem, self.search, advance or (lambda _: None))
+            acquaint(followed, start)
+            with bounded(followed, start[:1]):
+                loss = self.goal.loss(followed, start, end)
+                problem = Problem(
+                    loss, start, end, followed.noise_shape, self.goal.targeted, queries=self.knowledge.queries
+                )
+                found = pursue(self.capability, problem, self.search, advance or (lambda _: None))
+                return replace(found, x_adv=found.x_adv.to(own))
 
 
-def attacks_of(given: Iterable[Any], price: Price, search: Search) -> list[Attack]:
-    """Attacks from attacks, goals or the names of goals; the latter two take this price and search.
+def attacks_of(given: Iterable[Any], capability: Capability, search: Search) -> list[Attack]:
+    """Attacks from attacks, goals or the names of goals; the latter two take this capability and search.
 
     Raises:
         InputError: one is unknown, two have the same name, or there is none.
@@ -102,7 +131,7 @@ def attacks_of(given: Iterable[Any], price: Price, search: Search) -> list[Attac
     for place, one in enumerate(wanted):
         if one in wanted[:place]:
             continue
-        attack = one if isinstance(one, Attack) else Attack(goal_of(one), price, search)
+        attack = one if isinstance(one, Attack) else Attack(goal_of(one), capability, search)
         if attack.name in found:
             raise InputError(f"two attacks are called {attack.name}; give each a name of its own: Attack(..., name=)")
         found[attack.name] = attack

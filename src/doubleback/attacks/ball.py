@@ -106,9 +106,17 @@ def ball_about(centre: Float[Tensor, "N ..."], eps: float, norm: Norm) -> Ball:
     """
     if not (math.isfinite(eps) and eps >= 0):
         raise InputError(f"eps is {eps}; give a finite number of at least 0")
-    radius = centre.new_full((len(centre),), eps)
+    return balls_about(centre, centre.new_full((len(centre),), eps), norm)
+
+
+def balls_about(centre: Float[Tensor, "N ..."], eps: Float[Tensor, "N"], norm: Norm) -> Ball:
+    """The ball about each centre, each of its own radius.
+
+    Raises:
+        InputError: the norm is unknown.
+    """
     if norm == "Linf":
-        return LinfBall.about(centre, radius)
+        return LinfBall.about(centre, eps)
     if norm == "L2":
-        return L2Ball(centre, radius)
+        return L2Ball(centre, eps)
     raise InputError(f"norm is {norm!r}; choose 'Linf' or 'L2'")

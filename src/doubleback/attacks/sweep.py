@@ -6,18 +6,17 @@ A row of the batch is one pair with one coefficient: row = pair * K + place of t
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from doubleback.attacks.engine import minimize_from, rows_together
-from doubleback.attacks.goals import RowLoss
+from doubleback.attacks.engine import minimize_from
+from doubleback.attacks.examples import Examples
+from doubleback.attacks.expected import Expected, Problem
 from doubleback.attacks.rows import Advance, RowObjective
 from doubleback.errors import InputError
-from doubleback.randomness import Stream, generator
 from doubleback.settings.search import Price, Search
 from doubleback.tensors import column, squared_distance
 
@@ -26,46 +25,6 @@ PATIENCE, PATIENCE_BETWEEN = 10, 5  # steps between two looks at who has converg
 BLENDS = 21  # u = 0, 0.05, ..., 1 along the segment from the source to the target
 RESTART_NOISE = 0.1  # standard deviation of the random starts about the source, in units of a pixel
 NEGLIGIBLE = 3e-4  # of the loss at the source: a gain in ten steps that is not worth ten more
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is minimised for P pairs.
-
-    Attributes:
-        loss: falls as the attack succeeds, the price of the distortion left out.
-        source, target: images in [0, 1].
-        noise_shape: of the model's noise.
-        targeted: whether the loss knows the target; if not, its gradient vanishes at the source.
-    """
-
-    loss: RowLoss
-    source: Float[Tensor, "P C H W"]
-    target: Float[Tensor, "P C H W"]
-    noise_shape: tuple[int, ...]
-    targeted: bool = True
-
-    @property
-    def start_noise(self) -> float:
-        """The range of the uniform noise on the source: enough to leave a point without a gradient."""
-        return 1e-8 if self.targeted else 1e-2
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Adversarial inputs for P pairs and K coefficients.
-
-    Attributes:
-        x_adv: (P, K, C, H, W) in [0, 1].
-        coefficients: (K,), the C of each column.
-        objective: (P, K), what was minimised, at x_adv.
-        converged: (P, K), whether the row converged before the last step, from every start.
-    """
-
-    x_adv: Float[Tensor, "P K C H W"]
-    coefficients: Float[Tensor, "K"]
-    objective: Float[Tensor, "P K"]
-    converged: Bool[Tensor, "P K"]
 
 
 def coefficient_sweep(count: int = 50, low: float = 2.0**-20, high: float = 2.0**20) -> Float[Tensor, "K"]:
@@ -109,9 +68,11 @@ def sweep(price: Price, problem: Problem, search: Search, advance: Advance) -> E
         search: its steps, restarts, samples and seed.
         advance: told of the progress, for a bar.
     """
+    if problem.queries:
+        raise InputError("scores alone cannot weigh a price; give a budget: Attack(goal, Budget(...), Scores())")
     samples = search.samples
     C = coefficients_of(price).to(problem.source)
-    task = _Sweep(problem, samples, search.seed)
+    task = _Sweep(problem, search)
     every = torch.arange(len(C), device=C.device)
     ends = _Ends(task, len(C))
     ends.offer(every, C, task.best_blends(C))
@@ -119,18 +80,23 @@ def sweep(price: Price, problem: Problem, search: Search, advance: Advance) -> E
 
     def solve(places: Tensor, starts: Tensor, patience: int, advance: Advance) -> None:
         found = minimize_from(
-            task.attempted(C[places]),
+            task.priced(task.attempted, C[places]),
             starts,
             steps=search.steps,
             method="adam" if samples else "spectral",
-            score=task.scored(C[places]) if samples else None,
+            score=task.priced(task.worth, C[places]) if samples else None,
             floor=task.floor(len(places)),
             patience=patience,
             advance=advance,
         )
         ends.offer(places, C[places], found.x, found.converged)
 
-    solve(first, torch.stack([task.source_start(len(first)), ends.best(C[first])[0]]), PATIENCE, advance)
+    solve(
+        first,
+        torch.stack([task.source_start().repeat_interleave(len(first), 0), ends.best(C[first])[0]]),
+        PATIENCE,
+        advance,
+    )
     for places in between:
         solve(places, ends.best(C[places])[0][None], PATIENCE_BETWEEN, lambda done: advance(2 * done))
     for start in task.restarts(len(C), search.restarts):
@@ -157,31 +123,11 @@ def _levels(C: Float[Tensor, "K"], stride: int) -> list[Int[Tensor, "k"]]:
     return levels
 
 
-class _Sweep:
+class _Sweep(Expected):
     """The rows of all pairs and some coefficients: what they minimise and where they start."""
 
-    def __init__(self, problem: Problem, samples: int, seed: int) -> None:
-        self.loss, self.source, self.target = problem.loss, problem.source, problem.target
-        self.noise_shape, self.samples, self.start_noise = problem.noise_shape, samples, problem.start_noise
-        self.pair = torch.arange(len(self.source), device=self.source.device)
-        self.fresh = generator(seed, Stream.ATTEMPT)
-        self.random = generator(seed, Stream.START)
-        self.held = self._normal(generator(seed, Stream.SELECT), samples, 1, *self.noise_shape)
-
-    def attempted(self, C: Float[Tensor, "k"]) -> RowObjective:
-        """The objective on the mean path, or averaged over fresh noise."""
-
-        def loss(x: Tensor, pair: Tensor) -> Tensor:
-            return self._averaged(x, pair, self._normal(self.fresh, self.samples, len(x), *self.noise_shape))
-
-        return self._priced(loss, C)
-
-    def scored(self, C: Float[Tensor, "k"]) -> RowObjective:
-        """The objective on the held noise, the same for every row."""
-        return self._priced(self.worth, C)
-
-    def _priced(self, loss: Callable[[Tensor, Tensor], Tensor], C: Tensor) -> RowObjective:
-        """loss + C ||d||^2."""
+    def priced(self, loss: Callable[[Tensor, Tensor], Tensor], C: Float[Tensor, "k"]) -> RowObjective:
+        """loss + C ||d||^2: of a loss that is attempted, or of what an end is worth."""
 
         def objective(x: Tensor, rows: Tensor) -> Tensor:
             pair = rows // len(C)
@@ -189,30 +135,15 @@ class _Sweep:
 
         return objective
 
-    def source_start(self, coefficients: int) -> Float[Tensor, "N ..."]:
-        """The source, with a trace of uniform noise, for each coefficient."""
-        noise = torch.rand(self.source.shape, generator=self.random).to(self.source)
-        return (self.source + self.start_noise * noise).repeat_interleave(coefficients, 0)
-
     def restarts(self, coefficients: int, count: int) -> Iterator[Float[Tensor, "N ..."]]:
         """Random points about the source; nested in their number."""
         near = self.source.repeat_interleave(coefficients, 0)
         for _ in range(count):
-            yield near + RESTART_NOISE * self._normal(self.random, *near.shape)
+            yield near + RESTART_NOISE * self.normal(self.random, *near.shape)
 
-    @torch.no_grad()
     def floor(self, coefficients: int) -> Float[Tensor, "N"]:
         """What a row need not gain any more: a small share of what the loss is at the source."""
-        return NEGLIGIBLE * self._worth_in_chunks(self.source).abs().repeat_interleave(coefficients)
-
-    def worth(self, x: Float[Tensor, "n ..."], pair: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """The loss on the mean path, or on the held noise."""
-        return self._averaged(x, pair, self.held.expand(-1, len(x), *self.noise_shape))
-
-    def _worth_in_chunks(self, x: Float[Tensor, "P ..."]) -> Float[Tensor, "P"]:
-        at_once = rows_together(x)
-        together = zip(torch.split(x, at_once), torch.split(self.pair, at_once), strict=True)
-        return torch.cat([self.worth(*rows) for rows in together])
+        return NEGLIGIBLE * self.worth_in_chunks(self.source, self.pair).abs().repeat_interleave(coefficients)
 
     def cost(self, x: Float[Tensor, "n ..."], pair: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
         """||d||^2."""
@@ -222,18 +153,11 @@ class _Sweep:
     def best_blends(self, C: Float[Tensor, "k"]) -> Float[Tensor, "N ..."]:
         """x0 + u (x_t - x0), with the u that serves each pair and coefficient best."""
         shares = torch.linspace(0, 1, BLENDS).to(self.source)
-        blends = [self.source.lerp(self.target, u) for u in shares]
-        loss = torch.stack([self._worth_in_chunks(x) for x in blends])  # (U, P)
+        blends = [*self.blends(BLENDS)]
+        loss = torch.stack([self.worth_in_chunks(x, self.pair) for x in blends])  # (U, P)
         cost = torch.stack([self.cost(x, self.pair) for x in blends])
         u = shares[(loss[:, :, None] + C * cost[:, :, None]).argmin(0)]  # (P, k)
         return self.source[:, None].lerp(self.target[:, None], column(u, self.source[:, None])).flatten(0, 1)
-
-    def _averaged(self, x: Tensor, pair: Tensor, noise: Iterable[Tensor]) -> Tensor:
-        draws: list[Tensor | None] = [*noise] or [None]
-        return torch.stack([self.loss(x, pair, draw) for draw in draws]).mean(0)
-
-    def _normal(self, randomness: torch.Generator, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=randomness).to(self.source)
 
 
 class _Ends:
@@ -257,10 +181,7 @@ class _Ends:
         """Keep each row's end if it beats what the row had."""
         problem, k = self.problem, len(places)
         pair = problem.pair.repeat_interleave(k)
-        at_once = rows_together(x)
-        together = zip(torch.split(x, at_once), torch.split(pair, at_once), strict=True)
-        with torch.no_grad():
-            loss = torch.cat([problem.worth(*rows) for rows in together]).view(-1, k)
+        loss = problem.worth_in_chunks(x, pair).view(-1, k)
         cost = problem.cost(x, pair).view(-1, k)
         better = loss + C * cost < self.loss[:, places] + C * self.cost[:, places]
         kept = column(better, self.x)

@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from doubleback.attacks import Attack, Goal, attacks_of
-from doubleback.attacks.goals import goals_for
+from doubleback.attacks import Attack, Goal
 from doubleback.attacks.rows import value_and_gradient
-from doubleback.auditing.cost import FEW, asked, bounded, cost
+from doubleback.attacks.weighing import FEW, asked, bounded
+from doubleback.auditing.asked import attacks_asked
+from doubleback.auditing.cost import cost
 from doubleback.data import ImageData
 from doubleback.data.given import gathered, is_batches
 from doubleback.errors import reason
 from doubleback.evaluation import reconstruct
 from doubleback.memory import rows_within
 from doubleback.metrics.images import l2
-from doubleback.models import Autoencoder
+from doubleback.models import Autoencoder, Surviving
 from doubleback.models.base import acquaint, attacked, decodes, encodes
 from doubleback.settings import Auditing
 from doubleback.settings.checks import as_bytes
@@ -64,9 +65,11 @@ def check(
         InputError: the images are not to be used (`tensors.as_images`), or a goal is unknown.
     """
     settings = settings or Auditing()
+    if settings.threat.survive:
+        victim = Surviving(victim, settings.threat.survive)
     with at_work():
         x = as_images(_first_of(images), victim)[:LOOKED_AT]
-    tried = attacks_of(goals_for(victim) if attacks is None else attacks, settings.price, settings.search)
+    tried = attacks_asked(victim, attacks, settings)
     training = _training(victim, x)
     budget = None if settings.memory is None else as_bytes(settings.memory)
     with at_work(victim, attacked(victim)), bounded(victim, placed(victim, x[:1]), budget):
@@ -234,7 +237,7 @@ def _gradient(victim: Autoencoder, x: Tensor, target: Tensor, attack: Attack) ->
     """Does this goal's loss lead anywhere?"""
     name, rows = f"gradient_{attack.goal.name}", torch.arange(len(x), device=x.device)
     try:
-        loss = attack.goal.loss(attacked(victim), x, target)
+        loss = attack.goal.loss(attack.knowledge.followed(victim), x, target)
         _, gradient = value_and_gradient(lambda z, rows: loss(z, rows, None), x.lerp(target, 0.01), rows)
     except Exception as error:
         return Finding(name, False, f"it cannot be had: {type(error).__name__}: {reason(error)[:200]}")

@@ -1,6 +1,6 @@
 """Pairs of a source and a target: which images, how a model reconstructs them, what an adversarial input reaches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from doubleback.auditing.measures import ALWAYS, Measure, Seen
 from doubleback.data import UNLABELLED
 from doubleback.errors import InputError
 from doubleback.evaluation import answer
 from doubleback.metrics.curve import adversarial_distance, distortion, flag
+from doubleback.metrics.images import l2
 from doubleback.models import Autoencoder
 from doubleback.models.base import decodes
 from doubleback.settings.checks import at_least
@@ -142,14 +144,16 @@ class Pairs:
         """v, a mean over the draws; without a target the change that is left, max(0, 1 - change / way)."""
         return self.reached(x_adv, targeted=targeted)["adversarial_distance"]
 
-    def reached(self, x_adv: Float[Tensor, "P K ..."], *, targeted: bool = True) -> dict[str, Float[Tensor, "P K"]]:
+    def reached(
+        self, x_adv: Float[Tensor, "P K ..."], *, targeted: bool = True, measures: Mapping[str, Measure] = ALWAYS
+    ) -> dict[str, Float[Tensor, "P K"]]:
         """What adversarial inputs have reached, by name, means over the draws.
 
         Returns:
-            `adversarial_distance`; of a codec `rate` (bits per pixel); of a quantised code `tokens_changed` (the share
-            of tokens that are not the source's).
+            `adversarial_distance`, and those of the measures that have a meaning for this model.
         """
         P, K = x_adv.shape[:2]
+        pair = torch.arange(P, device=x_adv.device).repeat_interleave(K)
         found: dict[str, list[Tensor]] = {}
         for place, draw in enumerate(self.draws):
             made = answer(self.model, x_adv.flatten(0, 1), draw)
@@ -157,12 +161,16 @@ class Pairs:
             ends = self.rec_source[place], self.rec_target[place]
             v = adversarial_distance(rec_adv, *ends, self.aims[place]) if targeted else _left(rec_adv, *ends)
             found.setdefault("adversarial_distance", []).append(v)
-            if made.rate is not None:
-                found.setdefault("rate", []).append(made.rate.view(P, K))
-            if made.tokens is not None and (own := self.of_source[place].tokens) is not None:
-                changed = made.tokens.view(P, K, -1) != own[:, None]
-                found.setdefault("tokens_changed", []).append(changed.to(v).mean(2))
+            seen = Seen(self.source[pair], x_adv.flatten(0, 1), self.of_source[place].at(pair), made)
+            for name, measure in measures.items():
+                if (values := measure(seen)) is not None:
+                    found.setdefault(name, []).append(values.view(P, K))
         return {name: torch.stack(each).mean(0) for name, each in found.items()}
+
+    @property
+    def way(self) -> Float[Tensor, "P"]:
+        """||x_hat_0 - x_hat_t||, a mean over the draws: damage in units of it is comparable between pairs."""
+        return torch.stack(list(map(l2, self.rec_source, self.rec_target))).mean(0)
 
 
 def _left(rec_adv: Tensor, rec_source: Tensor, rec_target: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What an audit found: the points of every attack, and the figures that follow from them.
 
-An attack's sweep of coefficients gives points (u, v) for each pair, their envelope a curve, its area an AUDDC. The
+An attack's sweep of coefficients gives points (u, v) for each pair, their envelope a curve, its area an AUDDC. (A few
+eps of a budget make no curve: what they did is said eps by eps.) The
 worst case takes, pair by pair, the lowest of the curves of all targeted attacks and of blending; the ceiling is what
 blending alone would leave. Flagged pairs have no meaningful curve and are left out everywhere.
 """
@@ -19,15 +20,17 @@ from numpy.typing import NDArray
 from doubleback.attacks import Attack
 from doubleback.attacks.sweep import coefficients_of
 from doubleback.auditing import saved
-from doubleback.metrics.curve import DistortionCurve, auddc
-from doubleback.metrics.intervals import bootstrap_interval
+from doubleback.auditing.breaking import at_budgets, broken, damage_curve, summary, worst_damage
+from doubleback.auditing.measures import DAMAGE
+from doubleback.metrics.curve import DistortionCurve, auddc, resolution
 from doubleback.processes import peak_memory_mb
-from doubleback.settings.search import Price
+from doubleback.settings import Budget, Price
 from doubleback.trust import Finding, Judged, recorded
 
 Array = NDArray[Any]
 BLEND, WORST_CASE, CEILING = "blend", "worst_case", "ceiling"
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # distortions of the gallery
+SHOWN = ("rate", "tokens_changed")  # of what else is known of points: at those distortions, in the results
 GRID = np.linspace(0, 1, 201)  # the distortions at which envelopes are written
 
 
@@ -40,6 +43,7 @@ class Points:
         adversarial_distance: v, (P, K).
         converged: (P,), share of each pair's rows that converged before the last step; NaN where that has no meaning.
         seconds: wall time.
+        swept: how many of the columns a sweep, or a budget, has given; the others fill holes. None: all.
         further: by name, (P, K), what else is known of the points: `rate`, `tokens_changed`.
     """
 
@@ -47,18 +51,20 @@ class Points:
     adversarial_distance: Float[np.ndarray, "P K"]
     converged: Float[np.ndarray, "P"]
     seconds: float = 0.0
+    swept: int | None = None
     further: dict[str, Float[np.ndarray, "P K"]] = field(default_factory=dict)
 
     @classmethod
-    def none_yet(cls, pairs: int, count: int) -> "Points":
+    def none_yet(cls, pairs: int, count: int, swept: int | None = None) -> "Points":
         """NaN throughout."""
-        return cls(np.full((pairs, count), np.nan), np.full((pairs, count), np.nan), np.full(pairs, np.nan))
+        u, v = np.full((pairs, count), np.nan), np.full((pairs, count), np.nan)
+        return cls(u, v, np.full(pairs, np.nan), swept=swept)
 
     def at(self, rows: Int[np.ndarray, "p"]) -> "Points":
         """Those of these pairs."""
         further = {name: values[rows] for name, values in self.further.items()}
         own = self.distortion[rows], self.adversarial_distance[rows], self.converged[rows]
-        return Points(*own, self.seconds, further)
+        return Points(*own, self.seconds, self.swept, further)
 
     def note(self, name: str, rows: Int[np.ndarray, "p"], values: Float[np.ndarray, "p K"]) -> None:
         """Keep what else is known of these pairs' points."""
@@ -103,7 +109,8 @@ class Audited:
         flagged: (P,), the pairs without a meaningful curve: left out everywhere.
         unmeasured: (P,), those of them that an attack has brought to a reconstruction that is not finite.
         source_quality: by name, (P,): how well each source is reconstructed.
-        points: by attack, and "blend".
+        points: by attack, of "blend", and of "damage", the attack behind the damage curve.
+        way: ||x_hat_0 - x_hat_t||, (P,), by which damage is divided over the distortion.
         gallery: uint8 images of the first pairs, by their name in docs/run-directory.md.
         judged: checks of whether the figures are to be trusted; none without a pair to check by.
         seconds: wall time of it all.
@@ -117,6 +124,7 @@ class Audited:
     unmeasured: Bool[np.ndarray, "P"]
     source_quality: dict[str, Float[np.ndarray, "P"]]
     points: dict[str, Points]
+    way: Float[np.ndarray, "P"]
     gallery: dict[str, Array]
     judged: Judged
     seconds: float
@@ -129,26 +137,51 @@ class Audited:
     def _curves(self, name: str) -> Iterator[DistortionCurve | None]:
         """`curves`, one at a time: of many pairs they take ten times the memory of their points."""
         if name == WORST_CASE:
-            targeted = [attack.name for attack in self.attacks if attack.goal.targeted]
-            for pair in zip(*(self._curves(name) for name in [*targeted, BLEND]), strict=True):
+            for pair in zip(*(self._curves(name) for name in self._of_worst_case), strict=True):
                 yield None if None in pair else reduce(DistortionCurve.minimum, pair)
             return
-        points = self.points[name]
+        points, curved = self.points[name], name not in self._without_curve
         for flagged, u, v in zip(self.flagged, points.distortion, points.adversarial_distance, strict=True):
-            yield None if flagged else DistortionCurve.envelope(u, v)
+            yield DistortionCurve.envelope(u, v) if curved and not flagged else None
+
+    @property
+    def _of_worst_case(self) -> list[str]:
+        """What the worst case is over: attacks with a target and a curve, and blending.
+
+        Where no attack has a curve: all of them, so that there is no worst case either.
+        """
+        if len(self._without_curve) == len(self.attacks):
+            return [attack.name for attack in self.attacks]
+        curved = [a.name for a in self.attacks if a.goal.targeted and a.name not in self._without_curve]
+        return [*curved, BLEND]
+
+    @property
+    def _without_curve(self) -> set[str]:
+        """Attacks whose points make no curve over the distortion: those of a few eps in other units."""
+        return {attack.name for attack in self.attacks if not has_curve(attack)}
 
     def auddc(self, name: str, convention: str = "envelope") -> Float[np.ndarray, "P"]:
         """The AUDDC of each pair, NaN for flagged ones. "worst_case" and "ceiling" have the envelope convention."""
         if convention == "reference":
-            points = self.points[name]
+            points = self.points[name]  # of which the published code knows only the sweep's
+            own = points.distortion[:, : points.swept], points.adversarial_distance[:, : points.swept]
             areas = [
-                math.nan if flagged else auddc(u, v, "reference")
-                for flagged, u, v in zip(self.flagged, points.distortion, points.adversarial_distance, strict=True)
+                auddc(u, v, "reference") if name not in self._without_curve and not flagged else math.nan
+                for flagged, u, v in zip(self.flagged, *own, strict=True)
             ]
         else:
             curves = self._curves(BLEND if name == CEILING else name)
             areas = [math.nan if curve is None else curve.area() for curve in curves]
         return np.array(areas)
+
+    def resolution(self, name: str) -> Float[np.ndarray, "P"]:
+        """By how much the AUDDC of each pair can be lower at most, for want of points; NaN where it has no curve."""
+        names = self._of_worst_case if name == WORST_CASE else [name]
+        found = np.full(len(self.flagged), np.nan)
+        for place in np.flatnonzero(~self.flagged) if not self._without_curve.intersection(names) else ():
+            every = (self.points[one] for one in names)
+            found[place] = resolution(*((one.distortion[place], one.adversarial_distance[place]) for one in every))
+        return found
 
     def summary(self) -> str:
         """The figures for people: a line an attack, and every flag."""
@@ -167,44 +200,57 @@ class Audited:
 
     def results(self) -> dict[str, Any]:
         """The figures of `audit/results.json` (docs/run-directory.md)."""
-        ceiling = self._summary(self.auddc(CEILING))
+        ceiling = summary(self.auddc(CEILING))
+        budgets = {a.name: a.capability for a in self.attacks if isinstance(a.capability, Budget)}
         attacks: dict[str, Any] = {}
         for attack in self.attacks:
             points = self.points[attack.name]
             attacks[attack.name] = {
                 **self._areas(attack.name, ceiling["mean"], "envelope", "reference"),
+                "resolution": summary(self.resolution(attack.name))["mean"],
                 "seconds": points.seconds,
                 "converged": _mean(points.converged[np.isfinite(points.converged)]),
                 "targeted": attack.goal.targeted,
                 "about": attack.about,
+                **(
+                    {"budgets": at_budgets(budgets[attack.name], points, ~self.flagged)}
+                    if attack.name in budgets
+                    else {}
+                ),
                 **self._further(points),
                 **recorded(self.judged.each.get(attack.name, [])),
             }
         attacks[WORST_CASE] = self._areas(WORST_CASE, ceiling["mean"], "envelope")
+        attacks[WORST_CASE]["resolution"] = summary(self.resolution(WORST_CASE))["mean"]
         flagged, unmeasured = int(self.flagged.sum()), int(self.unmeasured.sum())
         reason = f"after an attack, the reconstruction of {unmeasured} pairs is not finite: they are flagged"
+        not_measured = {"pairs": reason} if unmeasured else {}
+        if count := broken(budgets, self.points):
+            not_measured["damage"] = f"within a budget, the reconstruction of {count} images is not finite: left out"
         quality = {name: values[~self.flagged] for name, values in self.source_quality.items()}
         return {
             "attacks": attacks,
             "ceiling": ceiling,
-            **self._flagged(),
+            "damage": damage_curve(self.points[DAMAGE], self.way, ~self.flagged) | worst_damage(budgets, self.points),
+            **self._flagged(not_measured.get("damage")),
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
-            **({"not_measured": {"pairs": reason}} if unmeasured else {}),
+            **({"not_measured": not_measured} if not_measured else {}),
             **{name: _mean(values[np.isfinite(values)]) for name, values in quality.items()},
             "seconds": self.seconds,
             "peak_memory_mb": peak_memory_mb(),
         }
 
-    def _flagged(self) -> dict[str, Any]:
-        """`checks` and `flags`: of all attacks together, and those findings that make figures wrong."""
+    def _flagged(self, broken: str | None) -> dict[str, Any]:
+        """`checks` and `flags`: of all attacks together, findings that make figures wrong, images that are left out."""
         found = recorded(self.judged.together)
         wrong = {finding.name: finding.message for finding in self.findings if finding.spoils and not finding.ok}
-        return found | {"flags": wrong | found["flags"]}
+        left_out = {} if broken is None else {"not_finite": broken}
+        return found | {"flags": wrong | left_out | found["flags"]}
 
     def _further(self, points: Points) -> dict[str, Any]:
         """By name, what else is known of an attack's best points within the distortions of the gallery; means."""
         kept = points.at(np.flatnonzero(~self.flagged))
-        found = {name: [kept.within(budget, name) for budget in BUDGETS] for name in points.further}
+        found = {name: [kept.within(budget, name) for budget in BUDGETS] for name in points.further if name in SHOWN}
         return {name: [_mean(one[np.isfinite(one)]) for one in each] for name, each in found.items()}
 
     def arrays(self) -> Mapping[str, Array]:
@@ -246,13 +292,14 @@ class Audited:
 
     def _areas(self, name: str, ceiling: float | None, *conventions: str) -> dict[str, Any]:
         """The mean AUDDC in each convention, and its share of the ceiling."""
-        area = {convention: self._summary(self.auddc(name, convention)) for convention in conventions}
+        area = {convention: summary(self.auddc(name, convention)) for convention in conventions}
         mean = area["envelope"]["mean"]
         return {"auddc": area, "share_of_ceiling": mean / ceiling if mean is not None and ceiling else None}
 
-    def _summary(self, areas: Float[np.ndarray, "P"]) -> dict[str, Any]:
-        used = areas[~self.flagged]
-        return {"mean": _mean(used), "ci95": bootstrap_interval(used)}
+
+def has_curve(attack: Attack | None) -> bool:
+    """Whether its points make a curve over the distortion: those of a few eps in other units do not. None: blending."""
+    return attack is None or not isinstance(attack.capability, Budget) or attack.capability.relative
 
 
 def _mean(values: Float[np.ndarray, "P"]) -> float | None:

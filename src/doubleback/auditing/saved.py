@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,27 @@ def summary(found: "Audited") -> str:
         low, high = area["ci95"] or (area["mean"], area["mean"])
         marks = "".join(f"  ! {flag}" for flag in attack.get("flags", {}))
         lines.append(f"{name.replace('_', ' '):{width}}  AUDDC {area['mean']:.3f}  [{low:.3f}, {high:.3f}]{marks}")
+    lines += damage_lines(results["damage"])
     lines += [f"! {name}: {says}" for name, says in results["flags"].items()]
     return "\n".join(lines)
+
+
+def damage_lines(damage: Mapping[str, Any]) -> list[str]:
+    """How far the reconstruction goes: the area over the distortion, and at each eps of the budgets."""
+    lines = []
+    if (area := damage["area"])["mean"] is not None:
+        lines.append(f"damage, area over the distortion: {_with_interval(area)} (0: nothing moves)")
+    for norm, at in damage.items():
+        if norm not in ("area", "relative"):
+            lines += [f"damage, {norm} {eps}: L2 {_with_interval(one)}" for eps, one in at.items()]
+    return lines
+
+
+def _with_interval(figure: Mapping[str, Any]) -> str:
+    mean, ci95 = figure["mean"], figure["ci95"]
+    if mean is None:
+        return "not finite"
+    return f"{mean:.3g}" + (f" [{ci95[0]:.3g}, {ci95[1]:.3g}]" if ci95 else "")
 
 
 def save(found: "Audited", folder: str | Path) -> Path:
@@ -72,4 +92,4 @@ def report(found: "Audited", path: str | Path, name: str = "audit") -> Path:
 def _digestible(results: dict[str, Any]) -> str:
     """The figures that tell this audit from another: without times."""
     areas = {name: attack["auddc"] for name, attack in results["attacks"].items()}
-    return json.dumps([areas, results["ceiling"], results["pairs"]], sort_keys=True)
+    return json.dumps([areas, results["ceiling"], results["damage"], results["pairs"]], sort_keys=True)

@@ -1,21 +1,23 @@
 """An audit in the making: what each chunk of pairs adds to its points and to its gallery."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from doubleback.attacks import Attack
 from doubleback.attacks.rows import Advance
+from doubleback.auditing.filling import columns, filled
+from doubleback.auditing.measures import ALWAYS, DAMAGE, MEASURES, Measure
 from doubleback.auditing.pairs import Pairs
-from doubleback.auditing.record import BLEND, BUDGETS, Array, Points
+from doubleback.auditing.record import BLEND, BUDGETS, Array, Points, has_curve
 from doubleback.evaluation import reconstruct
 from doubleback.metrics.images import l2
 from doubleback.models.base import decodes
+from doubleback.settings import Budget, Price
 from doubleback.tensors import as_pixels, column, rows_at_once
 
 BLEND_POINTS = 101
@@ -35,13 +37,20 @@ class Sheet:
         shown, budgets = min(pairs, SHOWN), len(BUDGETS)
         self.flagged, self.unmeasured = np.zeros(pairs, dtype=bool), np.zeros(pairs, dtype=bool)
         self.source_quality = {name: np.full(pairs, np.nan) for name in QUALITY}
-        self.points = {attack.name: Points.none_yet(pairs, attack.capability.count) for attack in attacks}
+        self.points = {
+            attack.name: Points.none_yet(pairs, columns(attack), attack.capability.count) for attack in attacks
+        }
         self.points[BLEND] = Points.none_yet(pairs, BLEND_POINTS)
+        self.way = np.full(pairs, np.nan)
         self.gallery: dict[str, Array] = {"budgets": np.array(BUDGETS)}
         pictures = pictures and len(image_shape) == 3  # a signal has none
         for name in ("source", "target", "source_reconstruction", "target_reconstruction") if pictures else ():
             self.gallery[name] = np.zeros((shown, *image_shape), dtype=np.uint8)
-        for name in (attack.name for attack in attacks):
+        for attack in (attack for attack in attacks if pictures and not has_curve(attack)):
+            for image in ("x_adv", "reconstruction"):
+                shape = shown, attack.capability.count, *image_shape
+                self.gallery[f"{attack.name}/eps/{image}"] = np.zeros(shape, dtype=np.uint8)
+        for name in (attack.name for attack in attacks if attack.name != DAMAGE):
             for image in ("x_adv", "reconstruction") if pictures else ():
                 self.gallery[f"{name}/{image}"] = np.zeros((shown, budgets, *image_shape), dtype=np.uint8)
             for measure in ("distortion", "adversarial_distance"):
@@ -64,6 +73,7 @@ class Sheet:
     def put_reconstructions(self, rows: Rows, pairs: Pairs) -> None:
         """Which pairs are flagged, and what the gallery shows of every pair."""
         self.flagged[rows] = pairs.flagged.cpu().numpy()
+        self.way[rows] = pairs.way.cpu().double().numpy()
         if decodes(pairs.model):
             for name, measure in QUALITY.items():
                 self._grade(name, rows, measure(pairs.rec_source[0], pairs.source))
@@ -78,39 +88,60 @@ class Sheet:
         self._show("source_reconstruction", rows, pairs.rec_source[0])
         self._show("target_reconstruction", rows, pairs.rec_target[0])
 
-    def flag_unmeasured(self) -> None:
-        """Flag the pairs that an attack has brought to a reconstruction that is not finite: they have no curve."""
-        measured = [np.isfinite(one.distortion + one.adversarial_distance).all(1) for one in self.points.values()]
+    def flag_unmeasured(self, names: Sequence[str]) -> None:
+        """Flag the pairs that one of these attacks has brought to a reconstruction that is not finite."""
+        curved = [self.points[name] for name in (BLEND, *names)]
+        measured = [np.isfinite(one.distortion + one.adversarial_distance).all(1) for one in curved]
         self.unmeasured = ~(np.logical_and.reduce(measured) | self.flagged)
         self.flagged |= self.unmeasured
-        for points in self.points.values():
+        for points in curved:
             points.distortion[self.unmeasured] = points.adversarial_distance[self.unmeasured] = np.nan
 
     def put_blend(self, rows: Rows, pairs: Pairs) -> None:
-        """x0 + u (x_t - x0) for u from 0 to 1."""
+        """x0 + u (x_t - x0) for u from 0 to 1, as many at once as go through the model together."""
         shares = torch.linspace(0, 1, BLEND_POINTS).to(pairs.source)
-        blends = pairs.source[:, None].lerp(pairs.target[:, None], column(shares, pairs.source))
-        self._put(BLEND, rows, pairs, blends)
+        some = torch.split(shares, max(1, rows_at_once(pairs.source) // len(rows)))
+        blends = (pairs.source[:, None].lerp(pairs.target[:, None], column(u, pairs.source)) for u in some)
+        self._put(BLEND, rows, _joined([self._reached(pairs, x) for x in blends]))
 
     def put_attack(self, attack: Attack, rows: Rows, pairs: Pairs, advance: Advance) -> None:
-        """Run one attack and score it."""
+        """Run one attack and score it; where it left holes in a curve, fill them."""
         started = time.perf_counter()
-        points = self.points[attack.name]
+        points, targeted = self.points[attack.name], attack.goal.targeted
         found = attack(pairs.model, pairs.source, pairs.target, advance=advance)
-        self._put(attack.name, rows, pairs, found.x_adv, targeted=attack.goal.targeted)
-        if not attack.search.samples:  # Adam on noise never says that it has converged
+        x_adv = found.x_adv
+        if isinstance(attack.capability, Price):
+            new = filled(attack, pairs, x_adv, lambda x: self._at(pairs, x, targeted), advance)
+            x_adv = torch.cat([x_adv, new], dim=1)
+        measures = MEASURES if isinstance(attack.capability, Budget) else ALWAYS
+        self._put(attack.name, rows, self._reached(pairs, x_adv, targeted=targeted, measures=measures))
+        if isinstance(attack.capability, Price) and not attack.search.samples:  # other searches never say so
             points.converged[rows] = found.converged.cpu().double().mean(1).numpy()
         points.seconds += time.perf_counter() - started
-        self._show_within_budgets(attack.name, rows, found.x_adv, pairs)
+        if attack.name != DAMAGE:  # a curve, without pictures
+            self._show_within_budgets(attack.name, rows, x_adv, pairs)
+        if not has_curve(attack):
+            self._show_all(attack.name, rows, x_adv, pairs)
 
-    def _put(
-        self, name: str, rows: Rows, pairs: Pairs, x_adv: Float[Tensor, "P K C H W"], *, targeted: bool = True
-    ) -> None:
-        points, reached = self.points[name], pairs.reached(x_adv, targeted=targeted)
-        points.distortion[rows] = pairs.distortion(x_adv).cpu().double().numpy()
-        points.adversarial_distance[rows] = reached.pop("adversarial_distance").cpu().double().numpy()
+    def _at(self, pairs: Pairs, x_adv: Tensor, targeted: bool) -> tuple[Array, Array]:
+        """u and v of adversarial inputs."""
+        found = self._reached(pairs, x_adv, targeted=targeted, measures={})
+        return found["distortion"], found["adversarial_distance"]
+
+    def _reached(
+        self, pairs: Pairs, x_adv: Tensor, *, targeted: bool = True, measures: Mapping[str, Measure] = ALWAYS
+    ) -> dict[str, Array]:
+        """What adversarial inputs (P, K, ...) have reached, by name, (P, K) each."""
+        found = {"distortion": pairs.distortion(x_adv)}
+        found |= pairs.reached(x_adv, targeted=targeted, measures=measures)
+        return {name: values.cpu().double().numpy() for name, values in found.items()}
+
+    def _put(self, name: str, rows: Rows, reached: dict[str, Array]) -> None:
+        points = self.points[name]
+        points.distortion[rows] = reached.pop("distortion")
+        points.adversarial_distance[rows] = reached.pop("adversarial_distance")
         for further, values in reached.items():
-            points.note(further, rows, values.cpu().double().numpy())
+            points.note(further, rows, values)
 
     def _show_within_budgets(self, name: str, rows: Rows, x_adv: Tensor, pairs: Pairs) -> None:
         """For every budget the adversarial input of the smallest v whose u is within it (else of the smallest u)."""
@@ -130,6 +161,16 @@ class Sheet:
         self.gallery[f"{name}/distortion"][shown] = u[place, 0, best]
         self.gallery[f"{name}/adversarial_distance"][shown] = v[place, 0, best]
 
+    def _show_all(self, name: str, rows: Rows, x_adv: Tensor, pairs: Pairs) -> None:
+        """The adversarial input of every eps."""
+        shown = x_adv[torch.from_numpy(rows < SHOWN)]
+        if not len(shown):
+            return
+        self._show(f"{name}/eps/x_adv", rows[rows < SHOWN], shown)
+        if decodes(pairs.model):
+            reconstruction = reconstruct(pairs.model, shown.flatten(0, 1), pairs.draws[0]).view_as(shown)
+            self._show(f"{name}/eps/reconstruction", rows[rows < SHOWN], reconstruction)
+
     def _show(self, name: str, rows: Rows, images: Tensor) -> None:
         """Keep the pictures of the first pairs; what is no picture, a signal or a code, is not shown."""
         shown = rows < SHOWN
@@ -140,3 +181,8 @@ class Sheet:
         """How well these sources are reconstructed, by one measure."""
         own = self.source_quality.setdefault(name, np.full(len(self.flagged), np.nan))
         own[rows] = values.cpu().double().numpy()
+
+
+def _joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """The columns of all parts, by name."""
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}

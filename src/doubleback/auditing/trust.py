@@ -17,14 +17,14 @@ from doubleback.attacks import Attack, Capability
 from doubleback.attacks.goals import RowLoss
 from doubleback.attacks.rows import RowObjective
 from doubleback.attacks.sweep import coefficients_of, thinned
+from doubleback.auditing.budget_trust import budget_checks, worst_of
 from doubleback.auditing.pairs import Pairs
 from doubleback.auditing.record import BLEND, Points
 from doubleback.evaluation import reconstruct
 from doubleback.metrics.curve import DistortionCurve
-from doubleback.models.base import attacked
 from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, generator
-from doubleback.settings.search import Price
+from doubleback.settings import Budget, Price
 from doubleback.tensors import column, norm
 from doubleback.trust import MORE, Check, Judged, beaten, single_noise, vanishing_gradients
 
@@ -44,34 +44,46 @@ def audit_checks(pairs: Pairs, points: dict[str, Points], attacks: Sequence[Atta
         attacks: those that were run.
         progress: show a bar with the time left.
     """
+    single = partial(reconstruct, pairs.model, noise=pairs.draws[0])
     each = {
         attack.name: [
-            vanishing_gradients([_loss(pairs, attack)], pairs.source.lerp(pairs.target, 0.01)),
-            single_noise(
-                lambda x: reconstruct(pairs.model, x, pairs.draws[0]), pairs.source, samples=attack.search.samples
-            ),
+            vanishing_gradients([_loss(pairs, attack)], pairs.source.lerp(pairs.target, 0.01))
+            if attack.knowledge.follows
+            else Check.named("vanishing_gradients", 0.0),
+            single_noise(single, pairs.source, samples=attack.search.samples),
         ]
         for attack in attacks
     }
+    priced = [attack for attack in attacks if not isinstance(attack.capability, Budget)]
+    within = {
+        a.name: budget_checks(pairs, a) for a in attacks if isinstance(a.capability, Budget) and a.knowledge.follows
+    }
     # where every row has converged, more steps take the very same ones
-    unfinished = [attack for attack in attacks if not (points[attack.name].converged == 1).all()]
+    unfinished = [attack for attack in priced if not (points[attack.name].converged == 1).all()]
     gained = _gained_by_more_steps(pairs, unfinished, progress)
     for name, checks in each.items():
-        checks.append(Check.named("more_steps_help", gained.get(name, 0.0)))
+        checks += within.get(name, [Check.named("more_steps_help", gained.get(name, 0.0))])
+    return Judged(each, worst_of([*each.values(), _of_curves(pairs, points, priced)]))
+
+
+def _of_curves(pairs: Pairs, points: dict[str, Points], attacks: Sequence[Attack]) -> list[Check]:
+    """The checks of what all attacks with a price have reached together."""
+    if not attacks:
+        return []
     targeted = [attack.name for attack in attacks if attack.goal.targeted]
     curves = {name: points[name].curves() for name in (*targeted, BLEND)}
-    together = [
+    return [
         _blending_beats(curves) if targeted else Check.named("black_box_beats_white_box", 0.0),
         _unbounded(points, [attack for attack in attacks if attack.goal.targeted or not targeted]),
         _noise_beats(pairs, [curves[name] for name in targeted], attacks[0].search.seed),
     ]
-    worst = [max(same, key=lambda check: check.value) for same in zip(*each.values(), strict=True)]
-    return Judged(each, [*worst, *together])
 
 
 def _loss(pairs: Pairs, attack: Attack) -> RowObjective:
     """What its goal minimises on the mean path, the cost left out."""
-    return partial(_on_the_mean_path, attack.goal.loss(attacked(pairs.model), pairs.source, pairs.target))
+    return partial(
+        _on_the_mean_path, attack.goal.loss(attack.knowledge.followed(pairs.model), pairs.source, pairs.target)
+    )
 
 
 def _on_the_mean_path(loss: RowLoss, x: Tensor, rows: Tensor) -> Tensor:

@@ -83,16 +83,19 @@ def show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
             ERRORS.print(f"{name}: {says}")
 
 
+_NONE: Any = {"auddc": {"envelope": {"mean": None, "ci95": None}}}  # of an attack that a run was not put to
+
+
 def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
     """What each run withstands: mean AUDDC, envelope convention, higher is more robust; 95 % interval of the worst."""
     attacks = list(dict.fromkeys(attack for run in runs.values() for attack in run["attacks"]))
-    tried = [run["attacks"][attack] for run in runs.values() for attack in attacks[:-1]]
+    tried = [one for run in runs.values() for attack, one in run["attacks"].items() if attack != attacks[-1]]
     if tried and all(one.get("targeted") is False for one in tried):
         attacks.pop()  # the worst case, which is over attacks with a target
     base = os.path.commonpath([Path(name).resolve().parent for name in runs])
     rows = []
     for name, run in runs.items():
-        figures = [run["attacks"][attack]["auddc"]["envelope"] for attack in attacks]
+        figures = [run["attacks"].get(attack, _NONE)["auddc"]["envelope"] for attack in attacks]
         interval = figures[-1]["ci95"]
         said = [_written(figure["mean"]) for figure in figures]
         said[-1] += f" [{_written(interval[0])}, {_written(interval[1])}]" if interval else ""
@@ -104,7 +107,9 @@ def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
                 _written(run["ceiling"]["mean"]),
             )
         )
-    _show(("AUDDC", "L2", *(attack.replace("_", " ") for attack in attacks), "ceiling"), rows)
+    if any(one["auddc"]["envelope"]["mean"] is not None for run in runs.values() for one in run["attacks"].values()):
+        _show(("AUDDC", "L2", *(attack.replace("_", " ") for attack in attacks), "ceiling"), rows)
+    _show_damage({os.path.relpath(Path(name).resolve(), base): run for name, run in runs.items()})
 
     for name, run in runs.items():
         for attack, one in run["attacks"].items():
@@ -116,6 +121,25 @@ def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
                 say(f"{name}: not to be trusted: {says}", error=True)
         if not run["pairs"]["used"]:
             say(f"{name}: no pair has a meaningful curve (every reconstruction is alike); train it longer", error=True)
+
+
+def _show_damage(runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """How far each reconstruction goes: the area over the distortion, and, at each eps of the budgets, the worst of all
+    attacks with its 95 % interval; lower is more robust."""
+    every = [run.get("damage", {}) for run in runs.values()]
+    budgets = list(dict.fromkeys((norm, eps) for one in every for norm in one if norm not in ("area", "relative")
+                                 for eps in one[norm]))  # fmt: skip
+    figures = [[one.get("area"), *(one.get(norm, {}).get(eps) for norm, eps in budgets)] for one in every]
+    rows = [(name, *map(_with_interval, row)) for name, row in zip(runs, figures, strict=True) if any(row)]
+    if rows:
+        _show(("damage", "area", *(f"{norm} {eps}" for norm, eps in budgets)), rows)
+
+
+def _with_interval(figure: Mapping[str, Any] | None) -> str:
+    if not figure or figure["mean"] is None:
+        return _written(None)
+    interval = figure["ci95"]
+    return _written(figure["mean"]) + (f" [{_written(interval[0])}, {_written(interval[1])}]" if interval else "")
 
 
 def show_findings(findings: Sequence["Finding"]) -> None:

@@ -1,6 +1,7 @@
 """`attack`: one pair of somebody's own images. The adversarial image, lossless, what comes out of it, a page."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from doubleback.attacks import Attack
-from doubleback.attacks.goals import goal_of, goals_for
 from doubleback.auditing import audit
+from doubleback.auditing.asked import attacks_asked
 from doubleback.auditing.pairs import Pairs
 from doubleback.data import Split, fingerprint
 from doubleback.data.pixels import looks, to_pixels
@@ -20,8 +21,9 @@ from doubleback.evaluation import reconstruct
 from doubleback.experiments.victims import load_victim
 from doubleback.files import opened, replacing, write_arrays
 from doubleback.folders import CURVES, IMAGES, Folder
+from doubleback.models import Surviving
 from doubleback.models.base import acquaint, decodes
-from doubleback.settings import Auditing
+from doubleback.settings import Auditing, Threat
 from doubleback.settings.commands import Attack as Command
 from doubleback.settings.search import Price
 from doubleback.settings.stored import flat
@@ -43,31 +45,40 @@ def attack(command: Command, words: Sequence[str]) -> list[str]:
     victim = load_victim(command.victim, command.wrapping)
     model = victim.autoencoder
     ends = _read(command.source, command.target, model)
-    goals = goals_for(model) if command.attack is None else [goal_of(name) for name in command.attack]
+    threat = command.threat
+    if threat.survive:
+        model = Surviving(model, threat.survive)
+    settings = Auditing(price=command.price, search=command.search, threat=replace(threat, survive=())).resolved
+    capability = threat.budget or Price((command.coefficient,))
+    attacks = attacks_asked(model, command.attack, settings, capability)
     kinds = ("adversarial", "reconstruction") if decodes(model) else ("adversarial",)
-    files = [f"{kind}-{goal.name}.png" for goal in goals for kind in kinds]
+    files = [f"{kind}-{one.name}.png" for one in attacks for kind in kinds]
     described: dict[str, Any] = {
-        "audit": flat(command.price) | flat(command.search) | {"coefficient": command.coefficient},
+        "audit": flat(command.price) | flat(settings.search) | {"coefficient": command.coefficient},
         "train": victim.described,
         "weights": victim.weights,
-        "goals": [goal.name for goal in goals],
+        "goals": [one.name for one in attacks],
         "pair": fingerprint(Split(ends)),
     }
+    if threat != Threat():
+        described["threat"] = flat(threat)
     folder = Folder(command.output, "audit", described, words, (CURVES, IMAGES, *files))
     with folder.claimed() as finished:
         if finished is None:
             found = audit(
                 model,
-                settings=Auditing(price=command.price, search=command.search),
+                settings=settings,
                 pairs=[(ends[0], ends[1])],
-                attacks=goals,
+                attacks=command.attack,
             )
             write_arrays(folder.path / CURVES, found.arrays())
             write_arrays(folder.path / IMAGES, found.gallery)
-            kept = {goal.name: _keep(folder.path, Attack(goal, Price((command.coefficient,)), command.search),
-                                     model, ends) for goal in goals}  # fmt: skip
+            kept = {one.name: _keep(folder.path, one, model, ends) for one in attacks}
             finished = folder.finish({**found.results(), "kept": kept})
-    says = "distortion {distortion:.3f}, adversarial distance {adversarial_distance:.3f} (1: unharmed, 0: the target)"
+    says = (
+        "distortion {distortion:.3f}, adversarial distance {adversarial_distance:.3f} (1: unharmed, 0: the target), "
+        "the reconstruction moved by {damage:.3f}"
+    )
     return [f"{name}: {says.format(**one)}" for name, one in finished["kept"].items()]
 
 

@@ -6,10 +6,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from doubleback.attacks import attacks_of
-from doubleback.attacks.goals import GOALS, goals_for
+from doubleback.attacks import Attack, Damage, Goal, Surrogate, attacks_of
+from doubleback.attacks.goals import GOALS
 from doubleback.auditing import Plan, check, plan_audit
-from doubleback.auditing.auditor import CHUNK
+from doubleback.auditing.asked import usual_goals
+from doubleback.auditing.plan import CHUNK
 from doubleback.data import ImageData, Split, fingerprint, settled
 from doubleback.errors import InputError
 from doubleback.experiments.runs import TrainedRun, refuse_not_finite
@@ -22,6 +23,15 @@ from doubleback.settings.commands import Audit
 from doubleback.settings.commands import Check as Look
 from doubleback.settings.stored import flat
 from doubleback.trust import Check, Finding
+
+_UNSAID = (
+    "norm",
+    "eps",
+    "relative",
+    "queries",
+    "transfer",
+    "survive",
+)  # of an audit without budgets, which is the one that it was before there were any
 
 
 def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -40,13 +50,18 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
     if not command.runs:
         raise InputError("no run to audit; give one or more, or models of your own")
     named = [goal.name for goal in GOALS.values()] if command.attack is None else command.attack
-    attacks_of(named, command.auditing.price, command.auditing.search)  # refused before a model is read
+    attacks_of(named, command.auditing.capability, command.auditing.search)  # refused before a model is read
     runs = {_audit_folder(run, command): load_victim(run, command.wrapping) for run in command.runs}
     if len(runs) < len(command.runs):
         raise InputError("two of the runs have the same folder name and would share one output; audit them apart")
-    planned = [_planned(path, run, command, words) for path, run in runs.items()]
+    if command.transfer and len(runs) < 2:
+        raise InputError("--transfer needs two victims or more; give more, or leave it out")
+    planned = [_planned(path, runs, command, words) for path in runs]
     due = [folder.state() != "finished" for folder, _ in planned]
     fabric = launched()
+    for victim in runs.values():  # all of them: what transfers is made on the others
+        moved: Any = victim.autoencoder
+        moved.to(fabric.device)
     for run, (folder, plan), to_do in zip(runs.values(), planned, due, strict=True):
         model: Any = plan.model
         model.to(fabric.device)
@@ -90,18 +105,31 @@ def _images(victim: TrainedRun | Stranger, data: str | None, image_size: int | N
     return victim.images(data)
 
 
-def _planned(path: Path, run: TrainedRun | Stranger, command: Audit, words: Sequence[str]) -> tuple[Folder, Plan]:
-    """One victim's folder, and what will be done to it."""
+def _planned(
+    path: Path, runs: dict[Path, TrainedRun | Stranger], command: Audit, words: Sequence[str]
+) -> tuple[Folder, Plan]:
+    """One victim's folder, and what will be done to it; the others are there for what transfers."""
+    run = runs[path]
     images = _images(run, command.data, command.image_size)
     split: Split = getattr(images, command.split)
     names = images.label_names
     attacks = command.attack
     if attacks is None:
-        attacks = tuple(goal.name for goal in goals_for(run.autoencoder))
+        attacks = tuple(goal.name for goal in usual_goals(run.autoencoder, command.auditing))
     _refuse_too_large(run.autoencoder, split, command, len(attacks))
-    plan = plan_audit(run.autoencoder, split, command.auditing, attacks=attacks, names=names)
+    others = [other for other in runs.values() if other is not run] if command.transfer else []
+    every: list[str | Goal | Attack] = [*attacks, *(_transferred(other, command) for other in others)]
+    plan = plan_audit(run.autoencoder, split, command.auditing, attacks=every, names=names)
     refuse_not_finite(run.autoencoder, split.images, run.folder)
-    unsaid = ("runs", "output", "memory", *flat(command.wrapping), *["image_size"] * (command.image_size is None))
+    command = replace(command, auditing=command.auditing.resolved)
+    unsaid = (
+        "runs",
+        "output",
+        *_UNSAID * (not (command.auditing.threat.eps or command.auditing.threat.survive)),
+        "memory",
+        *flat(command.wrapping),
+        *["image_size"] * (command.image_size is None),
+    )
     chosen = {name: value for name, value in flat(command).items() if name not in unsaid}
     chosen["data"], chosen["attack"] = command.data and settled(command.data), list(attacks)
     if command.wrapping.said:
@@ -113,18 +141,28 @@ def _planned(path: Path, run: TrainedRun | Stranger, command: Audit, words: Sequ
         "weights": run.weights,
         "images": fingerprint(split),
     }
+    if others:
+        described["transfer"] = [other.weights for other in others]
     if code := {name: code_digest(name) for name in attacks if is_named(name)}:
         described["code"] = code
     noted = {"run": str(run.folder.resolve())}
     return Folder(path, "audit", described, words, (CURVES, IMAGES), noted), plan
 
 
+def _transferred(other: TrainedRun | Stranger, command: Audit) -> Attack:
+    """The attack by examples that are made on another victim."""
+    name, auditing = named_as(other.folder), command.auditing.resolved
+    knowledge = Surrogate(other.autoencoder, name)
+    return Attack(Damage(), auditing.capability, auditing.search, f"from-{name}", knowledge)
+
+
 def _refuse_too_large(model: Any, split: Split, command: Audit, attacks: int) -> None:
     """Refuse more coefficients or draws than memory holds: of a few pairs at once every image, of all every point."""
     asked, values = command.auditing, split.images[0].numel()
     together, draws = min(asked.pairing.pairs, CHUNK), asked.search.samples
-    images = together * (8 * asked.price.count + 2 * draws) * values
-    points = 4 * asked.pairing.pairs * asked.price.count * (attacks + 1)
+    count = asked.capability.count
+    images = together * (8 * count + 2 * draws) * values
+    points = 4 * asked.pairing.pairs * count * (attacks + 1)
     needed = 4 * (images + points + draws * math.prod(getattr(model, "noise_shape", ())))
     refuse_too_large(needed, "an attack with so many --coefficients and --samples; give fewer")
 

@@ -159,6 +159,53 @@ class DistortionCurve:
         return DistortionCurve(u, np.minimum(self.at(u), other.at(u)))
 
 
+def holes(distortion: Numbers, adversarial_distance: Numbers) -> list[tuple[float, float, float]]:
+    """What one pair's points leave open: the rectangles between neighbours on its envelope.
+
+    The true curve never rises, so it runs inside them, and not under the lowest point: an attack to which distortion is
+    free (C = 0) has gone as far as it can. The last may reach beyond u = 1, to such a point.
+
+    Returns:
+        (u, width, fall) of each, from the left: it begins at (u, v) and ends at (u + width, v - fall).
+
+    >>> holes([0.5, 2.0], [0.5, 0.25])
+    [(0.0, 0.5, 0.5), (0.5, 1.5, 0.25)]
+    """
+    u, v = _float64(distortion), _float64(adversarial_distance)
+    u, v = np.r_[0.0, u], np.r_[1.0, v]
+    order = np.lexsort((v, u))
+    u, v = u[order], np.minimum.accumulate(v[order])
+    knots, first = np.unique(u, return_index=True)
+    v = v[first]
+    steps = zip(knots[:-1], np.diff(knots), -np.diff(v), strict=True)
+    return [(float(low), float(width), float(fall)) for low, width, fall in steps if low < 1 and fall > 0]
+
+
+def resolution(*points: tuple[Numbers, Numbers]) -> float:
+    """By how much an area can be lower at most, for want of points: the curve that is drawn less the lowest one inside.
+
+    Args:
+        points: u and v of one pair, of each attack; of several the lowest curve counts, wherever it comes from.
+
+    >>> round(resolution(([0.5, 1.0], [0.5, 0.0])), 3)
+    0.25
+    """
+    middles = (np.arange(1000) + 0.5) / 1000
+    drawn = np.min([DistortionCurve.envelope(u, v).at(middles) for u, v in points], axis=0)
+    lowest = np.min([_staircase(u, v, middles) for u, v in points], axis=0)
+    return float((drawn - lowest).mean())
+
+
+def _staircase(distortion: Numbers, adversarial_distance: Numbers, at: Float64[np.ndarray, "N"]) -> Any:
+    """The lowest curve that never rises and passes through the envelope: it falls at once after each of its points."""
+    lowest = np.ones_like(at)
+    for low, width, fall in holes(distortion, adversarial_distance):
+        start = DistortionCurve.envelope(distortion, adversarial_distance).at(low)
+        lowest[(at > low) & (at <= low + width)] = start - fall
+    every = DistortionCurve.envelope(distortion, adversarial_distance).at(at)
+    return np.minimum(lowest, every)
+
+
 def _trapezoid(u: Float64[np.ndarray, "N"], v: Float64[np.ndarray, "N"]) -> float:
     """sum_i (u_i+1 - u_i) (v_i + v_i+1) / 2."""
     return math.fsum(np.diff(u) * (v[:-1] + v[1:]) / 2)

@@ -2,6 +2,7 @@
 
 from doubleback.models.adapter import AutoencoderAdapter
 from doubleback.models.base import Autoencoder, Classifier, Reconstruction, is_variational
+from doubleback.models.channel import Surviving
 from doubleback.models.classifiers import MLP, CvNet, LeNet
 from doubleback.models.conv import ConvVAE
 from doubleback.models.draw import DRAW
@@ -20,6 +21,7 @@ __all__ = [
     "CvNet",
     "LeNet",
     "Reconstruction",
+    "Surviving",
     "Wrapped",
     "is_variational",
     "wrap",

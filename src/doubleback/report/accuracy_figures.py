@@ -13,7 +13,7 @@ from doubleback.report.archives import interval, mapping, number
 from doubleback.report.runs import title
 from doubleback.report.studies import Study
 from doubleback.report.svg import INK, colour, draw_svg, shorten
-from doubleback.settings.robustness import radius
+from doubleback.settings.ball import radius
 
 _GAP = 0.075  # between the labels at the right, in shares
 _Dashes = str | tuple[int, tuple[int, int]]
@@ -125,12 +125,23 @@ def _said(curve: Curve) -> str:
 
 
 def _axis(axes: Axes, study: Study, room: float) -> NDArray[np.float64]:
-    """Scale the axes, name the epsilons `room` (a share of the axis) apart, and return all of them, 0 first."""
-    typed = ordered(study)
+    """Scale the axes, name the epsilons, and return all of them, 0 first."""
+    axes.set(ylim=(0, 1), yticks=[0, 0.25, 0.5, 0.75, 1], xlabel=f"eps, {study.results.get('norm', '')}")
+    axes.set_yticklabels(["0", "25", "50", "75", "100\u2009%"])
+    return name_epsilons(axes, ordered(study), room)
+
+
+def name_epsilons(axes: Axes, typed: Sequence[str], room: float) -> NDArray[np.float64]:
+    """Scale the x axis from 0 on, name the epsilons `room` (a share of it) apart, and return all of them, 0 first.
+
+    Args:
+        axes: where they are drawn.
+        typed: the epsilons, the smallest first.
+        room: that a name takes.
+    """
     x = np.array([0.0, *(radius(eps) for eps in typed)])
     end = float(x[-1]) or 1.0
-    axes.set(xlim=(0, end), ylim=(0, 1), yticks=[0, 0.25, 0.5, 0.75, 1], xlabel=f"eps, {study.results.get('norm', '')}")
-    axes.set_yticklabels(["0", "25", "50", "75", "100\u2009%"])
+    axes.set(xlim=(0, end))
     ticks, names = [end], [typed[-1] if typed else ""]
     for at, name in reversed(list(zip(x[:-1], ["0", *typed[:-1]], strict=True))):
         if ticks[-1] - at > room * end and (at == 0 or at > room * end):

@@ -73,12 +73,14 @@ def read_test_images(path: Path) -> Arrays:
     return arrays
 
 
-def read_gallery(path: Path, attacks: list[str]) -> Arrays:
+def read_gallery(path: Path, attacks: list[str], epsilons: Mapping[str, int] | None = None) -> Arrays:
     """Read an audit's `images.npz`; none if there is no file.
 
     Args:
         path: the file.
         attacks: those whose (M, Q, C, H, W) adversarial inputs and reconstructions must be there.
+        epsilons: how many eps an attack's budgets have; where it has pictures of them, `<attack>/eps/x_adv` and
+            `<attack>/eps/reconstruction`, there must be as many.
 
     Raises:
         InputError: damaged, or of other shapes.
@@ -98,6 +100,11 @@ def read_gallery(path: Path, attacks: list[str]) -> Arrays:
             _expect(path, name, _pictures(path, arrays, name, ndim=5).shape == wanted, f"shape {wanted}")
         for name in (f"{attack}/distortion", f"{attack}/adversarial_distance"):
             _expect(path, name, _take(path, arrays, name, 2).shape == table, f"shape {table}")
+    for attack, count in (epsilons or {}).items():
+        ends = [f"{attack}/eps/x_adv", f"{attack}/eps/reconstruction"]
+        for name in ends if count and any(end in arrays for end in ends) else ():
+            wanted = (shape[0], count, *shape[1:])
+            _expect(path, name, _pictures(path, arrays, name, ndim=5).shape == wanted, f"shape {wanted}")
     return arrays
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from doubleback.metrics.differences import Difference, paired_figures
 from doubleback.report.archives import mapping, number
-from doubleback.report.runs import AuditFolder, RunFolder
+from doubleback.report.runs import TRANSFERRED, AuditFolder, RunFolder
 from doubleback.report.svg import shorten
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
@@ -92,9 +92,14 @@ def reconstruction_ratio(one: RunFolder, other: RunFolder) -> tuple[float, str] 
 
 def same_pairs(one: RunFolder, other: RunFolder) -> bool:
     """Whether the means of two audits are over the very same pairs, under the same attacks."""
+    return same_attacks(one, other) and not obstacles(one, other)
+
+
+def same_attacks(one: RunFolder, other: RunFolder) -> bool:
+    """Whether two audits attacked the very same images in the same ways, whatever area that leaves."""
     flags = [run.audit.curves.get("flagged") if run.audit else None for run in (one, other)]
     same = flags[0] is not None and flags[1] is not None and np.array_equal(flags[0], flags[1])
-    return same and not obstacles(one, other)
+    return same and not unlike(one, other)
 
 
 def same_test_images(one: RunFolder, other: RunFolder) -> bool:
@@ -174,7 +179,7 @@ def _shape(run: RunFolder) -> str | None:
 def _attacks(one: AuditFolder, other: AuditFolder) -> list[str]:
     """In what the attacks and their search differ."""
     differs = []
-    tried = [sorted(audit.attacks) for audit in (one, other)]
+    tried = [sorted(map(_kind, audit.attacks)) for audit in (one, other)]
     if tried[0] != tried[1]:
         differs.append(f"attacked in different ways{_values([', '.join(names) for names in tried])}")
     codes = [sorted(map(str, mapping(audit.config, "code").values())) for audit in (one, other)]
@@ -186,6 +191,11 @@ def _attacks(one: AuditFolder, other: AuditFolder) -> list[str]:
         words = ", ".join(f"{name.replace('_', ' ')}{_values([left.get(name), right.get(name)])}" for name in unlike)
         differs.append(f"attacked with different settings: {words}")
     return differs
+
+
+def _kind(attack: str) -> str:
+    """Its name; of examples made on another victim, that alone: each run has those of the others."""
+    return f"{TRANSFERRED}another" if attack.startswith(TRANSFERRED) else attack
 
 
 def _settings(audit: AuditFolder) -> dict[str, Any]:

@@ -50,10 +50,16 @@ def curves_figure(runs: Sequence[RunFolder], attack: str, key: str) -> Markup:
 
 
 def has_curves(run: RunFolder, attack: str) -> bool:
-    """Whether the run's audit left curves of this attack; of the worst case, over attacks and not blending alone."""
+    """Whether the run's audit left curves of this attack; of the worst case, over attacks and not blending alone.
+
+    A few eps in units of a norm make no curve over the distortion.
+    """
     if run.audit is None or (attack == WORST_CASE and not run.audit.targeted):
         return False
-    return f"{attack}/envelope" in run.audit.curves
+    envelopes = run.audit.curves.get(f"{attack}/envelope")
+    if envelopes is None:
+        return False
+    return bool(np.isfinite(envelopes).all(axis=1).any()) or not run.audit.within_budgets
 
 
 def _about(runs: Sequence[RunFolder], attack: str) -> str:

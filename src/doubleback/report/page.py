@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from doubleback.errors import InputError, reason
 from doubleback.files import opened, write_text
+from doubleback.report.budgets import budgets_view
 from doubleback.report.cells import Column
 from doubleback.report.comparison import baseline
 from doubleback.report.figures import curves_panels
@@ -94,6 +95,8 @@ def _render(contents: Contents, command: str | None) -> str:
         compared=baseline(runs),
         reconstructs=any(run.reconstructs for run in runs),
         curves=curves_panels(runs),
+        audited=any(run.audit for run in runs),
+        damage=budgets_view(runs),
         galleries=galleries(runs),
         strips=strips(runs),
         robustness=[robustness_view(study, f"robustness{i}") for i, study in enumerate(contents.robustness)],

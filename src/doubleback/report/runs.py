@@ -24,6 +24,7 @@ from doubleback.report.archives import (
 )
 
 WORST_CASE = "worst_case"
+TRANSFERRED = "from-"  # how an attack begins whose examples were made on another victim
 Areas = NDArray[np.float64]
 _ROUNDED = 1e-6  # by which equal areas may differ
 Part = Literal["audit", "classifier"]
@@ -51,6 +52,11 @@ class AuditFolder:
         return [
             attack for attack, word in said.items() if word is True or (word is None and self._in_worst_case(attack))
         ]
+
+    @property
+    def within_budgets(self) -> bool:
+        """Whether an attack has budgets: all its eps in units of a norm leave no AUDDC."""
+        return any(eps_stored(self.results, attack) for attack in self.attacks)
 
     def about(self, attack: str) -> str:
         """What the attack is after, in a few words; empty in a folder that does not say."""
@@ -162,6 +168,12 @@ def attack_names(results: Mapping[str, Any]) -> list[str]:
     return [name for name in mapping(results, "attacks") if name != WORST_CASE]
 
 
+def eps_stored(results: Mapping[str, Any], attack: str) -> list[tuple[str, str]]:
+    """Norm and eps of each of an attack's budgets, in the order in which its pictures are stored."""
+    budgets = mapping(results, ("attacks", attack, "budgets"))
+    return [(norm, eps) for norm in budgets for eps in mapping(budgets, (norm,))]
+
+
 def attacks_of(runs: Sequence[RunFolder]) -> list[str]:
     """Every attack in the runs' audits, once, in the order in which it is met."""
     return list(dict.fromkeys(attack for run in runs if run.audit for attack in run.audit.attacks))
@@ -268,7 +280,9 @@ def _read_audited(folder: Path, config: Mapping[str, Any]) -> RunFolder:
 def _read_audit(folder: Path) -> AuditFolder:
     results = read_record(folder / "results.json")
     curves = read_curves(folder / "curves.npz")
-    return AuditFolder(_config(folder), results, curves, read_gallery(folder / "images.npz", attack_names(results)))
+    attacks = attack_names(results)
+    epsilons = {attack: len(eps_stored(results, attack)) for attack in attacks}
+    return AuditFolder(_config(folder), results, curves, read_gallery(folder / "images.npz", attacks, epsilons))
 
 
 def _read_classifier(folder: Path) -> ClassifierFolder:

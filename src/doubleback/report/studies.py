@@ -24,7 +24,7 @@ from doubleback.report.archives import (
     words,
 )
 from doubleback.report.runs import title
-from doubleback.settings.robustness import radius
+from doubleback.settings.ball import radius
 
 Kind = Literal["robustness", "transition"]
 Sees = Literal["gradient", "scores", "nothing"]

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from doubleback.report.archives import Keys, interval, number
+from doubleback.report.archives import Keys, interval, mapping, number
 from doubleback.report.cells import Better, Cell, Group, Row, empty_cell, filled, written
-from doubleback.report.comparison import area_ratio, same_pairs, same_test_images
+from doubleback.report.comparison import area_ratio, same_attacks, same_pairs, same_test_images
+from doubleback.report.damage_figures import by_size, norms_of
 from doubleback.report.runs import WORST_CASE, Part, RunFolder, attacks_of, heading
 
 
@@ -65,6 +66,7 @@ def comparison(runs: Sequence[RunFolder], baseline: int | None) -> list[Group]:
     groups = {
         "Reconstruction": _QUALITY,
         "What it withstands: AUDDC": _withstands(runs),
+        "What attacks do: damage": _damage(runs),
         "Classification": _CLASSES,
         "Smoothness": _SMOOTHNESS,
         "Cost": _COST,
@@ -86,6 +88,21 @@ def _withstands(runs: Sequence[RunFolder]) -> list[_Figure]:
     return figures + _AUDIT
 
 
+def _damage(runs: Sequence[RunFolder]) -> list[_Figure]:
+    """The area, and the worst of all attacks at each eps of each norm."""
+    audits = [run.audit for run in runs if run.audit]
+    norms = dict.fromkeys(norm for audit in audits for norm in norms_of(audit))
+    figures = [_figure_of("area", "relative, over distortions u from 0 to 1", ("damage", "area"))]
+    for norm in norms:
+        typed = by_size({eps: None for audit in audits for eps in mapping(audit.results, ("damage", norm))})
+        figures += [_figure_of(f"{norm} {eps}", "L2, worst of all attacks", ("damage", norm, eps)) for eps in typed]
+    return figures
+
+
+def _figure_of(label: str, note: str, at: tuple[str, ...]) -> _Figure:
+    return _Figure(f"Damage, {label}", note, "lower", (*at, "mean"), "audit", (*at, "ci95"))
+
+
 def _row(figure: _Figure, runs: Sequence[RunFolder], baseline: int | None) -> Row:
     base = None if baseline is None else runs[baseline]
     cells = [_cell(figure, run, None if run is base else base) for run in runs]
@@ -102,7 +119,7 @@ def _ratio(figure: _Figure, run: RunFolder, base: RunFolder) -> float | None:
     """How many times the base's figure the run's is; None where the two are not of the same images or pairs."""
     if figure.of == "audit" and figure.attack:
         return area_ratio(run, base, figure.attack)
-    same = same_pairs if figure.of == "audit" else same_test_images
+    same = same_attacks if figure.path[0] == "damage" else same_pairs if figure.of == "audit" else same_test_images
     values = _value(figure, run), _value(figure, base)
     return values[0] / values[1] if values[0] is not None and values[1] and same(run, base) else None
 

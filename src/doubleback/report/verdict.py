@@ -16,7 +16,9 @@ from doubleback.report.comparison import (
     obstacles,
     quotient,
     reconstruction_ratio,
+    unlike,
 )
+from doubleback.report.damage_figures import damaged
 from doubleback.report.doubts import doubts, pairs_words, unknown
 from doubleback.report.runs import WORST_CASE, Areas, AuditFolder, RunFolder, title
 from doubleback.report.svg import SERIES
@@ -67,11 +69,13 @@ def verdict(runs: Sequence[RunFolder]) -> Verdict:
     audited = [
         _Audited(name, run, audit, audit.withstands) for name, run, audit in seen if audit.withstands is not None
     ]
-    lost = Markup("").join(
+    moved = damaged([(name, audit) for name, _, audit in seen if audit.withstands is None])
+    lost = moved.sentence + Markup("").join(
         Markup(" What {} withstands is not known: {}.").format(name, unknown(audit))
         for name, _, audit in seen
-        if audit.withstands is None
+        if audit.withstands is None and name not in moved.names
     )
+    notes += _not_compared([run for name, run, _ in seen if name in moved.names])
     if not seen:
         attacked = [i for i, run in enumerate(runs) if run.reconstructs] or range(len(runs))
         names = Markup(", ").join(_named(runs, i) for i in attacked)
@@ -81,6 +85,12 @@ def verdict(runs: Sequence[RunFolder]) -> Verdict:
     alone = Markup("").join(_alone(one) for one in audited)
     found = _of_several(audited) if len(audited) > 1 else Verdict(alone, [])
     return Verdict(Markup((found.sentence + lost).strip()), found.notes + notes)
+
+
+def _not_compared(runs: Sequence[RunFolder]) -> list[str]:
+    """Why the damage of two runs is not of the same attacks."""
+    pairs = [(runs[0], other, unlike(runs[0], other)) for other in runs[1:]]
+    return [f"{one.name} and {other.name}: {'; '.join(why)}, so not to be ranked." for one, other, why in pairs if why]
 
 
 def _of_several(audited: Sequence[_Audited]) -> Verdict:

@@ -11,6 +11,7 @@ from doubleback.settings.mixture import Mixture
 from doubleback.settings.penalty import Penalty
 from doubleback.settings.robustness import Threats
 from doubleback.settings.search import Auditing, Pairing, Price, Search
+from doubleback.settings.threat import Budget, Threat
 from doubleback.settings.training import Training
 from doubleback.settings.transition import Walk
 from doubleback.settings.victim import Range, Wrapping
@@ -18,6 +19,7 @@ from doubleback.settings.victim import Range, Wrapping
 __all__ = [
     "Architecture",
     "Auditing",
+    "Budget",
     "Data",
     "Loop",
     "Mixture",
@@ -28,6 +30,7 @@ __all__ = [
     "Search",
     "Settings",
     "Sizes",
+    "Threat",
     "Threats",
     "Training",
     "Walk",

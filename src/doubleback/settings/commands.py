@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from doubleback.errors import InputError
 from doubleback.registry import MODELS
-from doubleback.settings import Auditing, Mixture, Price, Search, Threats, Training, Walk, Wrapping
+from doubleback.settings import Auditing, Mixture, Price, Search, Threat, Threats, Training, Walk, Wrapping
 from doubleback.settings.checks import UNPREFIXED, at_least
 
 Split = Literal["test", "validation"]
@@ -48,6 +48,8 @@ class Audit:
     Example: doubleback audit runs/plain runs/hardened
 
     Example: doubleback audit sd-vae --data photos/ --output audits
+
+    Example: doubleback audit runs/plain --norm Linf --eps 2/255 4/255 8/255
     """
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="VICTIM [VICTIM ...]")]
@@ -56,8 +58,9 @@ class Audit:
     attack: Annotated[
         tuple[str, ...] | None, arg(metavar="GOAL [GOAL ...]", help_behavior_hint="(default: latent output)")
     ] = None
-    """What the attacks move: latent, the code; output, the reconstruction towards a target; untargeted, the
-    reconstruction anywhere; or a goal of your own, as file.py:name."""
+    """What the attacks move: latent, the code to a target's; output, the reconstruction to a target; untargeted, the
+    reconstruction anywhere; drift, the code anywhere; rate, a codec's bits; layers, all layers; latent-l2,
+    drift-wasserstein, ..., by other distances of codes; or a goal or a function of your own, as file.py:name."""
     data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
     """Attack images of this data set instead, at the size that the run was trained on. Of another model: its images."""
     image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
@@ -69,9 +72,13 @@ class Audit:
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: see below)")] = None
     """Write DIR/<victim's name>/ for each; by default RUN/audit, with --split validation RUN/audit-validation. A model
     that is no run needs it."""
+    transfer: bool = False
+    """Attack each victim by the examples made on every other one, too. With --eps, and two victims or more."""
 
     def __post_init__(self) -> None:
         at_least(1, image_size=self.image_size)
+        if self.transfer and not self.auditing.threat.eps:
+            raise InputError("--transfer has no effect without --eps; say how far: --eps 8/255")
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,8 @@ class Attack:
     """Attack one pair of your own images, and see what comes out.
 
     Example: doubleback attack runs/plain a.png b.png --coefficient 1 --output attacked
+
+    Example: doubleback attack runs/plain a.png b.png --norm Linf --eps 8/255
     """
 
     victim: Annotated[Positional[Path], arg(metavar="VICTIM")]
@@ -127,10 +136,16 @@ class Attack:
     wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
     output: Annotated[Path, arg(metavar="DIR")] = Path("attacked")
     """Gets adversarial-GOAL.png, what comes out of it, the curves, and report.html; it must not hold anything else."""
+    threat: Annotated[Threat, UNPREFIXED] = Threat()
 
     def __post_init__(self) -> None:
         if not 0 <= self.coefficient < float("inf"):
             raise InputError(f"--coefficient is {self.coefficient}; give a finite number of at least 0")
+        Auditing(price=self.price, threat=self.threat)
+        if self.threat.eps and self.coefficient != type(self).coefficient:
+            raise InputError("--coefficient has no effect with --eps, a budget in the place of a price; leave one out")
+        if len(self.threat.eps) > 1:
+            raise InputError(f"--eps has {len(self.threat.eps)} values; an image is kept for one: give one")
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,14 @@
 """How classifiers are attacked."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from tyro.conf import arg
 
 from doubleback.errors import InputError
-from doubleback.settings.ball import Norm
+from doubleback.settings.ball import Norm, radii
 from doubleback.settings.checks import Settings, at_least, one_of, seed_in_range
 
-FARTHEST = 10_000  # eps: no two images are farther apart, in any norm
 WhiteBox = Literal["fgsm", "pgd", "apgd"]
 
 
@@ -57,46 +55,3 @@ class Threats(Settings):
     def radii(self) -> list[float]:
         """The epsilons as numbers."""
         return radii(self.eps)
-
-
-def radius(typed: str | float) -> float:
-    """One epsilon as a number.
-
-    Raises:
-        ValueError, ZeroDivisionError: it is none.
-
-    >>> radius("8/255")
-    0.03137254901960784
-    """
-    above, *below = str(typed).split("/")
-    if len(below) > 1:
-        raise ValueError(f"{typed} has two lines of division")
-    return float(above) / float(below[0] if below else 1)
-
-
-def radii(typed: Sequence[str | float]) -> list[float]:
-    """Epsilons as numbers: they are numbers, or words for them, or for fractions such as 8/255.
-
-    Raises:
-        InputError: there is none, or one is no positive number, or is there twice.
-
-    >>> radii(["0.1", "8/255", 0.2])
-    [0.1, 0.03137254901960784, 0.2]
-    """
-    if not typed:
-        raise InputError("eps is empty; give one or more radii, such as 0.1 or 8/255")
-    found: list[float] = []
-    for eps in typed:
-        try:
-            found.append(radius(eps))
-        except (ValueError, ZeroDivisionError):
-            raise InputError(
-                f"eps {eps!r} is no number; give numbers such as 0.1, or fractions such as 8/255"
-            ) from None
-        if not found[-1] > 0:
-            raise InputError(f"eps is {eps}; give a positive number, such as 0.1 or 8/255")
-        if found[-1] > FARTHEST:
-            raise InputError(f"eps is {eps}; pixels lie in [0, 1]: give at most {FARTHEST}")
-        if found.count(found[-1]) > 1:
-            raise InputError(f"eps {eps} is there twice; give each once")
-    return found

@@ -1,12 +1,13 @@
 """How hard an attack on an autoencoder searches, what a change of the input costs, and which pairs are attacked."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import arg
 
 from doubleback.errors import InputError
-from doubleback.settings.checks import UNPREFIXED, Settings, as_bytes, at_least, seed_in_range
+from doubleback.settings.checks import LEFT_OUT, UNPREFIXED, Settings, Unsaid, as_bytes, at_least, seed_in_range
+from doubleback.settings.threat import Budget, Threat
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Price(Settings):
 
     coefficients: int | tuple[float, ...] = 50
     """Weights of the distortion in the attack, from 2^-20 to 2^20, beside 0."""
+    STEPS: ClassVar[int] = 300  # of a search that does not say
 
     def __post_init__(self) -> None:
         if isinstance(self.coefficients, int):
@@ -40,10 +42,10 @@ class Search(Settings):
         InputError: a count or the seed is out of range.
     """
 
-    steps: int = 300
+    steps: Annotated[Unsaid[int], arg(metavar="INT", help_behavior_hint="(default: 300; with --eps 100)")] = LEFT_OUT
     """Steps of an attack, at most."""
     restarts: int = 0
-    """Random starts, beside the source and the best blend with the target."""
+    """Random starts, beside the source and the best blend with the target (with --eps: the best that is known)."""
     samples: int = 0
     """0 attacks the mean path; n averages n draws of the model's noise at every step and scores on n others."""
     seed: int = 0
@@ -87,7 +89,21 @@ class Auditing(Settings):
     search: Annotated[Search, UNPREFIXED] = Search()
     memory: Annotated[str | None, arg(metavar="SIZE", help_behavior_hint="(default: half of what is free)")] = None
     """Memory for the attacks, as 4GB: large images go through fewer at a time, to the same figures."""
+    threat: Annotated[Threat, UNPREFIXED] = Threat()
 
     def __post_init__(self) -> None:
         if self.memory is not None:
             as_bytes(self.memory)
+        if self.threat.eps and self.price != Price():
+            raise InputError("--coefficients has no effect with --eps, a budget in the place of a price; leave one out")
+
+    @property
+    def capability(self) -> Price | Budget:
+        """What the attacks that are named may do: a budget where one is asked for, else a price."""
+        return self.threat.budget or self.price
+
+    @property
+    def resolved(self) -> "Auditing":
+        """With the steps that these attacks take where nothing is said."""
+        norm = {"norm": self.threat.budget.norm} if self.threat.budget else {}
+        return self.filled(steps=self.capability.STEPS, **norm)

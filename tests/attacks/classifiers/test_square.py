@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from doubleback.attacks.classifiers import pgd, square
-from doubleback.attacks.classifiers.square import side
+from doubleback.attacks.squares import side
 from doubleback.errors import InputError
 from doubleback.settings.ball import Norm
 

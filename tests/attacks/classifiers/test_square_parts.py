@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from doubleback.attacks.ball import L2Ball
-from doubleback.attacks.classifiers.square import _eta, _pyramid, _tiles, _two_squares, side
+from doubleback.attacks.squares import _eta, _pyramid, _tiles, _two_squares, side
 
 
 def test_side_falls_from_nine_tenths_of_the_image_to_one_pixel() -> None:

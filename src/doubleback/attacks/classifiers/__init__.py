@@ -1,13 +1,13 @@
 """Attacks on classifiers: change an image by at most eps, and change what it is taken for.
 
 `losses` says what is minimised, `attack` what every attack shares; `gradient` holds FGSM, PGD, APGD and random noise,
-`square` the search that asks for scores alone.
+`scores` the search that asks for scores alone.
 """
 
 from doubleback.attacks.classifiers.attack import Adversarial, ClassifierAttack
 from doubleback.attacks.classifiers.gradient import apgd, fgsm, pgd, random_noise
 from doubleback.attacks.classifiers.losses import Misclassification, margin, usable_losses
-from doubleback.attacks.classifiers.square import square
+from doubleback.attacks.classifiers.scores import square
 
 __all__ = [
     "Adversarial",

@@ -2,7 +2,7 @@
 
     x^ <- start(x);  then queries - 1 times (algorithm 1):
         x_new <- P(x^ + delta),  delta ~ a distribution on squares of side h = sqrt(p H W) at a random corner
-        x^ <- x_new where the margin falls
+        x^ <- x_new where the score (a margin, a loss) falls
 
     Linf   start: vertical stripes of +-eps. delta: +-2 eps in the square, one sign a channel (algorithm 2)
     L2     start: a grid of tiles +-eta. delta: what the norm still allows, and all that lies in two squares W1 and W2,
@@ -21,13 +21,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from doubleback.attacks.ball import Ball, L2Ball, LinfBall
-from doubleback.attacks.classifiers.attack import Attempt, Inputs, attack
-from doubleback.attacks.classifiers.losses import Misclassification
+from doubleback.attacks.ball import L2Ball, LinfBall
 from doubleback.attacks.projected import leaving
-from doubleback.attacks.rows import Advance, Best
-from doubleback.randomness import Stream, generator
-from doubleback.settings.ball import BallSearch
+from doubleback.attacks.rows import Advance, Best, RowObjective
 from doubleback.tensors import column, norm, tiny
 
 # AutoAttack's settings: the share of the pixels in the first square, and the queries of 10,000 after which it is halved
@@ -36,26 +32,6 @@ P_INIT, HALVED = 0.8, (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 Draw = Callable[..., Tensor]
 """shape -> uniform numbers in [0, 1), (n, *shape)."""
-
-
-@attack("queries", "samples", "seed")
-def square(inputs: Inputs, search: BallSearch, advance: Advance) -> list[Attempt]:
-    """Random search for the least margin, square by square; no gradient is taken (Andriushchenko et al. 2020).
-
-    Arguments and errors: `ClassifierAttack.__call__`. It takes `queries`, `samples` and `seed` of `BallSearch`.
-    """
-
-    @torch.no_grad()
-    def attempt(balls: Ball, rows: Tensor, place: int) -> Best:
-        ball, fresh = balls.at(rows), generator(search.seed, Stream.ATTEMPT, place)
-
-        def draw(live: Tensor, *shape: int) -> Tensor:
-            return torch.rand(len(inputs.x), *shape, generator=fresh).to(inputs.x.device)[rows[live]]
-
-        assert isinstance(ball, LinfBall | L2Ball)
-        return _random_search(inputs.goal.at_rows(rows), ball, search.queries, draw, advance)
-
-    return [attempt]
 
 
 def side(query: int, queries: int, H: int, W: int, least: int = 1) -> int:
@@ -68,19 +44,29 @@ def side(query: int, queries: int, H: int, W: int, least: int = 1) -> int:
     return min(max(round(math.sqrt(p * H * W)), least), H, W)
 
 
-def _random_search(
-    goal: Misclassification, ball: LinfBall | L2Ball, queries: int, draw: Draw, advance: Advance
+@torch.no_grad()
+def random_search(
+    score: RowObjective, ball: LinfBall | L2Ball, queries: int, draw: Draw, advance: Advance, *, keep: bool = False
 ) -> Best:
-    """Algorithm 1, for all rows at once; `draw` wants the rows that are still in the batch before the shape."""
+    """Algorithm 1, for all rows at once.
+
+    Args:
+        score: of iterates and their rows, (n,): what is to fall; no gradient is taken.
+        ball: of each row.
+        queries: points that are tried, the start being the first.
+        draw: wants the rows that are still in the batch before the shape.
+        advance: told of the progress, for a bar.
+        keep: go on with rows whose score is no longer positive.
+    """
     best, live = Best(ball.centre), torch.arange(len(ball.centre), device=ball.centre.device)
     H, W = ball.centre.shape[-2:]
     x_new = _stripes(ball, partial(draw, live)) if isinstance(ball, LinfBall) else _tiles(ball, partial(draw, live))
     for query in range(1, queries + 1):
-        margin = goal.at_rows(live).at(x_new)
+        value = score(x_new, live)
         # a fooled row is left as it is while it waits for others to leave with it
-        best.offer(live, x_new, margin.masked_fill(best.value[live] <= 0, torch.inf))
+        best.offer(live, x_new, value if keep else value.masked_fill(best.value[live] <= 0, torch.inf))
         advance(len(live))
-        if (left := leaving(best, live)) is not None:
+        if not keep and (left := leaving(best, live)) is not None:
             advance(int((~left).sum()) * (queries - query))
             live, ball = live[left], ball.at(left)
         if query == queries or not len(live):

@@ -1,0 +1,211 @@
+"""Which attacks belong to the standard ensemble, and does anything of the literature do more damage?
+
+    python -m benchmarks.standard --data-dir DATA [--images 30] [--steps 50] [--only NAME]
+
+Ten models are trained here, dense, convolutional, of diffusers and a codec, four of them hardened. Every goal, every
+distance of codes and Square attack the same images within the same Linf budgets; so do attacks of the literature,
+written from their formulas (`LITERATURE`). For each candidate: its mean damage, and the share of images on which it is
+the worst by more than 1 %. For each attack of the literature: its mean damage over that of `STANDARD`. Written to
+benchmarks/results/standard.json.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import doubleback
+from benchmarks.recording import RESULTS, record, told
+from benchmarks.zoo import KINDS, trained
+from doubleback.attacks import Attack, Damage, Drift, Goal, Latent, Layers, Output, Scores
+from doubleback.attacks.standard import STANDARD
+from doubleback.evaluation import reconstruct
+from doubleback.metrics.images import l2
+from doubleback.models.base import attacked
+from doubleback.settings import Budget, Search
+from doubleback.tensors import as_unit
+
+EPS = ("2/255", "8/255", "0.1")
+CANDIDATES: dict[str, Goal | Scores] = {
+    "untargeted": Damage(),
+    "output": Output(),
+    **{goal.name: goal for goal in map(Drift, ("kl", "l2", "wasserstein", "cosine"))},
+    **{goal.name: goal for goal in map(Latent, ("kl", "l2"))},
+    **{goal.name: goal for goal in map(Layers, ("condition", "equal"))},
+    "Square, 1000 queries": Scores(1000),
+}
+
+
+def models(folder: Path) -> dict[str, Callable[[], tuple[Any, Tensor]]]:
+    """By name, a function that trains one; it gives the victim and test images."""
+
+    def ours(kind: str, data: str, epochs: int, *, hardened: bool) -> tuple[Any, Tensor]:
+        images = doubleback.load_images(str(folder / data), limit=None if data == "svhn" else 10_000)
+        torch.manual_seed(0)
+        model = getattr(doubleback, kind)(images.image_shape)
+        objective = doubleback.Objective(model, penalty="reconstruction") if hardened else model
+        doubleback.fit(objective, images, epochs=epochs, progress=False)
+        return model.eval(), images.test.images
+
+    def zoo(name: str) -> tuple[Any, Tensor]:
+        images = doubleback.load_images(str(folder / "faces"), image_size=32)
+        return KINDS[name].wrap(trained(KINDS[name], images.train.images, steps=300)), images.test.images
+
+    made: dict[str, Callable[[], tuple[Any, Tensor]]] = {}
+    for data, kind, epochs in (("mnist", "VAE", 6), ("mnist", "ConvVAE", 3), ("svhn", "ConvVAE", 6)):
+        for hardened in (False, True):
+            name = f"{kind} {data}{', hardened' * hardened}"
+            made[name] = partial(ours, kind, data, epochs, hardened=hardened)
+    kinds = ("diffusers AutoencoderKL", "diffusers VQModel", "CompressAI ScaleHyperprior", "transformers ViTMAE")
+    return made | {f"{name} faces": partial(zoo, name) for name in kinds}
+
+
+def _signs(loss: Callable[[Tensor], Tensor], x: Tensor, eps: float, steps: int) -> Tensor:
+    """PGD: signed steps of 2.5 eps / steps from a random point, as most of the literature takes them; the last one."""
+    d = eps * (2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) - 1)
+    for _ in range(steps):
+        moving = (x + d).clamp(0, 1).requires_grad_()
+        (g,) = torch.autograd.grad(loss(moving).sum(), moving)
+        d = (d - 2.5 * eps / steps * g.sign()).clamp(-eps, eps)
+    return (x + d).clamp(0, 1)
+
+
+def _damage(model: Any, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """Maximum damage (Kuzina et al. 2022): -||x_hat(x + d) - x_hat(x)||^2."""
+    before = model(x).likelihood.mean.detach()
+    return lambda z: -(model(z).likelihood.mean - before).square().flatten(1).sum(1)
+
+
+def _mse(model: Any, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """NIC-RobustBench: -MSE(x_hat(x + d), x)."""
+    return lambda z: -(model(z).likelihood.mean - x).square().flatten(1).mean(1)
+
+
+def _latent_mean(model: Any, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """Image protection (PhotoGuard's encoder attack): ||mean(x + d) - mean of a grey image||^2."""
+    aim = model.encode(torch.full_like(x, 0.5)).mean.detach()
+    return lambda z: (model.encode(z).mean - aim).square().flatten(1).sum(1)
+
+
+def _grill(model: Any, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """GRILL: the weighted sum over layers, times the output's change."""
+    loss = Layers().loss(model, x, x)
+    return lambda z: loss(z, torch.arange(len(x)), None)
+
+
+def _gondim(model: Any, x: Tensor, target: Tensor, eps: float, steps: int) -> Tensor:
+    """Gondim-Ribeiro et al. 2018: L-BFGS-B on KL + C ||d||^2 in the box, here within +-eps, for the best of three C."""
+    from scipy.optimize import minimize
+
+    aim, rows = model.encode(target), []
+    for row in range(len(x)):
+        best: tuple[float, Tensor] = (-1.0, x[row])
+        for C in (0.0, 0.01, 1.0):
+
+            def value(flat: Any, row: int = row, C: float = C) -> tuple[float, Any]:
+                d = torch.tensor(flat, dtype=x.dtype).view_as(x[row]).requires_grad_()
+                q = model.encode((x[row] + d)[None])
+                loss = q.kl(aim.at(torch.tensor([row]))).sum() + C * d.square().sum()
+                (g,) = torch.autograd.grad(loss, d)
+                return float(loss), g.flatten().double().numpy()
+
+            low, high = ((end.clamp(-eps, eps)).flatten().double().numpy() for end in (-x[row], 1 - x[row]))
+            start = 1e-8 * torch.rand(x[row].numel(), generator=torch.Generator().manual_seed(0)).double().numpy()
+            found = minimize(value, start, jac=True, method="L-BFGS-B", bounds=list(zip(low, high, strict=True)),
+                             options={"maxfun": steps})  # fmt: skip
+            z = x[row] + torch.tensor(found.x, dtype=x.dtype).view_as(x[row])
+            moved = l2(reconstruct(model, z[None]), reconstruct(model, x[row][None])).item()
+            best = max(best, (moved, z), key=lambda one: one[0])
+        rows.append(best[1])
+    return torch.stack(rows)
+
+
+LITERATURE = {
+    "maximum damage": _damage,
+    "PGD on the MSE": _mse,
+    "PGD on the latent mean": _latent_mean,
+    "GRILL": _grill,
+}
+
+
+def measured(victim: Any, images: Tensor, count: int, steps: int) -> dict[str, Any]:
+    """The damage of every candidate and of the literature, of each image at each eps; and seconds."""
+    x, target = as_unit(images[:count]), as_unit(images[count : 2 * count])
+    if hasattr(victim, "meet"):
+        victim.meet(x)
+    before = reconstruct(victim, x)
+    found: dict[str, Any] = {"damage": {}, "literature": {}, "seconds": {}}
+    budget = Budget("Linf", EPS)
+    for name, one in CANDIDATES.items():
+        parts = {"goal": Damage(), "knowledge": one} if isinstance(one, Scores) else {"goal": one}
+        started = time.perf_counter()
+        try:
+            x_adv = Attack(capability=budget, search=Search(steps), **parts)(victim, x, target).x_adv
+        except Exception as error:
+            print(f"  {name}: {str(error)[:100]}", flush=True)
+            continue
+        found["seconds"][name] = time.perf_counter() - started
+        found["damage"][name] = [l2(reconstruct(victim, x_adv[:, k]), before).tolist() for k in range(len(EPS))]
+    followed: Any = attacked(victim)
+    for name, make in LITERATURE.items():
+        x_adv = [_signs(make(followed, x), x, eps, steps) for eps in budget.radii]
+        found["literature"][name] = [l2(reconstruct(victim, each), before).tolist() for each in x_adv]
+    few = min(count, 10)
+    x_adv = [_gondim(followed, x[:few], target[:few], eps, steps) for eps in budget.radii[1:2]]
+    found["literature"]["L-BFGS-B on the KL, first images, 8/255"] = [
+        l2(reconstruct(victim, each), before[:few]).tolist() for each in x_adv
+    ]
+    return found
+
+
+def judged(found: dict[str, Any]) -> dict[str, Any]:
+    """What follows from the damages: who is the worst where, and how the literature compares."""
+    damage = {name: torch.tensor(rows) for name, rows in found["damage"].items()}
+    every = torch.stack(list(damage.values()))
+    worst: dict[str, float] = {}
+    for name, own in damage.items():
+        others = torch.stack([rows for other, rows in damage.items() if other != name]).amax(0)
+        worst[name] = (own > 1.01 * others).double().mean().item()
+    standard = torch.stack([damage[goal.name] for goal in STANDARD if goal.name in damage]).amax(0)
+    ratios = {}
+    for name, rows in found["literature"].items():
+        own = torch.tensor(rows)
+        against = standard[1:2, : own.shape[1]] if len(own) == 1 else standard
+        ratios[name] = (own.mean(1) / against.mean(1)).tolist()
+    return {
+        "mean": {name: rows.mean(1).tolist() for name, rows in damage.items()},
+        "worst_alone": worst,
+        "standard_of_all": (standard.mean(1) / every.amax(0).mean(1)).tolist(),
+        "literature_over_standard": ratios,
+        "seconds": found["seconds"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, required=True, help="holds mnist/, svhn/ and faces/ as on the hub")
+    parser.add_argument("--images", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--only", default="", help="a part of the names")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    path, rows = RESULTS / "standard.json", {}
+    if given.only and path.exists():
+        rows = json.loads(path.read_text())["rows"]
+    for name, make in models(given.data_dir).items():
+        if given.only in name:
+            print(name, flush=True)
+            rows[name] = judged(measured(*make(), given.images, given.steps))
+            print(json.dumps(rows[name]), flush=True)
+    asked = {"images": given.images, "steps": given.steps, "eps": EPS, "data": "mnist, svhn, faces"}
+    record("standard", {"settings": asked, "rows": rows}, quick=False)
+
+
+if __name__ == "__main__":
+    told(main)

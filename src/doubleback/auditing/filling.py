@@ -1,0 +1,103 @@
+"""Where a sweep of prices leaves holes in a pair's curve, budgets fill them.
+
+A price on a convex reward has no minimiser at small distortions (an untargeted attack jumps from d = 0 to the box), and
+a steep curve passes between two coefficients. A hole is the rectangle between two neighbours on the envelope,
+(u_i, v_i) and (u_i+1, v_i+1): the true curve, which never rises, may run anywhere inside. The largest are split, by the
+same goal at the distortion halfway, ||d|| <= u ||x_0 - x_t||.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from doubleback.attacks import Attack, Within
+from doubleback.attacks.rows import Advance
+from doubleback.auditing.pairs import Pairs
+from doubleback.metrics.curve import holes
+from doubleback.settings.search import Price
+from doubleback.tensors import norm
+
+HOLE = 0.01  # of the unit square: a smaller one is left
+ROUNDS, EACH = 2, 8  # searches, and holes that each of them splits
+FILL = ROUNDS * EACH  # columns, beside those of the sweep
+STEPS = 50  # of each
+
+Scored = Callable[[Tensor], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Adversarial inputs (P, K, ...) -> u and v, (P, K) each."""
+
+
+def columns(attack: Attack) -> int:
+    """How many points an attack gives for each pair, those that fill holes included."""
+    return attack.capability.count + (FILL if isinstance(attack.capability, Price) else 0)
+
+
+def fill_steps(attack: Attack) -> int:
+    """How many steps of rows filling takes for one pair, at most."""
+    return FILL * _search(attack).row_steps if isinstance(attack.capability, Price) else 0
+
+
+def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, scored: Scored, advance: Advance) -> Tensor:
+    """Further adversarial inputs, (P, FILL, ...); where a pair has no hole left, copies of what it has.
+
+    Args:
+        attack: whose goal and search are used.
+        pairs: P of them.
+        x_adv: what the sweep has given, (P, K, ...).
+        scored: says where an input lies on its pair's curve.
+        advance: told of `fill_steps(attack)` for each pair in all, for a bar.
+    """
+    way, every, first = norm(pairs.target - pairs.source), x_adv, x_adv.shape[1]
+    for _ in range(ROUNDS):
+        u, v = scored(every)
+        radii, known = _split(u, v)
+        new = every[:, :1].repeat(1, EACH, *[1] * (every.dim() - 2))
+        rows = torch.from_numpy(np.flatnonzero(np.isfinite(radii).any(1))).to(x_adv.device)
+        if len(rows):
+            own = torch.from_numpy(radii).to(way)[rows].nan_to_num(nan=0.0)
+            near = every[rows[:, None, None], torch.from_numpy(known).to(x_adv.device)[rows]]  # (p, EACH, 2, ...)
+            capability = Within("L2", own * way[rows, None], near)
+            task = replace(attack, capability=capability, search=_search(attack).search)
+            new[rows] = task(pairs.model, pairs.source[rows], pairs.target[rows], advance=advance).x_adv
+        advance((len(x_adv) - len(rows)) * EACH * _search(attack).row_steps)
+        every = torch.cat([every, new], dim=1)
+    return every[:, first:]
+
+
+def _search(attack: Attack) -> Attack:
+    """The attack at one radius."""
+    steps = min(attack.search.steps, STEPS)
+    return replace(
+        attack, capability=Within("L2", torch.zeros(1, 1)), search=replace(attack.search, steps=steps, restarts=0)
+    )
+
+
+def _split(u: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Where to look, for each pair: the middles of its largest holes, rising, NaN beyond; and the points beside each.
+
+    A hole that has been split counts as two of a quarter of its size, as if the curve ran through its middle.
+
+    Returns:
+        Distortions (P, EACH), and the columns of the points to the left and to the right, (P, EACH, 2).
+    """
+    radii = np.full((len(u), EACH), np.nan)
+    beside = np.zeros((len(u), EACH, 2), dtype=np.int64)
+    for row, (distortion, distance) in enumerate(zip(u, v, strict=True)):
+        if not (np.isfinite(distortion).all() and np.isfinite(distance).all()):
+            continue
+        left = [(min(width, 1 - low) * fall, low, min(width, 2 * (1 - low))) for low, width, fall in
+                holes(distortion, distance)]  # fmt: skip
+        middles: list[float] = []
+        while len(middles) < EACH and left and max(left)[0] > HOLE:
+            size, low, width = left.pop(left.index(max(left)))
+            left += [(size / 4, low, width / 2), (size / 4, low + width / 2, width / 2)]
+            middles.append(low + width / 2)
+        for place, middle in enumerate(sorted(middles)):
+            radii[row, place] = middle
+            below = np.where(distortion <= middle, distance, np.inf)
+            beside[row, place] = below.argmin(), np.where(distortion >= middle, distortion, np.inf).argmin()
+        radii[row, len(middles) :] = max(middles, default=np.nan)
+    return radii, beside

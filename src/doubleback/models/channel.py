@@ -1,0 +1,119 @@
+"""What happens to an image between the attacker and the model: saved with few bits, compressed, resized.
+
+    x -> T(x) -> model
+
+A saved image has 8 bits, so an attack that does not survive rounding is none (auto-attack, issue 44). What is scored is
+the model behind the real thing (Pillow's JPEG); what is attacked has the same values, and the identity's gradient where
+the real thing has none (Athalye, Carlini & Wagner 2018, section 4.1).
+"""
+
+import io
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from doubleback.distributions import DiagonalGaussian
+from doubleback.errors import InputError
+from doubleback.models.base import Autoencoder, Reconstruction, acquaint, attacked
+from doubleback.settings.threat import Step, survival
+
+
+class Surviving(nn.Module):
+    """An autoencoder behind a channel: an `Autoencoder`, too.
+
+    Args:
+        model: the autoencoder.
+        steps: what happens to an image, in order: "quantize:8", "jpeg:75", "resize:0.5", or `Step`s.
+
+    Raises:
+        InputError: a step is none of these; or, of a call, JPEG is asked of what is no grey or colour picture.
+    """
+
+    def __init__(self, model: Autoencoder, steps: Sequence[str | Step], *, straight: bool = False) -> None:
+        super().__init__()
+        self.steps = tuple(survival(step) if isinstance(step, str) else step for step in steps)
+        self.straight = straight
+        self.inner: Any = model
+        self.training = bool(getattr(model, "training", False))
+
+    def encode(self, x: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."] | None = None) -> DiagonalGaussian:
+        """q(z|T(x))."""
+        found: DiagonalGaussian = self.inner.encode(self.received(x), noise)
+        return found
+
+    def forward(self, x: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."] | None = None) -> Reconstruction:
+        """The reconstruction of T(x)."""
+        found: Reconstruction = self.inner(self.received(x), noise)
+        return found
+
+    def received(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
+        """T(x), in [0, 1]."""
+        for step in self.steps:
+            x = _STEPS[step.kind](x, step.value, self.straight)
+        return x
+
+    @cached_property
+    def surrogate(self) -> Autoencoder:
+        """What is attacked: the model's own surrogate behind the same channel, with a gradient through it."""
+        return Surviving(attacked(self.inner), self.steps, straight=True)
+
+    def meet(self, images: Float[Tensor, "N ..."]) -> None:
+        """As the model's own."""
+        acquaint(self.inner, images)
+        if not self.straight:
+            acquaint(self.surrogate, images)
+
+    def __getattr__(self, name: str) -> Any:
+        """What it does not have itself is the model's: its noise, its size, what it takes."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in ("inner", "unclamped", "own", "surrogate"):
+                raise
+            inner = self.__dict__.get("inner", self.__dict__.get("_modules", {}).get("inner"))
+            return getattr(inner, name)
+
+
+def _quantized(x: Tensor, bits: float, straight: bool) -> Tensor:
+    levels = 2**bits - 1
+    return _passed(x, (x.detach() * levels).round() / levels, straight)
+
+
+def _resized(x: Tensor, factor: float, straight: bool) -> Tensor:
+    """Smaller or larger, and back to the size that the model takes."""
+    del straight  # it has a gradient of its own
+    if x.dim() != 4:
+        raise InputError("survive resize needs pictures, (N, C, H, W); leave it out for signals")
+    sides = [max(1, round(side * factor)) for side in x.shape[-2:]]
+    there = F.interpolate(x, size=sides, mode="bilinear", antialias=True)
+    return F.interpolate(there, size=x.shape[-2:], mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def _compressed(x: Tensor, quality: float, straight: bool) -> Tensor:
+    if x.dim() != 4 or x.shape[1] not in (1, 3):
+        raise InputError("survive jpeg needs grey or colour pictures, (N, 1 or 3, H, W); leave it out")
+    pixels = (x.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    files = [_through_jpeg(picture, int(quality)) for picture in pixels]
+    return _passed(x, torch.from_numpy(np.stack(files)).permute(0, 3, 1, 2).to(x) / 255, straight)
+
+
+def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    """(H, W, C) uint8, as it comes back from a file."""
+    stream = io.BytesIO()
+    Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream)).reshape(picture.shape)
+
+
+def _passed(x: Tensor, value: Tensor, straight: bool) -> Tensor:
+    """The value, with the gradient of x where it is followed."""
+    return x + (value - x).detach() if straight else value
+
+
+_STEPS = {"quantize": _quantized, "jpeg": _compressed, "resize": _resized}

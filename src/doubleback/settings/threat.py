@@ -1,0 +1,138 @@
+"""How far an attacker of an autoencoder may go: a budget for the change of the input."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, get_args
+
+from tyro.conf import arg
+
+from doubleback.errors import InputError
+from doubleback.settings.ball import Norm, radii
+from doubleback.settings.checks import Settings, at_least, one_of
+
+FULL = 1.0  # Linf: the whole box
+
+
+@dataclass(frozen=True)
+class Budget(Settings):
+    """A capability: any change d of the input with ||d|| <= eps, for several eps (Madry et al. 2018).
+
+    Args:
+        norm: "Linf", in units of a pixel in [0, 1], or "L2", the 2-norm over the image.
+        eps: the radii; numbers, or words such as "8/255".
+        relative: read eps as shares u of ||x_0 - x_t||, the distance of each pair's source and target; L2 only.
+
+    Raises:
+        InputError: the norm is unknown; there is no eps, or one that is no positive number, over 1 under Linf, or there
+            twice; or `relative` under Linf.
+    """
+
+    norm: Norm
+    eps: tuple[str | float, ...]
+    relative: bool = False
+    STEPS: ClassVar[int] = 100  # of a search that does not say
+
+    def __post_init__(self) -> None:
+        given = eps_as_given(self.eps)
+        object.__setattr__(self, "eps", given)
+        one_of(get_args(Norm), norm=self.norm)
+        for typed, radius in zip(given, radii(given), strict=True):
+            if self.norm == "Linf" and radius > FULL:
+                raise InputError(f"eps is {typed}; under Linf pixels lie in [0, 1]: give at most 1, as 8/255")
+        if self.relative and self.norm != "L2":
+            raise InputError("a relative eps is a share of the pair's L2 distance; give the norm L2")
+
+    @property
+    def radii(self) -> list[float]:
+        """The epsilons as numbers."""
+        return radii(self.eps)
+
+    @property
+    def typed(self) -> list[str]:
+        """The epsilons as they were typed: keys of the results."""
+        return [str(eps) for eps in self.eps]
+
+    @property
+    def count(self) -> int:
+        """How many epsilons there are."""
+        return len(self.eps)
+
+
+@dataclass(frozen=True)
+class Threat(Settings):
+    """What an attacker may do and know, where it is not the paper's price on the distortion.
+
+    Raises:
+        InputError: as `Budget`; or a setting has no effect without another.
+    """
+
+    norm: Annotated[Norm | None, arg(metavar="Linf|L2", help_behavior_hint="(default: Linf)")] = None
+    """How far an image may be moved is measured by this; together with --eps."""
+    eps: Annotated[tuple[str | float, ...], arg(metavar="EPS [EPS ...]", help_behavior_hint="(default: none)")] = ()
+    """Budgets instead of a price: how far; under Linf in pixels of [0, 1], as 8/255. Without --attack, `STANDARD` runs:
+    the attacks that were ever the worst on ten models."""
+    relative: bool = False
+    """Read eps as shares of the distance of each pair's source and target (L2)."""
+    queries: int = 0
+    """Attack by scores alone, too: so many questions for each image and eps (Square). With --eps."""
+    survive: Annotated[tuple[str, ...], arg(metavar="STEP [STEP ...]", help_behavior_hint="(default: none)")] = ()
+    """What happens to an image on its way to the model, in order: quantize:8 (bits), jpeg:75 (quality), resize:0.5. The
+    attack goes through it, and is scored through the real thing."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", eps_as_given(self.eps))
+        if self.eps:
+            Budget(self.norm or "Linf", self.eps, self.relative)
+        needing = {"norm": self.norm, "relative": self.relative, "queries": self.queries}
+        for name, value in needing.items():
+            if value and not self.eps:
+                raise InputError(f"--{name} has no effect without --eps; say how far: --eps 8/255")
+        at_least(0, queries=self.queries)
+        for step in self.survive:
+            survival(step)
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget that is asked for; None: a price is."""
+        return Budget(self.norm or "Linf", self.eps, self.relative) if self.eps else None
+
+
+def eps_as_given(eps: "str | float | Sequence[str | float]") -> tuple[str | float, ...]:
+    """One eps, or several, as a row."""
+    return (eps,) if isinstance(eps, str | int | float) else tuple(eps)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens to an image on its way: `kind` is "quantize" (to `value` bits), "jpeg" (of this quality) or "resize"
+    (by this factor, and back)."""
+
+    kind: str
+    value: float
+
+
+_RANGES = {"quantize": (1, 16, "bits, as quantize:8"), "jpeg": (1, 100, "quality, as jpeg:75"),
+           "resize": (0.01, 16, "factor, as resize:0.5")}  # fmt: skip
+
+
+def survival(text: str) -> Step:
+    """One step of the way from its words.
+
+    Raises:
+        InputError: it is none, or its number is out of range.
+
+    >>> survival("jpeg:75")
+    Step(kind='jpeg', value=75.0)
+    """
+    kind, _, number = text.partition(":")
+    if kind not in _RANGES:
+        raise InputError(f"survive is {text!r}; choose from {', '.join(f'{name}:N' for name in _RANGES)}")
+    low, high, words = _RANGES[kind]
+    try:
+        value = float(number)
+    except ValueError:
+        raise InputError(f"survive is {text!r}; say the {words}") from None
+    whole = kind == "resize" or value.is_integer()
+    if not (low <= value <= high and whole):
+        raise InputError(f"survive is {text!r}; give {low} to {high} for the {words}")
+    return Step(kind, value)
