@@ -5,7 +5,7 @@
 Steps draw fresh noise; what is kept is chosen on noise that no step has seen.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -75,11 +75,6 @@ class Expected:
         at_once = rows_together(x)
         together = zip(torch.split(x, at_once), torch.split(pair, at_once), strict=True)
         return torch.cat([self.worth(*rows) for rows in together])
-
-    def blends(self, count: int) -> Iterator[Float[Tensor, "P ..."]]:
-        """x0 + u (x_t - x0), for u from 0 to 1."""
-        for u in torch.linspace(0, 1, count).to(self.source):
-            yield self.source.lerp(self.target, u)
 
     def source_start(self) -> Float[Tensor, "P ..."]:
         """The source, with a trace of uniform noise."""

@@ -153,7 +153,7 @@ class _Sweep(Expected):
     def best_blends(self, C: Float[Tensor, "k"]) -> Float[Tensor, "N ..."]:
         """x0 + u (x_t - x0), with the u that serves each pair and coefficient best."""
         shares = torch.linspace(0, 1, BLENDS).to(self.source)
-        blends = [*self.blends(BLENDS)]
+        blends = [self.source.lerp(self.target, u) for u in shares]
         loss = torch.stack([self.worth_in_chunks(x, self.pair) for x in blends])  # (U, P)
         cost = torch.stack([self.cost(x, self.pair) for x in blends])
         u = shares[(loss[:, :, None] + C * cost[:, :, None]).argmin(0)]  # (P, k)

@@ -91,10 +91,13 @@ def damage(
             x_adv = found.x_adv.transpose(0, 1)
             before, after = answer(model, source), [answer(model, adversarial) for adversarial in x_adv]
             made = torch.stack([one.mean for one in after])
-            distance = torch.stack([change(Seen(source, z, before, one)) for z, one in zip(x_adv, after, strict=True)])
             if samples:
                 noise = torch.randn(samples, *model.noise_shape, generator=generator(seed, Stream.SCORE)).to(source)
                 distance = torch.stack([_changes(model, source, x_adv, draw) for draw in noise]).mean(0)
+            else:
+                distance = torch.stack(
+                    [change(Seen(source, z, before, one)) for z, one in zip(x_adv, after, strict=True)]
+                )
     parts = (distance, x_adv, made)
     return Damaged(*parts) if not isinstance(eps, str | int | float) else Damaged(*(part[0] for part in parts))
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from doubleback.attacks.goals.code import kl_symmetric
 from doubleback.evaluation import Answer
 from doubleback.metrics.images import l2, ms_ssim, psnr
 
@@ -62,9 +63,9 @@ def _tokens_changed(seen: Seen) -> Tensor | None:
 
 
 def _kl_symmetric(seen: Seen) -> Tensor | None:
-    """(KL(q(z|x_adv) || q(z|x)) + KL(q(z|x) || q(z|x_adv))) / 2, nats."""
+    """Of q(z|x_adv) and q(z|x), nats."""
     q, p = seen.after.code, seen.before.code
-    return None if q is None or p is None or not p.mean.numel() else (q.kl(p) + p.kl(q)) / 2
+    return None if q is None or p is None or not p.mean.numel() else kl_symmetric(q, p)
 
 
 def _lpips(seen: Seen) -> Tensor | None:

@@ -117,7 +117,7 @@ def _gained_by_more_steps(pairs: Pairs, attacks: Sequence[Attack], progress: boo
         return {}
     few = Pairs(pairs.model, pairs.source[:LONGER], pairs.target[:LONGER], pairs.draws)
     tried = [_thinned(attack) for attack in attacks]
-    rows = [len(few.source) * one.capability.count * (2 + one.search.restarts) * one.search.steps for one in tried]
+    rows = [len(few.source) * one.row_steps for one in tried]
 
     def area(attack: Attack, times: int) -> float:
         longer = replace(attack, search=replace(attack.search, steps=times * attack.search.steps))

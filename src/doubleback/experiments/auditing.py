@@ -63,8 +63,6 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
         moved: Any = victim.autoencoder
         moved.to(fabric.device)
     for run, (folder, plan), to_do in zip(runs.values(), planned, due, strict=True):
-        model: Any = plan.model
-        model.to(fabric.device)
         with noticing_lost_processes("the runs that are finished are kept, audit again for the rest"):
             if fabric.is_global_zero:
                 _leave(folder, plan, run.seen(Split(plan.images)))
