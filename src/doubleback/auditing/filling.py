@@ -26,7 +26,8 @@ ROUNDS, EACH = 2, 8  # searches, and holes that each of them splits
 FILL = ROUNDS * EACH  # columns, beside those of the sweep
 STEPS = 50  # of each
 
-Scored = Callable[[Tensor], tuple[NDArray[np.float64], NDArray[np.float64]]]
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+Scored = Callable[[Tensor], Curve]
 """Adversarial inputs (P, K, ...) -> u and v, (P, K) each."""
 
 
@@ -40,30 +41,33 @@ def fill_steps(attack: Attack) -> int:
     return FILL * _search(attack).row_steps if isinstance(attack.capability, Price) else 0
 
 
-def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, scored: Scored, advance: Advance) -> Tensor:
+def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, known: Curve, scored: Scored, advance: Advance) -> Tensor:
     """Further adversarial inputs, (P, FILL, ...); where a pair has no hole left, copies of what it has.
 
     Args:
         attack: whose goal and search are used.
         pairs: P of them.
         x_adv: what the sweep has given, (P, K, ...).
+        known: where these lie on their pairs' curves, u and v, (P, K) each.
         scored: says where an input lies on its pair's curve.
         advance: told of `fill_steps(attack)` for each pair in all, for a bar.
     """
     way, every, first = norm(pairs.target - pairs.source), x_adv, x_adv.shape[1]
-    for _ in range(ROUNDS):
-        u, v = scored(every)
-        radii, known = _split(u, v)
+    u, v = known
+    for place in range(ROUNDS):
+        radii, beside = _split(u, v)
         new = every[:, :1].repeat(1, EACH, *[1] * (every.dim() - 2))
         rows = torch.from_numpy(np.flatnonzero(np.isfinite(radii).any(1))).to(x_adv.device)
         if len(rows):
             own = torch.from_numpy(radii).to(way)[rows].nan_to_num(nan=0.0)
-            near = every[rows[:, None, None], torch.from_numpy(known).to(x_adv.device)[rows]]  # (p, EACH, 2, ...)
+            near = every[rows[:, None, None], torch.from_numpy(beside).to(x_adv.device)[rows]]  # (p, EACH, 2, ...)
             capability = Within("L2", own * way[rows, None], near)
             task = replace(attack, capability=capability, search=_search(attack).search)
             new[rows] = task(pairs.model, pairs.source[rows], pairs.target[rows], advance=advance).x_adv
         advance((len(x_adv) - len(rows)) * EACH * _search(attack).row_steps)
         every = torch.cat([every, new], dim=1)
+        if place < ROUNDS - 1:
+            u, v = (np.concatenate(both, axis=1) for both in zip((u, v), scored(new), strict=True))
     return every[:, first:]
 
 

@@ -110,11 +110,14 @@ class Sheet:
         points, targeted = self.points[attack.name], attack.goal.targeted
         found = attack(pairs.model, pairs.source, pairs.target, advance=advance)
         x_adv = found.x_adv
-        if isinstance(attack.capability, Price):
-            new = filled(attack, pairs, x_adv, lambda x: self._at(pairs, x, targeted), advance)
-            x_adv = torch.cat([x_adv, new], dim=1)
         measures = MEASURES if isinstance(attack.capability, Budget) else ALWAYS
-        self._put(attack.name, rows, self._reached(pairs, x_adv, targeted=targeted, measures=measures))
+        reached = [self._reached(pairs, x_adv, targeted=targeted, measures=measures)]
+        if isinstance(attack.capability, Price):
+            known = reached[0]["distortion"], reached[0]["adversarial_distance"]
+            new = filled(attack, pairs, x_adv, known, lambda x: self._at(pairs, x, targeted), advance)
+            reached.append(self._reached(pairs, new, targeted=targeted, measures=measures))
+            x_adv = torch.cat([x_adv, new], dim=1)
+        self._put(attack.name, rows, _joined(reached))
         if isinstance(attack.capability, Price) and not attack.search.samples:  # other searches never say so
             points.converged[rows] = found.converged.cpu().double().mean(1).numpy()
         points.seconds += time.perf_counter() - started
