@@ -14,7 +14,7 @@ from torch import Tensor
 import doubleback
 from doubleback.attacks import Attack, Latent, Output
 from doubleback.auditing import Audited, audit
-from doubleback.auditing.filling import FILL
+from doubleback.auditing.filling import EACH, FILL
 from doubleback.auditing.record import GRID
 from doubleback.auditing.sheet import BUDGETS, SHOWN
 from doubleback.data import ImageData
@@ -116,8 +116,9 @@ def test_chunks_bound_the_memory_and_do_not_matter(vae: VAE, tiny: ImageData, mo
     whole = audit(vae, tiny, **settings)
     monkeypatch.setattr("doubleback.auditing.plan.CHUNK", 3)
     parts = audit(vae, tiny, **settings)
-    assert max(sizes[: sizes.index(3)]) == 7
-    assert max(sizes[sizes.index(3) :]) == 3
+    assert 7 in sizes[: sizes.index(3)]
+    later = sizes[sizes.index(3) :]
+    assert max(later) <= 3 * EACH  # every hole of a pair's curve is filled as a pair of its own
     assert np.allclose(whole.auddc("output"), parts.auddc("output"), atol=0.02)
     assert (whole.source_index == parts.source_index).all()
 

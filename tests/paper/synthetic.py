@@ -1,5 +1,9 @@
 """What `doubleback reproduce` leaves, made up of numbers: the folders of every command of the plan, and its record."""
 
+import atexit
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from doubleback.paper.members import ARTEFACTS, Member, members
@@ -16,6 +20,18 @@ MACHINE = {"processor": "abacus", "cores": 2, "gpu": None, "python": "3.11", "to
 
 def make_reproduction(folder: Path, without: str = "nothing") -> Path:
     """Every folder of the plan, but for those whose names begin with `without`, and those that need them."""
+    return Path(shutil.copytree(_made_once(without), folder))
+
+
+@cache
+def _made_once(without: str) -> Path:
+    """Such folders, for all tests of this process; they are removed at its end."""
+    home = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return _make_reproduction(Path(home) / "smoke", without)
+
+
+def _make_reproduction(folder: Path, without: str) -> Path:
     plan = members(SCALE, ARTEFACTS, STAND_INS)
     commands = {}
     for name, member in plan.items():

@@ -77,7 +77,7 @@ def test_modules_that_lie_in_the_folder_are_not_imported(tmp_path: Path) -> None
     assert states(found) == {"a": "finished"}
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_no_more_run_at_once_than_there_is_room_for(tmp_path: Path, jobs: int) -> None:
     found = planned(tmp_path, *(Member(str(i), GOOD, "mnist") for i in range(4)), jobs=jobs)
     most = 0

@@ -52,19 +52,18 @@ def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, known: Curve, scored: Sc
         scored: says where an input lies on its pair's curve.
         advance: told of `fill_steps(attack)` for each pair in all, for a bar.
     """
-    way, every, first = norm(pairs.target - pairs.source), x_adv, x_adv.shape[1]
+    way, every, first, task = norm(pairs.target - pairs.source), x_adv, x_adv.shape[1], _search(attack)
     u, v = known
     for place in range(ROUNDS):
         radii, beside = _split(u, v)
         new = every[:, :1].repeat(1, EACH, *[1] * (every.dim() - 2))
-        rows = torch.from_numpy(np.flatnonzero(np.isfinite(radii).any(1))).to(x_adv.device)
-        if len(rows):
-            own = torch.from_numpy(radii).to(way)[rows].nan_to_num(nan=0.0)
-            near = every[rows[:, None, None], torch.from_numpy(beside).to(x_adv.device)[rows]]  # (p, EACH, 2, ...)
-            capability = Within("L2", own * way[rows, None], near)
-            task = replace(attack, capability=capability, search=_search(attack).search)
-            new[rows] = task(pairs.model, pairs.source[rows], pairs.target[rows], advance=advance).x_adv
-        advance((len(x_adv) - len(rows)) * EACH * _search(attack).row_steps)
+        split = [torch.from_numpy(index).to(x_adv.device) for index in np.nonzero(np.isfinite(radii))]
+        if len(row := split[0]):  # every hole is a pair of its own: all of them together take as many steps as one
+            radius = torch.from_numpy(radii).to(way)[*split] * way[row]
+            near = every[row[:, None], torch.from_numpy(beside).to(x_adv.device)[*split]]  # (holes, 2, ...)
+            task = replace(task, capability=Within("L2", radius[:, None], near[:, None]))
+            new[*split] = task(pairs.model, pairs.source[row], pairs.target[row], advance=advance).x_adv[:, 0]
+        advance((len(x_adv) * EACH - len(row)) * task.row_steps)
         every = torch.cat([every, new], dim=1)
         if place < ROUNDS - 1:
             u, v = (np.concatenate(both, axis=1) for both in zip((u, v), scored(new), strict=True))
@@ -103,5 +102,4 @@ def _split(u: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[NDArray[np.f
             radii[row, place] = middle
             below = np.where(distortion <= middle, distance, np.inf)
             beside[row, place] = below.argmin(), np.where(distortion >= middle, distortion, np.inf).argmin()
-        radii[row, len(middles) :] = max(middles, default=np.nan)
     return radii, beside

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from doubleback.files import write_arrays
 from doubleback.folders import CURVES, IMAGES, Folder
-from doubleback.report import write_report
 
 if TYPE_CHECKING:
     from doubleback.auditing.record import Audited
@@ -85,6 +84,8 @@ def report(found: "Audited", path: str | Path, name: str = "audit") -> Path:
     Raises:
         InputError: it cannot be written.
     """
+    from doubleback.report import write_report  # matplotlib takes over a second to import
+
     with tempfile.TemporaryDirectory() as temporary:
         return write_report([save(found, Path(temporary) / name)], Path(path), command="found.report(...)")
 
