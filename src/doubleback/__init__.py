@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.models import wrap as wrap
     from doubleback.objective import Objective as Objective
     from doubleback.objective import TrainingObjective as TrainingObjective
+    from doubleback.objective import penalty as penalty
     from doubleback.report import write_report as write_report
     from doubleback.robustness import robust_accuracy as robust_accuracy
     from doubleback.settings import Budget as Budget
@@ -78,7 +79,7 @@ _ROOMS = {
     "mixture": "LatentMixtureClassifier",
     "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet Reconstruction "
     "Surviving wrap",
-    "objective": "Objective TrainingObjective",
+    "objective": "Objective TrainingObjective penalty",
     "report": "write_report",
     "robustness": "robust_accuracy",
     "settings": "Budget Loop Penalty Price Range Search",

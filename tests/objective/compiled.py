@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from doubleback.objective import Objective
 from tests.objective.models import PENALTIES, images, small_vae
 
-CASES = [*((penalty, "exact") for penalty in PENALTIES), ("reconstruction", "perturbed")]
+CASES = [*((penalty, "exact") for penalty in (*PENALTIES, "targeted", "spectral")), ("reconstruction", "perturbed")]
 
 
 def furthest(penalty: str, estimator: str) -> float:
     """The largest difference of a gradient, over 1e-5 + 1e-4 of what it is."""
     objective = Objective(small_vae().float(), penalty=penalty, estimator=estimator)
     x = images(3).float()
-    noise, projections = objective.draw(x, torch.Generator().manual_seed(0))
+    drawn = objective.draw(x, torch.Generator().manual_seed(0))
 
     def gradients(module: nn.Module) -> list[Tensor]:
         objective.zero_grad()
-        terms = module(x, noise, projections, True)
+        terms = module(x, *drawn, True)
         torch.stack([term.mean() for term in terms.values()]).sum().backward()
         return [p.grad.clone() for p in objective.parameters() if p.grad is not None]
 

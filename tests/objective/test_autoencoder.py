@@ -40,7 +40,7 @@ def test_projections_average_to_the_frobenius_norm(penalty: str) -> None:
     """E ||v' J||^2 = ||J||^2 wherever E v v' = I: exactly for sqrt(n) e_1 ... sqrt(n) e_n; the draws are such a v."""
     model, x = LinearAutoencoder(), images(1)
     objective = Objective(model, penalty=penalty, projections=20_000)
-    noise, drawn = objective.draw(x, torch.Generator().manual_seed(0))
+    noise, drawn, *_ = objective.draw(x, torch.Generator().manual_seed(0))
     assert drawn is not None
     size = drawn[0].numel()
     assert torch.allclose(drawn.flatten(1).mT @ drawn.flatten(1) / len(drawn), torch.eye(size).double(), atol=0.05)
@@ -68,7 +68,7 @@ def test_each_models_penalty_is_that_of_its_jacobian(name: str, penalty: str) ->
     """The value against the whole Jacobian, row by row, by float64 autograd; gradcheck of d L2 / d theta."""
     model, x = small(name)
     objective = Objective(model, penalty=penalty, projections=2, through_target=True)  # type: ignore[arg-type]
-    noise, projections = objective.draw(x, torch.Generator().manual_seed(0))
+    noise, projections, *_ = objective.draw(x, torch.Generator().manual_seed(0))
     values = objective(x, noise, projections)["penalty"]
 
     def differentiated(row: Tensor, draw: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def test_each_models_finite_differences(name: str, penalty: str) -> None:
         difference_step=1e-6,
         projections=2,
     )
-    noise, projections = objective.draw(x, torch.Generator().manual_seed(0))
+    noise, projections, *_ = objective.draw(x, torch.Generator().manual_seed(0))
     near = objective(x, noise, projections)["penalty"]
     if penalty == "reconstruction":
         exact = gradient_penalty(model, x, noise)[1]
@@ -126,7 +126,7 @@ def test_each_models_finite_differences(name: str, penalty: str) -> None:
 def test_each_models_perturbed_penalty_is_the_exact_one_to_first_order(name: str, through_target: bool) -> None:
     """The same values; and d/d weight of the gradient in the parameters, at 0, is that of L2."""
     model, x = small(name)
-    noise, _ = Objective(model).draw(x, torch.Generator().manual_seed(0))
+    noise, *_ = Objective(model).draw(x, torch.Generator().manual_seed(0))
     parameters, small_weight = list(model.parameters()), 1e-5
 
     def trained(estimator: str, weight: float) -> tuple[Terms, list[Tensor]]:
@@ -224,7 +224,7 @@ def test_gradcheck_with_the_target_held_fixed() -> None:
     """d L2 / d theta as above, in the default reading of the Bernoulli likelihood."""
     model, x = small_vae(), images(2)
     objective = Objective(model, penalty="reconstruction")
-    noise, _ = objective.draw(x, torch.Generator().manual_seed(0))
+    noise, *_ = objective.draw(x, torch.Generator().manual_seed(0))
     assert gradcheck(objective, (x, noise))
 
 
@@ -233,7 +233,7 @@ def test_each_examples_penalty_is_its_own(penalty: str) -> None:
     """Rows never interact: a batch gives what its rows give alone."""
     objective = Objective(small_vae(), penalty=penalty)  # type: ignore[arg-type]
     x = images(3)
-    noise, projections = objective.draw(x, torch.Generator().manual_seed(0))
+    noise, projections, *_ = objective.draw(x, torch.Generator().manual_seed(0))
     together = objective(x, noise, projections)["penalty"]
     for i in range(3):
         one = slice(i, i + 1)
@@ -251,7 +251,7 @@ def test_compiled_gradients_are_the_eager_ones() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len(found) == 4
+    assert len(found) == 6
     assert max(found.values()) < 1, found
 
 

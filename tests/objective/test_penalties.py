@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from doubleback.objective import gradient_penalty, jacobian_penalty, reconstruction_loss
-from doubleback.objective.penalties import gradient_penalty_by_differences, jacobian_penalty_by_differences
+from doubleback.objective.penalties.gradient import gradient_penalty_by_differences
+from doubleback.objective.penalties.jacobian import jacobian_penalty_by_differences
 from tests.objective.models import images, no_projection, small_vae
 from tests.problems import LinearAutoencoder
 

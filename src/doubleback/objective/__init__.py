@@ -1,4 +1,4 @@
-"""What training minimises: `penalties` (double backpropagation), `autoencoder` (with the ELBO), `classifier`.
+"""What training minimises: `autoencoder` (`losses`, the ELBO or one's own, and `penalties`), `classifier`.
 
 `base` says what the training loop asks of any objective; a new one is a file of its own.
 """
@@ -8,19 +8,27 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from doubleback.errors import InputError
 from doubleback.models import Autoencoder, Classifier
+from doubleback.models.base import acquaint
 from doubleback.objective import penalties
 from doubleback.objective.autoencoder import Objective
 from doubleback.objective.base import Terms, TrainingObjective
 from doubleback.objective.classifier import Classification, classification_loss
-from doubleback.objective.penalties import Penalised, reconstruction_loss
+from doubleback.objective.losses import ELBO, Loss
+from doubleback.objective.penalties.gradient import Penalised, reconstruction_loss
+from doubleback.objective.penalties.taken import PenaltyTaken
+from doubleback.settings.penalty import Penalty
+from doubleback.state import exact_float32
 from doubleback.tensors import Images, placed
 
 __all__ = [
+    "ELBO",
     "Classification",
+    "Loss",
     "Objective",
     "Terms",
     "TrainingObjective",
@@ -28,7 +36,10 @@ __all__ = [
     "gradient_penalty",
     "jacobian_penalty",
     "objective_of",
+    "penalty",
     "reconstruction_loss",
+    "spectral_penalty",
+    "targeted_penalty",
 ]
 
 Further = ParamSpec("Further")
@@ -51,6 +62,41 @@ def _of_any_images(
 
 gradient_penalty = _of_any_images(penalties.gradient_penalty)
 jacobian_penalty = _of_any_images(penalties.jacobian_penalty)
+targeted_penalty = _of_any_images(penalties.targeted_penalty)
+spectral_penalty = _of_any_images(penalties.spectral_penalty)
+
+
+def penalty(
+    model: Autoencoder, settings: Penalty | str = "spectral", **changes: Any
+) -> Callable[[Images], Float[Tensor, "n"]]:
+    """A penalty for a training loop of one's own: `loss = own_loss + weight * doubleback.penalty(model)(x).mean()`.
+
+    Args:
+        model: any autoencoder, such as `wrap` gives; its parts may be in training mode.
+        settings: of the penalty, or only what is kept small; weights and the start are the loop's own.
+        changes: fields of the settings by name, such as `at` or `margin`.
+
+    Returns:
+        A function from images (B, ...), uint8 or in [0, 1], to the penalty for each image, (B,), or for each blend of
+        two, (B / 2,), with its graph. What it draws comes from torch's global generator.
+
+    Raises:
+        InputError: a setting is out of range, or nothing is penalised; of the function: as `tensors.as_images`.
+    """
+    chosen = (Penalty(penalty=settings) if isinstance(settings, str) else settings).changed(**changes)  # type: ignore[arg-type]  # checked
+    if chosen.penalty == "none" or chosen.estimator == "perturbed":
+        raise InputError("there is no penalty to give: name one, and take the estimator exact or finite-difference")
+    taken = PenaltyTaken(model, chosen)
+
+    def of(x: Images) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad(), exact_float32():
+            x = placed(model, x)
+            acquaint(model, x)
+            generator = torch.Generator(device="cpu").manual_seed(int(torch.randint(2**62, ())))
+            noise = torch.randn(len(x), *model.noise_shape, generator=generator).to(x)
+            return taken(taken.site(x, noise, generator))[1]
+
+    return of
 
 
 def objective_of(given: TrainingObjective | Autoencoder | Classifier) -> TrainingObjective:

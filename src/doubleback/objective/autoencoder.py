@@ -1,13 +1,13 @@
-"""What training an autoencoder minimises: the negative ELBO and a double-backpropagation penalty.
+"""What training an autoencoder minimises: its own loss, such as the negative ELBO, and a penalty on its input gradient.
 
     L  = L0 + kl_weight L1 + penalty_weight L2                                      (paper, eqs. 10-12)
     L0 = -log p(x|z),  L1 = KL(q(z|x) || N(0, I)),  L2: one of `penalties`
 
-Every term is kept for each example, (B,), and averaged over the batch last.
+Every term is kept for each example, (B,), the penalty for each place where it is taken, and averaged last.
 """
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,17 +16,11 @@ from torch import Tensor
 from doubleback.data import Split
 from doubleback.errors import InputError
 from doubleback.evaluation import evaluating, reconstruction_quality
-from doubleback.models.base import Autoencoder, Reconstruction, is_variational
+from doubleback.models.base import Autoencoder
 from doubleback.objective.base import Terms, TrainingObjective
-from doubleback.objective.penalties import (
-    gradient_penalty,
-    gradient_penalty_by_differences,
-    jacobian_penalty,
-    jacobian_penalty_by_differences,
-    perturbed_gradient_penalty,
-    reconstruction_loss,
-    target_moves,
-)
+from doubleback.objective.losses import ELBO, Loss
+from doubleback.objective.penalties.gradient import perturbed_gradient_penalty, target_moves
+from doubleback.objective.penalties.taken import PenaltyTaken, Site
 from doubleback.settings.checks import not_negative
 from doubleback.settings.penalty import Penalty
 
@@ -36,6 +30,8 @@ DEFAULT_WEIGHTS = {
     "none": {"bernoulli": 0.0, "gaussian": 0.0, "gaussian-learned": 0.0},
     "reconstruction": {"bernoulli": 0.03, "gaussian": 0.01, "gaussian-learned": 0.001},
     "output": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
+    "targeted": {"bernoulli": 30.0, "gaussian": 30.0, "gaussian-learned": 30.0},
+    "spectral": {"bernoulli": 100.0, "gaussian": 100.0, "gaussian-learned": 100.0},
     "latent": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
 }
 
@@ -44,13 +40,16 @@ class Objective(TrainingObjective):
     """An autoencoder with the loss it is trained on: L = L0 + kl_weight L1 + penalty_weight L2.
 
     "The total loss focuses on the reconstruction in the first half of the time and on DBP in the other": the
-    penalty is off for the first `penalty_start` of the steps. Its terms are `reconstruction` (nats), `kl` (nats; not of
-    a plain autoencoder) and, where it is taken, `penalty` (nats^2 per unit^2 of x, or 1).
+    penalty is off for the first `penalty_start` of the steps. Its terms are those of the loss, of the negative ELBO
+    `reconstruction` (nats) and `kl` (nats; not of a plain autoencoder), and, where it is taken, `penalty` (nats^2 per
+    unit^2 of x, or 1).
 
     Args:
         model: what is trained.
-        penalty: its settings, or only what is kept small: "none", "reconstruction", "output" or "latent".
+        penalty: its settings, or only what is kept small: "none", "reconstruction", "output", "latent", "targeted" or
+            "spectral".
         kl_weight: lambda1.
+        loss: L0 and L1 in one; None: the negative ELBO.
         changes: fields of `Penalty` by name, such as `penalty_weight`; a weight that is left out takes a measured
             default for the penalty and the likelihood.
 
@@ -58,10 +57,14 @@ class Objective(TrainingObjective):
         InputError: a setting is out of range, or "perturbed" is asked of a model that learns its variance.
     """
 
-    terms = ("reconstruction", "kl", "penalty")
-
     def __init__(
-        self, model: Autoencoder, penalty: Penalty | str = "none", *, kl_weight: float = 1.0, **changes: Any
+        self,
+        model: Autoencoder,
+        penalty: Penalty | str = "none",
+        *,
+        kl_weight: float = 1.0,
+        loss: Loss | None = None,
+        **changes: Any,
     ) -> None:
         super().__init__()
         not_negative(kl_weight=kl_weight)
@@ -70,8 +73,9 @@ class Objective(TrainingObjective):
         learned = getattr(model, "likelihood", None) == "gaussian-learned"
         if self.settings.estimator == "perturbed" and self.settings.penalty == "reconstruction" and learned:
             raise InputError("a learned variance would be that of moved images; take the estimator exact")
-        self.model = model
-        self.kl_weight = kl_weight
+        self.model, self.loss = model, loss or ELBO(kl_weight)
+        self.terms = (*self.loss.terms, "penalty")
+        self.penalty = PenaltyTaken(model, self.settings)
 
     def penalty_weight(self, step: int, steps: int) -> float:
         """lambda2 at one of `steps` training steps: 0 before the switch and between the k-th steps.
@@ -106,39 +110,35 @@ class Objective(TrainingObjective):
             weight *= getattr(self.model, "variance", 0.02) / 0.02
         return weight
 
-    def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """The step's randomness: noise (B, *noise_shape), and the projections of a Jacobian penalty (or None).
+    def draw(
+        self, x: Float[Tensor, "B ..."], generator: torch.Generator, mine: slice = slice(None)
+    ) -> tuple[Tensor | None, ...]:
+        """What `forward` takes of a batch beside its images: noise from N(0, I), and where the penalty is taken.
 
-        Drawn from N(0, I) on the generator's device, for the batch `x` of shape (B, C, H, W).
+        Args:
+            x: the whole batch.
+            generator: draws for the whole batch, on its device.
+            mine: the rows of this process.
         """
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator, dtype=x.dtype, device=generator.device)
-
-        noise = normal(len(x), *self.model.noise_shape)
-        settings = self.settings
-        if settings.penalty not in ("output", "latent"):
-            return noise, None
-        in_code = settings.penalty == "latent" and settings.estimator == "exact"
-        shape = (math.prod(self.model.noise_shape),) if in_code else x.shape[1:]
-        return noise, normal(settings.projections, len(x), *shape)
+        shape = (len(x), *self.model.noise_shape)
+        noise = torch.randn(shape, generator=generator, dtype=x.dtype, device=generator.device)
+        at, noise_there, directions, target = self.penalty.site(x, noise, generator, mine.step or 1).rows(mine)
+        elsewhere = (at, noise_there) if self.penalty.at_blends else (None, None)
+        return noise[mine], directions, *elsewhere, target
 
     def share(
-        self, x: Float[Tensor, "B C H W"], labels: Tensor | None, generator: torch.Generator, mine: slice
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """What `forward` takes of the batch in this process: images, noise, projections, drawn for the whole batch."""
+        self, x: Float[Tensor, "B ..."], labels: Tensor | None, generator: torch.Generator, mine: slice
+    ) -> tuple[Tensor | None, ...]:
+        """What `forward` takes of the batch in this process, drawn for the whole batch."""
         del labels
-        noise, projections = self.draw(x, generator)
-        return x[mine], None if noise is None else noise[mine], None if projections is None else projections[:, mine]
+        return x[mine], *self.draw(x, generator, mine)
 
     def total(self, terms: Terms, penalty_weight: float) -> Float[Tensor, ""]:
         """L, averaged over the batch.
 
         With the "perturbed" estimator the weight is in the terms' gradients already, as `penalty_weight()` has it.
         """
-        loss = terms["reconstruction"].mean()
-        if "kl" in terms:
-            loss = loss + self.kl_weight * terms["kl"].mean()
+        loss = self.loss.total(terms)
         return loss + penalty_weight * terms["penalty"].mean() if "penalty" in terms else loss
 
     def logged(self, penalty_weight: float) -> dict[str, float]:
@@ -157,47 +157,46 @@ class Objective(TrainingObjective):
 
     def forward(
         self,
-        x: Float[Tensor, "B C H W"],
+        x: Float[Tensor, "B ..."],
         noise: Float[Tensor, "B ..."] | None,
-        projections: Tensor | None = None,
+        directions: Float[Tensor, "P n ..."] | None = None,
+        at: Float[Tensor, "n ..."] | None = None,
+        noise_there: Float[Tensor, "n ..."] | None = None,
+        target: Float[Tensor, "n ..."] | None = None,
         penalised: bool = True,
     ) -> Terms:
         """The terms for each example, those that are taken: no `penalty` unless it is on.
 
         With the "perturbed" estimator their values are those at x, their gradients those at the moved images.
+
+        Args:
+            x: images in [0, 1].
+            noise: (B, *noise_shape), or None for the mean path.
+            directions: of the penalties on a Jacobian.
+            at: where the penalty is taken; None: at x, with its noise.
+            noise_there: the noise there.
+            target: of the targeted penalty.
+            penalised: whether the penalty is on.
         """
         if not penalised or self.settings.penalty == "none":
-            return self._elbo(self.model(x, noise), x)
-        if self.settings.estimator != "perturbed":
-            reconstruction, penalty = self._penalty(x, noise, projections)
-            return {**self._elbo(reconstruction, x), "penalty": penalty}
-        return self._perturbed(x, noise)
+            return self.loss(self.model, x, noise)
+        if self.settings.estimator == "perturbed":
+            return self._perturbed(x, noise)
+        site = Site(x, noise, directions, target) if at is None else Site(at, noise_there, directions, target)
+        reconstruction, penalty = self.penalty(site)
+        if isinstance(self.loss, ELBO) and not self.penalty.has_own_pass:
+            return {**self.loss.of(self.model, reconstruction, x), "penalty": penalty}
+        return {**self.loss(self.model, x, noise), "penalty": penalty}
 
     def _perturbed(self, x: Tensor, noise: Tensor | None) -> Terms:
+        if not isinstance(self.loss, ELBO):
+            raise InputError("the perturbed estimator is of the negative ELBO; take the estimator exact")
         through_target = self.settings.through_target
         here, penalty, moved = perturbed_gradient_penalty(
             self.model, x, noise, self._weight_when_on, through_target=through_target
         )
         there = self.model(moved, noise)
         target = moved if target_moves(there, through_target) else x
-        values, learned = self._elbo(here, x), self._elbo(there, target)
+        values, learned = self.loss.of(self.model, here, x), self.loss.of(self.model, there, target)
         moved_terms = {name: values[name].detach() + (term - term.detach()) for name, term in learned.items()}
         return {**moved_terms, "penalty": penalty}
-
-    def _elbo(self, reconstruction: Reconstruction, x: Tensor) -> Terms:
-        """L0, and L1 unless the model is a plain autoencoder."""
-        terms = {"reconstruction": reconstruction_loss(reconstruction, x)}
-        return terms | {"kl": reconstruction.posterior.kl_to_standard()} if is_variational(self.model) else terms
-
-    def _penalty(self, x: Tensor, noise: Tensor | None, projections: Tensor | None) -> tuple[Reconstruction, Tensor]:
-        settings = self.settings
-        exact, through, step = settings.estimator == "exact", settings.through_target, settings.difference_step
-        if settings.penalty == "reconstruction":
-            if exact:
-                return gradient_penalty(self.model, x, noise, through_target=through)
-            return gradient_penalty_by_differences(self.model, x, noise, through_target=through, step=step)
-        assert projections is not None
-        of: Literal["output", "latent"] = "output" if settings.penalty == "output" else "latent"
-        if exact:
-            return jacobian_penalty(self.model, x, noise, projections, of=of)
-        return jacobian_penalty_by_differences(self.model, x, noise, projections, of=of, step=step)

@@ -1,7 +1,7 @@
 """What the training loop asks of an objective: named terms for each example, and how to weigh them. Nothing else."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from doubleback.data import Split
 
 Terms = dict[str, Tensor]
-"""The terms that were taken, by name, each (B,): one number for each example."""
+"""The terms that were taken, by name: one number for each example, or for each place where a penalty is taken."""
 
 
 class TrainingObjective(nn.Module, ABC):
@@ -22,7 +22,7 @@ class TrainingObjective(nn.Module, ABC):
     """
 
     model: Any
-    terms: ClassVar[tuple[str, ...]]
+    terms: tuple[str, ...]
 
     def penalty_weight(self, step: int, steps: int) -> float:
         """The weight, at one of `steps` training steps, of what is switched on and off; 0: off, as without such."""

@@ -8,8 +8,13 @@ from tyro.conf import arg
 from doubleback.errors import InputError
 from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, at_least, not_negative, one_of, positive
 
-Differentiated = Literal["none", "reconstruction", "output", "latent"]
+Differentiated = Literal["none", "reconstruction", "output", "latent", "targeted", "spectral"]
 Estimator = Literal["exact", "finite-difference", "perturbed"]
+Place = Literal["images", "blends"]
+MARGINS = {
+    "targeted": 0.5,
+    "spectral": 1.0,
+}  # what is free: an isometry has 1 (docs/choices.md says how it was measured)
 if TYPE_CHECKING:
     Switch = bool | None
 else:
@@ -26,7 +31,8 @@ class Penalty(Settings):
     """
 
     penalty: Differentiated = "none"
-    """What is kept small: the gradient of the reconstruction loss, or the Jacobian of the output or of the code."""
+    """What is kept small: the gradient of the reconstruction loss, or of the distance to another image (targeted); the
+    Jacobian of the output or of the code, or its largest singular value (spectral)."""
     penalty_weight: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: as measured for the model and the images)")
     ] = LEFT_OUT
@@ -48,6 +54,26 @@ class Penalty(Settings):
     """Share of the steps after which the penalty is on."""
     every: int = 1
     """Take the penalty every k-th step only, k times as heavy."""
+    at: Annotated[Unsaid[Place], arg(help_behavior_hint="(default: blends for targeted and spectral, else images)")] = (
+        LEFT_OUT
+    )
+    """Where the penalty is taken: at the images, or at blends of two, where an attack passes."""
+    margin: Annotated[
+        Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.5 for targeted, 1 for spectral)")
+    ] = LEFT_OUT
+    """The slope, or the singular value, that is free."""
+    power_steps: int = 1
+    """Steps of power iteration behind the spectral penalty."""
+
+    @property
+    def place(self) -> Place:
+        """Where the penalty is taken, as said or by default."""
+        return self.at or ("blends" if self.penalty in MARGINS else "images")
+
+    @property
+    def slope(self) -> float:
+        """The margin, as said or by default."""
+        return MARGINS.get(self.penalty, 0.0) if self.margin is None else self.margin
 
     @property
     def unread(self) -> dict[str, str]:
@@ -62,6 +88,9 @@ class Penalty(Settings):
             "difference_step": (by_differences, "a penalty and the estimator finite-difference"),
             "through_target": (self.penalty == "reconstruction", "the penalty reconstruction"),
             "projections": (of_jacobian, "the penalty output or latent"),
+            "at": (some, "a penalty"),
+            "margin": (self.penalty in MARGINS, "the penalty targeted or spectral"),
+            "power_steps": (self.penalty == "spectral", "the penalty spectral"),
         }
         said = {name for name in needs if getattr(self, name) != getattr(Penalty, name)}
         return {name: need for name, (read, need) in needs.items() if name in said and not read}
@@ -72,9 +101,12 @@ class Penalty(Settings):
             object.__setattr__(self, "through_target", self.through_target == "yes")
         one_of(get_args(Differentiated), penalty=self.penalty)
         one_of(get_args(Estimator), estimator=self.estimator)
-        not_negative(penalty_weight=self.penalty_weight)
-        at_least(1, projections=self.projections, every=self.every)
+        one_of(get_args(Place), at=self.at)
+        not_negative(penalty_weight=self.penalty_weight, margin=self.margin)
+        at_least(1, projections=self.projections, every=self.every, power_steps=self.power_steps)
         positive(difference_step=self.difference_step)
+        if self.estimator == "perturbed" and self.at == "blends":
+            raise InputError("the perturbed estimator is of a penalty at the images; take the estimator exact")
         if self.estimator == "perturbed" and self.penalty not in ("none", "reconstruction"):
             raise InputError(
                 f"the {self.penalty} penalty cannot be perturbed; take the estimator exact or finite-difference"

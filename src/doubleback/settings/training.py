@@ -16,6 +16,7 @@ from doubleback.settings.penalty import Penalty
 from doubleback.settings.stored import flat
 
 _NOT_OF_THE_WEIGHTS = ("tensorboard", "cuda_graph")
+_LATER = ("at", "margin", "power_steps")  # unsaid, they are left out: earlier runs keep their identity
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,5 @@ class Training(Settings):
     @property
     def described(self) -> dict[str, Any]:
         """The settings that the weights depend on, as JSON has them."""
-        return {name: value for name, value in flat(self).items() if name not in _NOT_OF_THE_WEIGHTS}
+        later = [name for name in _LATER if getattr(self.penalty, name) == getattr(Penalty, name)]
+        return {name: value for name, value in flat(self).items() if name not in (*_NOT_OF_THE_WEIGHTS, *later)}
