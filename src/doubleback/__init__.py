@@ -65,6 +65,7 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.settings import Range as Range
     from doubleback.settings import Search as Search
     from doubleback.training import fit as fit
+    from doubleback.training import harden as harden
     from doubleback.transition import image_transition as image_transition
 
 _ROOMS = {
@@ -83,7 +84,7 @@ _ROOMS = {
     "report": "write_report",
     "robustness": "robust_accuracy",
     "settings": "Budget Loop Penalty Price Range Search",
-    "training": "fit",
+    "training": "fit harden",
     "transition": "image_transition",
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}

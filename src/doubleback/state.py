@@ -5,7 +5,7 @@ Attacks and measures take gradients, in full float32, of models in evaluation mo
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -77,13 +77,18 @@ def in_training(module: nn.Module) -> Iterator[None]:
             parameter.grad = None if gradient is None else gradient.to(parameter)
 
 
-@contextmanager
-def evaluating(*models: object) -> Iterator[None]:
+def evaluating(*models: object) -> AbstractContextManager[None]:
     """Modules in evaluation mode; afterwards each of their parts in the mode it was in."""
+    return in_mode(False, *models)
+
+
+@contextmanager
+def in_mode(training: bool, *models: object) -> Iterator[None]:
+    """Modules in training mode, or in evaluation mode; afterwards each of their parts in the mode it was in."""
     modules = [model for model in models if isinstance(model, nn.Module)]
     modes = [(part, part.training) for module in modules for part in module.modules()]
     for part, _ in modes:
-        part.training = False
+        part.training = training
     try:
         yield
     finally:

@@ -65,7 +65,7 @@ def said(name: str) -> list[Any]:
                 Training(
                     Data("./images", 16, 100, "photo", "kind", "drawn", "black"),
                     CONV,
-                    Penalty("latent", 0.25, None, 4, "finite-difference", 0.1, 0.75, 2),
+                    Penalty("latent", 0.25, None, 4, "finite-difference", 0.1, 0.75, 2, "blends"),
                     0.5,
                     Loop(3, 20, 0.01, 1e-05, 9, "64", compile=True, devices=2, tensorboard=True),
                     B,
@@ -73,6 +73,7 @@ def said(name: str) -> list[Any]:
                 resume=True,
             ),
             commands.Train(B, Training(architecture=DRAW, penalty=Penalty("reconstruction", 0.0, False))),
+            commands.Train(B, Training(penalty=Penalty("spectral", margin=0.5, power_steps=2))),
             commands.Train(B, Training(loop=Loop(cuda_graph=True))),
         ],
         "Audit": [

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from doubleback.distributions import DiagonalGaussian, Gaussian
@@ -67,6 +69,9 @@ class Parts:
         spread: what the second of a pair is.
         floor: log_var is at least this, where a variance next to nothing makes KL explode.
         batch: the number of rows that it takes, and no other; None: any number.
+        further: images in the model's range -> what its library's training adds to the loss of the reconstruction, by
+            name, (B,) each: "rate" in bits, "commitment"; None: nothing.
+        save: leaves the weights in a folder, in the library's own layout; None: as safetensors, by their names.
     """
 
     modules: tuple[nn.Module, ...] = ()
@@ -84,6 +89,8 @@ class Parts:
     spread: Spread | None = None
     floor: float | None = None
     batch: int | None = None
+    further: Callable[[Tensor], dict[str, Tensor]] | None = None
+    save: Callable[[Path], None] | None = None
 
 
 class Wrapped(nn.Module):
@@ -206,6 +213,22 @@ class Wrapped(nn.Module):
             return None
         given = self._to_model(x)
         return self._from_model(image_of(self._asked(self.parts.own, given), given.shape), x)
+
+    def further(self, x: Float[Tensor, "B ..."]) -> dict[str, Float[Tensor, "B"]]:
+        """What the library's training adds to the loss of the reconstruction, by name; "rate" in bits per pixel."""
+        if self.parts.further is None:
+            return {}
+        found = self.parts.further(self._to_model(x))
+        return {name: one / math.prod(x.shape[2:]) if name == "rate" else one for name, one in found.items()}
+
+    def save(self, folder: Path) -> None:
+        """Leave the weights in a folder, in the layout of the model's library, or as `model.safetensors`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.parts.save is not None:
+            self.parts.save(folder)
+            return
+        whole = self.parts.modules[0] if len(self.parts.modules) == 1 else self.members
+        save_model(whole, str(folder / "model.safetensors"))
 
     # -- inside --------------------------------------------------------------------------------------------------
 

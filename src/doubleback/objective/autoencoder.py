@@ -14,13 +14,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from doubleback.data import Split
-from doubleback.errors import InputError
+from doubleback.errors import InputError, reason
 from doubleback.evaluation import evaluating, reconstruction_quality
-from doubleback.models.base import Autoencoder
+from doubleback.models.base import Autoencoder, acquaint
 from doubleback.objective.base import Terms, TrainingObjective
 from doubleback.objective.losses import ELBO, Loss
 from doubleback.objective.penalties.gradient import perturbed_gradient_penalty, target_moves
 from doubleback.objective.penalties.taken import PenaltyTaken, Site
+from doubleback.progress import note
 from doubleback.settings.checks import not_negative
 from doubleback.settings.penalty import Penalty
 
@@ -109,6 +110,21 @@ class Objective(TrainingObjective):
         if penalty == "reconstruction" and likelihood == "gaussian":
             weight *= getattr(self.model, "variance", 0.02) / 0.02
         return weight
+
+    def prepare(self, x: Float[Tensor, "n ..."]) -> None:
+        """Let the model see its first images; where it has no second derivative, take finite differences instead."""
+        acquaint(self.model, x)
+        if self.settings.penalty == "none" or self.settings.estimator != "exact":
+            return
+        noise, *site = self.draw(x.cpu(), torch.Generator().manual_seed(0))
+        try:
+            terms = self(x, *(None if part is None else part.to(x) for part in (noise, *site)))
+            learned = [one for one in self.parameters() if one.requires_grad]
+            torch.autograd.grad(terms["penalty"].sum(), learned, allow_unused=True)
+        except (RuntimeError, NotImplementedError) as error:  # "derivative for ... is not implemented", and its like
+            self.settings = self.settings.changed(estimator="finite-difference")
+            self.penalty = PenaltyTaken(self.model, self.settings)
+            note(f"no second derivative ({reason(error)[:100]}): the penalty is taken by finite differences")
 
     def draw(
         self, x: Float[Tensor, "B ..."], generator: torch.Generator, mine: slice = slice(None)

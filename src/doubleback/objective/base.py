@@ -50,6 +50,14 @@ class TrainingObjective(nn.Module, ABC):
     def total(self, terms: Terms, penalty_weight: float) -> Float[Tensor, ""]:
         """What is minimised: the terms weighed, averaged over the batch."""
 
+    def prepare(self, x: Float[Tensor, "n ..."]) -> None:
+        """Be shown the first images of a training, before its first step."""
+        del x
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Be told that the optimiser has taken one of `steps` steps, numbered from 0. What it keeps are buffers."""
+        del step, steps
+
     @abstractmethod
     def validated(self, split: Split) -> dict[str, float | None]:
         """How well the model does on held-out images; the log puts `validation_` before each name."""

@@ -1,14 +1,19 @@
 """What an autoencoder is trained on beside a penalty: the negative ELBO, or the loss of its owner."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from scipy.optimize import nnls
+from torch import Tensor, nn
 
-from doubleback.models.base import Autoencoder, Reconstruction, is_variational
+from doubleback.errors import InputError
+from doubleback.models.base import Autoencoder, Reconstruction, attacked, is_variational
 from doubleback.objective.base import Terms
 from doubleback.objective.penalties.gradient import reconstruction_loss
+from doubleback.state import evaluating
 
 
 class Loss(ABC):
@@ -53,3 +58,98 @@ class ELBO(Loss):
         """The same of a reconstruction that is there already."""
         terms = {"reconstruction": reconstruction_loss(reconstruction, x)}
         return terms | {"kl": reconstruction.posterior.kl_to_standard()} if is_variational(model) else terms
+
+
+class Deployed(Loss):
+    """The loss of a model that somebody else has trained: of what it reconstructs as deployed, and what goes with it.
+
+    L0 of the reconstruction in evaluation mode, with a gradient through rounding; the KL of a variational code; and
+    what the model's library adds (`Wrapped.further`): the rate of a codec, the commitment of a code that is looked up.
+
+    Args:
+        weights: of what goes with L0, by name; `weights_of` finds them.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self.weights = {"reconstruction": 1.0, **weights}
+
+    def __call__(self, model: Autoencoder, x: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."] | None) -> Terms:
+        """L0 in nats, the KL in nats, the rate in bits per pixel, ..."""
+        with evaluating(model):
+            made = attacked(model)(x, noise)
+            terms = {"reconstruction": reconstruction_loss(made, x)}
+            if is_variational(model):
+                terms["kl"] = made.posterior.kl_to_standard()
+        return terms | further_terms(model, x)
+
+
+class Said(Loss):
+    """A loss that its owner has written.
+
+    Args:
+        function: (net, x) -> a number for each image, (B,), or one for all; x in [0, 1].
+        net: what the function takes first; None: the model that is trained.
+    """
+
+    def __init__(self, function: Callable[[Any, Tensor], Tensor], net: Any = None) -> None:
+        self.function, self.net = function, net
+        self.weights = {"own": 1.0}
+
+    def __call__(self, model: Autoencoder, x: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."] | None) -> Terms:
+        """The owner's own.
+
+        Raises:
+            InputError: it gives something else than numbers with a gradient.
+        """
+        del noise
+        with evaluating(model):
+            value = self.function(model if self.net is None else self.net, x)
+        if not (isinstance(value, Tensor) and value.requires_grad and value.numel() in (1, len(x))):
+            raise InputError(
+                f"the loss gives {type(value).__name__ if not isinstance(value, Tensor) else tuple(value.shape)}; it "
+                "must give a tensor with a gradient, one number or one for each image"
+            )
+        return {"own": value.reshape(-1).expand(len(x))}
+
+
+def further_terms(model: Autoencoder, x: Float[Tensor, "B ..."]) -> Terms:
+    """What the model's library adds to its loss, (B,) each; nothing of a model that is not known."""
+    further = getattr(model, "further", None)
+    return {} if further is None else further(x)
+
+
+def weights_of(model: nn.Module, x: Float[Tensor, "N ..."], batch: int = 32) -> dict[str, float]:
+    """The weights that a trained model's terms had, read off from its weights: where its loss is lowest,
+
+        0 = d L0 / d theta + sum_t w_t d L_t / d theta,
+
+    so the w_t >= 0 that come nearest to that are found (non-negative least squares) over these images.
+
+    Args:
+        model: trained, where the images are.
+        x: in [0, 1].
+        batch: images at once.
+    """
+    loss = Deployed({})
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    sums: dict[str, Tensor] = {}
+    for part in torch.split(x, batch):
+        noise = torch.randn(len(part), *getattr(model, "noise_shape", ())).to(part)
+        terms = loss(model, part, noise)  # type: ignore[arg-type]
+        for name, values in terms.items():
+            if not values.requires_grad:
+                continue
+            found = torch.autograd.grad(values.sum() / len(x), parameters, retain_graph=True, materialize_grads=True)
+            flat = torch.cat([one.flatten() for one in found]).double()
+            sums[name] = sums.get(name, 0) + flat
+    further = [name for name in sums if name != "reconstruction"]
+    if not further:
+        return {}
+    every = torch.stack([sums[name] for name in further])
+    # the normal equations are as many as there are terms: A'A w = -A'b by their Cholesky factor
+    gram = every @ every.mT
+    scale = gram.diagonal().sqrt().clamp_min(1e-30)
+    factor = torch.linalg.cholesky(gram / scale / scale[:, None] + 1e-9 * torch.eye(len(gram)).to(gram)).mT
+    right = torch.linalg.solve_triangular(factor.mT, (-(every @ sums["reconstruction"]) / scale)[:, None], upper=False)
+    found_weights, _ = nnls(factor.cpu().numpy(), right[:, 0].cpu().numpy())
+    return {name: float(w / s) for name, w, s in zip(further, found_weights, scale.tolist(), strict=True)}

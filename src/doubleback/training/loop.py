@@ -39,7 +39,7 @@ from doubleback.processes import has_bf16, launched, noticing_lost_processes
 from doubleback.progress import progress_bar
 from doubleback.settings.loop import Loop
 from doubleback.state import in_training
-from doubleback.tensors import Images
+from doubleback.tensors import Images, as_unit
 from doubleback.training.batches import Batches, let_in
 from doubleback.training.graph import GraphedGradients
 from doubleback.training.history import History
@@ -152,7 +152,8 @@ class _Run:
             objective.double()
         if loop.compile:
             lay_channels_last(objective)
-        self.optimizer = torch.optim.Adam(objective.parameters(), lr=loop.learning_rate, fused=True)
+        learned = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(learned, lr=loop.learning_rate, fused=True)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=loop.learning_rate, total_steps=max(self.steps, 2)
         )
@@ -174,6 +175,7 @@ class _Run:
         self.wrapped_optimizer.step()
         self.scheduler.step()
         self.wrapped_optimizer.zero_grad()
+        self.objective.after_step(step, self.steps)
         history.step += 1
         closing = history.step % self.batches.in_epoch == 0
         due = closing or len(self._unread) >= UNREAD.get(self.fabric.device.type, 1)
@@ -265,6 +267,8 @@ class _Run:
         """Take up the home's checkpoint if there is one to go on from; otherwise write the first."""
         if not self._is_finite():
             raise InputError("the model's weights are not finite to begin with; build or load it anew")
+        parameter = next(self.objective.model.parameters())
+        self.objective.prepare(as_unit(self.images.train.images[:2]).to(parameter))
         if self.home and self.home.resume and (self.home.folder / STATE).exists():
             self._resume(self.home.folder / STATE, self.home.identity)
         self.save()

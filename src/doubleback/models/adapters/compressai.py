@@ -5,12 +5,15 @@ gradient of the identity (`models.straight`). Pixels are in [0, 1], sides are pa
 counts the bits of all latents over the pixels of the image, not of its padding.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from doubleback.models.victim import Made, Parts
+from doubleback.state import in_mode
 
 HOME = "compressai"
 
@@ -31,20 +34,35 @@ def parts_of(net: nn.Module, *, bitstreams: bool = False) -> Parts | None:
 
     def estimated(x: Tensor) -> Made:
         out = codec(x)
-        bits = [-likelihood.log2().flatten(1).sum(1) for likelihood in out["likelihoods"].values()]
-        return Made(out["x_hat"], bits=torch.stack(bits).sum(0))
+        return Made(out["x_hat"], bits=bits_of(out))
 
     def streamed(x: Tensor) -> Made:
         return _joined([_streamed(codec, one[None]) for one in x])
 
+    def further(x: Tensor) -> dict[str, Tensor]:
+        """The rate as its training has it, with noise in the place of rounding."""
+        with in_mode(True, codec):
+            return {"rate": bits_of(codec(x))}
+
+    def save(folder: Path) -> None:
+        codec.update(force=True)  # its tables of probabilities follow the weights
+        save_file({name: one.contiguous() for name, one in codec.state_dict().items()}, folder / "model.safetensors")
+
     return Parts(
         (net,),
+        further=further,
+        save=save,
         encode=encode,
         forward=estimated,
         deployed=streamed if bitstreams else None,
         own=lambda x: codec(x)["x_hat"],
         multiple=int(getattr(codec, "downsampling_factor", 64)),
     )
+
+
+def bits_of(out: dict[str, Any]) -> Tensor:
+    """Of each image, (B,), by the likelihoods of its latents."""
+    return torch.stack([-one.log2().flatten(1).sum(1) for one in out["likelihoods"].values()]).sum(0)
 
 
 @torch.no_grad()

@@ -32,8 +32,13 @@ def parts_of(net: nn.Module) -> Parts | None:
     def looked_up(z: Tensor) -> Made:
         return Made(model.decode(z), tokens=model.quantize(z)[2][2].view(len(z), -1))
 
+    def commitment(x: Tensor) -> dict[str, Tensor]:
+        return {"commitment": model.quantize(model.encode(x).latents)[1].expand(len(x))}
+
     return Parts(
         (net,),
+        further=commitment if vq else None,
+        save=model.save_pretrained if hasattr(model, "save_pretrained") else None,
         encode=model.encode,
         decode=looked_up if vq else model.decode,
         own=None if tiny else net,

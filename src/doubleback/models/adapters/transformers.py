@@ -39,7 +39,7 @@ def parts_of(net: nn.Module) -> Parts | None:
 
     three = model.config.num_channels == len(MEAN)
     scale = {"mean": MEAN, "std": STD} if three else {}
-    return Parts((net,), encode=encode, forward=whole, output="normalised", **scale)  # type: ignore[arg-type]
+    return Parts((net,), encode=encode, forward=whole, save=model.save_pretrained, output="normalised", **scale)  # type: ignore[arg-type]
 
 
 def _in_order(model: Any, x: Tensor) -> Tensor:

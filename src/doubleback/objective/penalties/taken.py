@@ -33,6 +33,12 @@ class Site(NamedTuple):
     directions: Tensor | None = None
     target: Tensor | None = None
 
+    def to(self, like: Tensor) -> "Site":
+        """Where `like` is, in its precision."""
+        x, noise, directions, target = (None if part is None else part.to(like) for part in self)
+        assert x is not None
+        return Site(x, noise, directions, target)
+
     def rows(self, mine: slice) -> "Site":
         """Those of one process."""
         x, noise, directions, target = self

@@ -1,0 +1,212 @@
+"""A penalty whose weight keeps to a budget: training that may cost so much reconstruction, and no more.
+
+    min  L0 + lambda1 L1 + w L2    with w as large as    measure(model) <= (1 + within) measure(start)    allows
+
+for each measure on held-out images: the L2 of the reconstruction, and the rate of a codec. At every look w goes up
+while there is room and down where there is none (dual ascent, in log w). The weights that are looked at are averages
+over the last steps, which hardly feel the learning rate. Those with the smallest penalty within the budget are kept;
+the start is within it, so there always are some.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from doubleback.data import Split
+from doubleback.evaluation import answer
+from doubleback.metrics.images import l2
+from doubleback.models.base import acquaint
+from doubleback.objective import Objective, Terms, TrainingObjective
+from doubleback.randomness import Stream, generator
+from doubleback.state import at_work
+from doubleback.tensors import placed, rows_at_once
+
+HELD = 1000  # validation images that are looked at
+LOOKS = 100  # in a training
+MEMORY = 50  # the average reaches back over a fiftieth of the steps
+GAIN = 0.2  # by which log w moves at a look, at most
+ROOM = 0.01  # room, as a share of the measure, at which it moves by all of that
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a budget bounds, means over images.
+
+    Attributes:
+        reconstruction_l2: ||x_hat - x||.
+        rate: bits per pixel, of a codec.
+    """
+
+    reconstruction_l2: float
+    rate: float | None = None
+
+    def excess(self, start: "Measured", within: float) -> float:
+        """By which share the worst measure is beyond (1 + within) of the start's; negative: there is room."""
+        pairs = [(getattr(self, one.name), getattr(start, one.name)) for one in fields(self)]
+        shares = [now / ((1 + within) * before) - 1 if before else now for now, before in pairs if before is not None]
+        return float(max(shares))
+
+
+def measured(model: Any, images: Float[Tensor, "N ..."]) -> Measured:
+    """What a budget bounds, of a model as it is deployed."""
+    with at_work(model), torch.no_grad():
+        errors, rates = [], []
+        acquaint(model, placed(model, images[:1]))
+        for x in torch.split(images, rows_at_once(images)):
+            found = answer(model, x := placed(model, x))
+            errors.append(l2(found.mean, x))
+            rates += [] if found.rate is None else [found.rate]
+        return Measured(torch.cat(errors).mean().item(), torch.cat(rates).mean().item() if rates else None)
+
+
+def balanced(objective: Objective, x: Float[Tensor, "N ..."], batch: int = 32) -> float:
+    """The weight by which the penalty pulls at the weights as hard as the loss does, on average over batches.
+
+    Args:
+        objective: whatever its own weight is.
+        x: training images in [0, 1], where the model is.
+        batch: images at once.
+    """
+    learned = [one for one in objective.parameters() if one.requires_grad]
+    random, norms = generator(0, Stream.NOISE), []
+    for images in torch.split(x, batch):
+        draws = (None if one is None else one.to(images) for one in objective.draw(images.cpu(), random))
+        terms = objective(images, *draws)
+        parts = objective.total(terms, 0.0), terms["penalty"].mean()
+        found = [torch.autograd.grad(one, learned, retain_graph=True, materialize_grads=True) for one in parts]
+        norms.append([torch.nn.utils.get_total_norm(one).item() for one in found])
+    of_loss, of_penalty = torch.tensor(norms, dtype=torch.float64).mean(0).tolist()
+    return float(of_loss / of_penalty) if of_penalty > 0 and math.isfinite(of_loss / of_penalty) else 1.0
+
+
+class WithinBudget(TrainingObjective):
+    """An objective whose penalty weight follows a budget; all that it keeps is in its buffers, and so in a checkpoint.
+
+    Args:
+        objective: its `penalty_weight` is where the weight begins; `balanced` finds one.
+        held: validation images; the first `HELD` are looked at.
+        within: the share by which a measure may grow; 0: not at all.
+    """
+
+    weight: Tensor
+    least: Tensor
+    kept_weight: Tensor
+    kept_step: Tensor
+
+    def __init__(self, objective: Objective, held: Split, within: float) -> None:
+        super().__init__()
+        self.objective, self.model, self.within = objective, objective.model, within
+        self.terms = objective.terms
+        self.held = self.looked_at(held)
+        self.start = measured(self.model, self.held)
+        self._learned: list[Tensor] = [one for one in objective.parameters() if one.requires_grad]
+        for name in ("averaged", "kept"):
+            for place, one in enumerate(self._learned):
+                self.register_buffer(f"{name}_{place}", one.detach().clone())
+        with torch.no_grad():
+            first = self._penalty()
+        self.register_buffer("weight", torch.tensor(objective.full_penalty_weight, dtype=torch.float64))
+        self.register_buffer("least", torch.tensor(first, dtype=torch.float64))
+        self.register_buffer("kept_weight", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("kept_step", torch.zeros((), dtype=torch.int64))
+        self.now = self.start
+
+    @staticmethod
+    def looked_at(held: Split) -> Tensor:
+        """The images that decide."""
+        return held.images[:HELD]
+
+    # -- what the loop asks for ----------------------------------------------------------------------------------
+
+    def penalty_weight(self, step: int, steps: int) -> float:
+        """lambda2 as the budget has it now."""
+        return float(self.weight) if self.objective.penalty_weight(step, steps) > 0 else 0.0
+
+    def prepare(self, x: Float[Tensor, "n ..."]) -> None:
+        """Be shown the first images."""
+        self.objective.prepare(x)
+
+    def share(
+        self, x: Float[Tensor, "B ..."], labels: Tensor | None, generator: torch.Generator, mine: slice
+    ) -> tuple[Tensor | None, ...]:
+        """What `forward` takes."""
+        return self.objective.share(x, labels, generator, mine)
+
+    def forward(self, *share: Any) -> Terms:
+        """The terms of a share."""
+        terms: Terms = self.objective(*share)
+        return terms
+
+    def total(self, terms: Terms, penalty_weight: float) -> Float[Tensor, ""]:
+        """The terms weighed."""
+        return self.objective.total(terms, penalty_weight)
+
+    def validated(self, split: Split) -> dict[str, float | None]:
+        """L0, L1 and the L2 error on held-out images, of the weights as they are now."""
+        return self.objective.validated(split)
+
+    def logged(self, penalty_weight: float) -> dict[str, float]:
+        """The weight, and by which share the averaged model is beyond the budget."""
+        return {"penalty_weight": penalty_weight, "beyond_budget": self.now.excess(self.start, self.within)}
+
+    @torch.no_grad()
+    def after_step(self, step: int, steps: int) -> None:
+        """Average the weights; at a look, move the weight of the penalty and keep what is best."""
+        share = min(1.0, max(MEMORY / steps, 1 / (step + 1)))
+        torch._foreach_lerp_(self._stored("averaged"), self._learned, share)
+        if (step + 1) % max(steps // LOOKS, 1) == 0 or step + 1 == steps:
+            self._look(step)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _look(self, step: int) -> None:
+        with self._holding("averaged"):
+            self.now = measured(self.model, self.held)
+            excess, penalty = self.now.excess(self.start, self.within), self._penalty()
+        if not math.isfinite(excess):
+            return
+        if excess <= 0 and penalty < float(self.least):
+            torch._foreach_copy_(self._stored("kept"), self._stored("averaged"))
+            self.least.fill_(penalty)
+            self.kept_weight.copy_(self.weight)
+            self.kept_step.fill_(step + 1)
+        self.weight.mul_(math.exp(-GAIN * max(-1.0, min(1.0, excess / ROOM))))
+
+    def keep(self) -> Measured:
+        """Put the best weights within the budget into the model; returns what they measure."""
+        with torch.no_grad():
+            torch._foreach_copy_(self._learned, self._stored("kept"))
+        return measured(self.model, self.held)
+
+    def _penalty(self) -> float:
+        """The mean penalty on held-out images, at the same places and by the same draws at every look."""
+        taken, total, count = self.objective.penalty, 0.0, 0
+        random = generator(0, Stream.SELECT)
+        with at_work(self.model):
+            for images in torch.split(self.held, rows_at_once(self.held)):
+                x = placed(self.model, images)
+                noise = torch.randn(len(x), *self.model.noise_shape, generator=random).to(x)
+                site = taken.site(x.cpu(), noise.cpu(), random)
+                values = taken(site.to(x))[1]
+                total, count = total + float(values.detach().sum()), count + len(values)
+        return total / max(count, 1)
+
+    def _stored(self, name: str) -> list[Tensor]:
+        return [getattr(self, f"{name}_{place}") for place in range(len(self._learned))]
+
+    @contextmanager
+    def _holding(self, name: str) -> Iterator[None]:
+        """The model with these weights, for a while."""
+        now = [one.detach().clone() for one in self._learned]
+        torch._foreach_copy_(self._learned, self._stored(name))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(self._learned, now)

@@ -1,0 +1,207 @@
+"""`harden`: a trained autoencoder made to withstand more, within a budget of reconstruction (and of rate)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from doubleback.data import ImageData
+from doubleback.data.given import as_data
+from doubleback.errors import InputError
+from doubleback.models.base import Autoencoder, acquaint, decodes
+from doubleback.models.victim import Wrapped
+from doubleback.models.wrapping import wrap
+from doubleback.objective import ELBO, Loss, Objective
+from doubleback.objective.losses import Deployed, Said, weights_of
+from doubleback.settings.checks import not_negative, one_of
+from doubleback.settings.loop import Loop
+from doubleback.settings.penalty import Penalty
+from doubleback.state import at_work, evaluating
+from doubleback.tensors import Images, norm, placed
+from doubleback.training.batches import let_in
+from doubleback.training.budget import Measured, WithinBudget, balanced, measured
+from doubleback.training.freezing import Part, frozen
+from doubleback.training.history import History
+from doubleback.training.loop import fit
+
+Owners = Callable[[Any, Tensor], Tensor]
+"""A loss of one's own: (net, x) -> a number for each image, or one for all; x in [0, 1]."""
+
+LOOP = Loop(epochs=15, batch_size=256, learning_rate=2e-3)  # of our own models, as measured on MNIST
+GENTLE = Loop(epochs=15, batch_size=32, learning_rate=2e-4)  # of somebody else's, whose loop nobody knows
+BALANCED = 256  # training images from which the weights of its loss are read
+
+
+@dataclass(frozen=True, eq=False)
+class Hardened:
+    """A model that was hardened, and what that has cost.
+
+    Attributes:
+        model: the victim itself, with its new weights, in evaluation mode.
+        within: the share by which its measures might grow.
+        start, end: what it measured before and after, on the validation images that decided.
+        weight: of the penalty, when the weights were taken that it has now; 0: they are those of the start.
+        steps: that had been taken by then.
+        penalty_start, penalty_end: the mean penalty there, before and after.
+        latents_moved: mean of ||z_after - z_before|| / ||z_before||, z the code's mean; None: no code.
+        twin: the same of the model that was trained on without the penalty; None: none was.
+        twin_weights: its weights.
+        history: how it went.
+    """
+
+    model: Any
+    within: float
+    start: Measured
+    end: Measured
+    weight: float
+    steps: int
+    penalty_start: float
+    penalty_end: float
+    latents_moved: float | None
+    twin: Measured | None
+    twin_weights: dict[str, Tensor] | None
+    history: History
+
+    def results(self) -> dict[str, Any]:
+        """What `results.json` holds under `harden`."""
+        names = ("within", "weight", "steps", "penalty_start", "penalty_end", "latents_moved")
+        found = {name: getattr(self, name) for name in names}
+        found |= {"start": _said(self.start), "end": _said(self.end), "seconds": self.history.seconds}
+        return found | ({"twin": _said(self.twin)} if self.twin else {})
+
+
+def _said(found: Measured) -> dict[str, float]:
+    return {name: value for name, value in asdict(found).items() if value is not None}
+
+
+def harden(
+    model: Autoencoder | nn.Module,
+    images: ImageData | Images | Iterable[Any],
+    within: float = 0.02,
+    loss: Loss | Owners | None = None,
+    *,
+    penalty: Penalty | str = "spectral",
+    freeze: Part | None = None,
+    twin: bool = True,
+    settings: Loop | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    identity: str = "",
+    progress: bool = True,
+    **changes: Any,
+) -> Hardened:
+    """Train a model on, in place, so that it withstands more and reconstructs (nearly) as well.
+
+    Args:
+        model: a trained autoencoder; one that is not known yet is wrapped (`doubleback.wrap`).
+        images: `train` is learned from, `validation` decides; or images, of which a part is held out (`data.given`).
+        within: the share by which the reconstruction's L2, and the rate of a codec, may grow on validation images; 0:
+            not at all.
+        loss: what it is trained on beside the penalty: (net, x) -> one number, or one an image, x in [0, 1]; None: the
+            negative ELBO of a model of this package; of another its reconstruction as deployed, the KL of its
+            code, its rate, its commitment, with the weights that its own training seems to have had.
+        penalty: its settings, or only what is kept small.
+        freeze: leave the weights of this part as they are: whatever stands on an old decoder goes on working.
+        twin: train the same model on without the penalty first, to compare with.
+        settings: of the loop; what is left out is measured, or gentle.
+        folder: where logs and checkpoints go; None leaves nothing on disk.
+        resume: go on from the folder's checkpoints.
+        identity: what the checkpoints belong to.
+        progress: show bars with the time left.
+        changes: fields of `settings` by name, such as `epochs`.
+
+    Returns:
+        The model, which is within the budget, and what it has cost. Where nothing else was, it has its old weights,
+        and `weight` is 0.
+
+    Raises:
+        InputError: a setting is out of range, the model has no reconstruction, or nothing can be trained; or as `fit`.
+        DivergedError: as `fit`; the model has its old weights again.
+    """
+    not_negative(within=within)
+    one_of(("encoder", "decoder"), freeze=freeze)
+    net, victim = model, _victim(model)
+    if not decodes(victim):
+        raise InputError("an encoder alone has no reconstruction to keep; give a whole autoencoder")
+    data = let_in(as_data(images), victim)
+    acquaint(victim, placed(victim, data.validation.images[:1]))
+    own = isinstance(victim, Wrapped) or loss is not None
+    loop = (settings or Loop()).changed(**changes)
+    gentle = GENTLE if isinstance(victim, Wrapped) else LOOP
+    loop = loop.filled(**{name: getattr(gentle, name) for name in ("epochs", "batch_size", "learning_rate")})
+    before = {name: one.clone() for name, one in victim.state_dict().items()}
+    codes = _codes(victim, data.validation.images[:64])
+    further: dict[str, Any] = {"resume": resume, "identity": identity, "progress": progress}
+    with frozen(victim, freeze, data.validation.images[:2]):
+        found_loss = _loss(victim, net, loss, data) if own else ELBO()
+        chosen = Penalty(penalty=penalty) if isinstance(penalty, str) else penalty  # type: ignore[arg-type]  # checked
+        if chosen.penalty == "none" or chosen.estimator == "perturbed":
+            raise InputError("nothing is penalised; name a penalty, and take the estimator exact or finite-difference")
+        chosen = chosen.filled(penalty_start=0.0)
+        if chosen.penalty_weight is None:
+            few = placed(victim, data.train.images[:BALANCED])
+            chosen = chosen.changed(penalty_weight=balanced(Objective(victim, chosen, loss=found_loss), few))
+        plain, twin_weights = None, None
+        if twin:
+            place = folder and folder / "twin"
+            fit(Objective(victim, "none", loss=found_loss), data, loop, folder=place, **further)
+            plain = measured(victim, WithinBudget.looked_at(data.validation))
+            twin_weights = {name: one.clone() for name, one in victim.state_dict().items()}
+            victim.load_state_dict(before)
+        budget = WithinBudget(Objective(victim, chosen, loss=found_loss), data.validation, within)
+        first = float(budget.least)
+        try:
+            history = fit(budget, data, loop, folder=folder, **further)
+        except BaseException:
+            victim.load_state_dict(before)
+            raise
+        end = budget.keep()
+    victim.eval()
+    after = _codes(victim, data.validation.images[:64])
+    return Hardened(
+        model=victim,
+        within=within,
+        start=budget.start,
+        end=end,
+        weight=budget.kept_weight.item(),
+        steps=int(budget.kept_step.item()),
+        penalty_start=first,
+        penalty_end=float(budget.least),
+        latents_moved=None if codes is None or after is None else _moved(codes, after),
+        twin=plain,
+        twin_weights=twin_weights,
+        history=history,
+    )
+
+
+def _victim(model: Any) -> Any:
+    if isinstance(model, Autoencoder) and hasattr(model, "noise_shape"):
+        return model
+    return wrap(model)
+
+
+def _loss(victim: Any, net: Any, said: Loss | Owners | None, data: ImageData) -> Loss:
+    """The owner's loss, or one that is read off from the model."""
+    if isinstance(said, Loss):
+        return said
+    if said is not None:
+        return Said(said, net)
+    with evaluating(victim):
+        return Deployed(weights_of(victim, placed(victim, data.train.images[:BALANCED])))
+
+
+def _codes(victim: Any, images: Tensor) -> Tensor | None:
+    """The means of the codes, flat; None without codes."""
+    if not getattr(victim, "encodes", True):
+        return None
+    with at_work(victim), torch.no_grad():
+        mean: Tensor = victim.encode(placed(victim, images)).mean
+        return mean.flatten(1)
+
+
+def _moved(before: Tensor, after: Tensor) -> float:
+    shares = norm(after - before) / norm(before).clamp_min(1e-12)
+    return float(shares.mean())

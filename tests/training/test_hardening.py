@@ -1,0 +1,264 @@
+"""`harden`: within its budget whatever happens, better than its start, resumed to the bit; its weights, its parts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import doubleback
+from doubleback.data import ImageData
+from doubleback.errors import InputError
+from doubleback.models import DRAW, VAE, AutoencoderAdapter
+from doubleback.objective import Objective
+from doubleback.objective.losses import Deployed, weights_of
+from doubleback.training import budget as budgets
+from doubleback.training import fit, harden
+from doubleback.training.budget import Measured, WithinBudget, measured
+from doubleback.training.freezing import weights_of_part
+
+FEW: dict[str, Any] = {"epochs": 8, "batch_size": 40, "learning_rate": 3e-3, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: ImageData) -> dict[str, Tensor]:
+    model = fresh()
+    fit(Objective(model), tiny, epochs=60, batch_size=40, learning_rate=3e-3, progress=False)
+    return model.state_dict()
+
+
+def fresh() -> VAE:
+    torch.manual_seed(0)
+    return VAE((1, 8, 8), hidden=(24,), latent=4, likelihood="gaussian")
+
+
+def victim(weights: dict[str, Tensor]) -> VAE:
+    model = fresh()
+    model.load_state_dict(weights)
+    return model
+
+
+@pytest.mark.parametrize("within", [0.0, 0.02, 0.1])
+def test_it_ends_within_the_budget_and_stretches_less(
+    within: float, trained: dict[str, Tensor], tiny: ImageData
+) -> None:
+    model = victim(trained)
+    before = measured(model, tiny.validation.images)
+    found = harden(model, tiny, within, twin=False, **FEW | {"epochs": 25})
+    assert found.start == before
+    assert found.end == measured(model, tiny.validation.images)
+    assert found.end.reconstruction_l2 <= (1 + within) * before.reconstruction_l2
+    assert found.penalty_end < found.penalty_start
+    assert found.weight > 0
+    assert not model.training
+
+
+def test_more_budget_stretches_less(trained: dict[str, Tensor], tiny: ImageData) -> None:
+    few, many = (harden(victim(trained), tiny, within, twin=False, **FEW).penalty_end for within in (0.0, 0.2))
+    assert many < few
+
+
+def test_where_nothing_is_within_the_start_is_kept(trained: dict[str, Tensor], tiny: ImageData) -> None:
+    """A learning rate that ruins the model: the old weights come back, and the weight says so."""
+    model = victim(trained)
+    found = harden(model, tiny, 0.0, twin=False, **FEW | {"epochs": 2, "learning_rate": 0.3})
+    assert found.weight == 0
+    assert found.steps == 0
+    assert found.end == found.start
+    assert all(torch.equal(one, trained[name]) for name, one in model.state_dict().items())
+
+
+def test_the_twin_is_trained_on_from_the_same_weights(trained: dict[str, Tensor], tiny: ImageData) -> None:
+    found = harden(victim(trained), tiny, 0.02, **FEW)
+    alone = victim(trained)
+    fit(Objective(alone), tiny, **FEW)
+    assert found.twin_weights is not None
+    assert all(torch.equal(one, found.twin_weights[name]) for name, one in alone.state_dict().items())
+    assert found.twin == measured(alone, tiny.validation.images)
+    without = harden(victim(trained), tiny, 0.02, twin=False, **FEW)
+    assert without.end == found.end
+    assert without.twin is None
+
+
+def test_killed_and_resumed_it_takes_the_same_steps(
+    trained: dict[str, Tensor], tiny: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = victim(trained)
+    settings: dict[str, Any] = {"within": 0.02, "twin": False, **FEW}
+    found = harden(whole, tiny, folder=tmp_path / "whole", **settings)
+    halfway, look = 0, WithinBudget._look
+
+    def killed(self: WithinBudget, step: int) -> None:
+        nonlocal halfway
+        halfway += 1
+        if halfway == 18:
+            raise SystemError("killed")
+        look(self, step)
+
+    monkeypatch.setattr(WithinBudget, "_look", killed)
+    with pytest.raises(SystemError, match="killed"):
+        harden(victim(trained), tiny, folder=tmp_path / "parts", **settings)
+    monkeypatch.undo()
+    model = victim(trained)
+    again = harden(model, tiny, folder=tmp_path / "parts", resume=True, **settings)
+    assert again.results() | {"seconds": 0} == found.results() | {"seconds": 0}
+    assert all(torch.equal(one, whole.state_dict()[name]) for name, one in model.state_dict().items())
+
+
+def test_whatever_interrupts_it_the_model_is_as_before(
+    trained: dict[str, Tensor], tiny: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = victim(trained)
+
+    def interrupted(self: WithinBudget, step: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WithinBudget, "_look", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        harden(model, tiny, twin=False, **FEW)
+    assert all(torch.equal(one, trained[name]) for name, one in model.state_dict().items())
+
+
+def test_the_weight_rises_with_room_and_falls_without(trained: dict[str, Tensor], tiny: ImageData) -> None:
+    """log w moves by -GAIN clip(excess / ROOM, -1, 1), by hand."""
+    model = victim(trained)
+    objective = WithinBudget(Objective(model, "spectral", penalty_start=0.0), tiny.validation, 0.01)
+    first = objective.weight.item()
+    assert objective.penalty_weight(0, 10) == first
+    with torch.no_grad():
+        objective._look(0)  # the start itself: 1 % of room, nearly
+    excess = 1 / 1.01 - 1
+    assert objective.now.excess(objective.start, 0.01) == pytest.approx(excess)
+    assert objective.weight.item() == pytest.approx(first * torch.tensor(-budgets.GAIN * excess / budgets.ROOM).exp())
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "within", "excess"),
+    [
+        (Measured(2.0), Measured(2.0), 0.0, 0.0),
+        (Measured(2.04), Measured(2.0), 0.02, 0.0),
+        (Measured(1.0, 0.6), Measured(2.0, 0.5), 0.2, 0.0),
+        (Measured(3.0, 0.1), Measured(2.0, 0.5), 0.0, 0.5),
+    ],
+)
+def test_the_worst_measure_counts(now: Measured, start: Measured, within: float, excess: float) -> None:
+    assert now.excess(start, within) == pytest.approx(excess)
+
+
+# -- somebody else's ------------------------------------------------------------------------------------------------
+
+
+def strange() -> nn.Module:
+    torch.manual_seed(0)
+
+    class Strange(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Sequential(
+                nn.Flatten(), nn.Linear(64, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 4)
+            )
+            self.decoder = nn.Sequential(nn.Linear(4, 24), nn.ReLU(), nn.Linear(24, 64), nn.Unflatten(1, (1, 8, 8)))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.decoder(self.encoder(x))
+
+    return Strange()
+
+
+def own_loss(net: nn.Module, x: Tensor) -> Tensor:
+    return (net(x) - x).square().flatten(1).mean(1)
+
+
+@pytest.fixture(scope="module")
+def theirs(tiny: ImageData) -> nn.Module:
+    net = strange()
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    x = tiny.train.images.float() / 255
+    for _ in range(150):
+        optimizer.zero_grad()
+        own_loss(net, x).mean().backward()
+        optimizer.step()
+    return net.eval()
+
+
+@pytest.mark.parametrize("loss", [None, own_loss])
+def test_somebody_elses_module_is_hardened(loss: Any, theirs: nn.Module, tiny: ImageData) -> None:
+    net = strange()
+    net.load_state_dict(theirs.state_dict())
+    found = harden(net, tiny, 0.02, loss, twin=False, **FEW)
+    assert found.end.reconstruction_l2 <= 1.02 * found.start.reconstruction_l2
+    assert found.penalty_end < 0.9 * found.penalty_start
+    assert torch.equal(net.encoder[2].running_mean, theirs.encoder[2].running_mean)  # type: ignore[union-attr, index]
+    assert not torch.equal(net.encoder[1].weight, theirs.encoder[1].weight)  # type: ignore[union-attr, index]
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_what_is_frozen_stays(part: Any, theirs: nn.Module, tiny: ImageData) -> None:
+    net = strange()
+    net.load_state_dict(theirs.state_dict())
+    found = harden(net, tiny, 0.05, freeze=part, twin=False, **FEW)
+    other = "decoder" if part == "encoder" else "encoder"
+    for name, one in net.state_dict().items():
+        if name.startswith(part):
+            assert torch.equal(one, theirs.state_dict()[name])
+    assert any(not torch.equal(one, theirs.state_dict()[f"{other}.{name}"]) for name, one in
+               getattr(net, other).state_dict().items())  # fmt: skip
+    assert all(one.requires_grad for one in net.parameters())
+    assert found.latents_moved is not None
+    assert (found.latents_moved > 0) == (part == "decoder")
+
+
+def test_the_parts_of_a_model_are_told_by_gradients(tiny: ImageData) -> None:
+    model = fresh()
+    encoder = weights_of_part(model, "encoder", tiny.test.images[:2])
+    decoder = weights_of_part(model, "decoder", tiny.test.images[:2])
+    assert len(encoder) + len(decoder) == len(list(model.parameters()))
+    with pytest.raises(InputError, match="share all weights"):
+        weights_of_part(DRAW((1, 8, 8), steps=2, hidden=4, latent=2), "encoder", tiny.test.images[:2])
+
+
+def test_the_weights_of_a_loss_are_read_off_from_a_trained_model(tiny: ImageData) -> None:
+    """A VAE that was trained with a KL weight of 0.5 and 3 says so, within a fifth."""
+    for kl_weight in (0.5, 3.0):
+        model = fresh()
+        fit(Objective(model, kl_weight=kl_weight), tiny, epochs=150, batch_size=160, learning_rate=3e-3, progress=False)
+        found = weights_of(model, tiny.train.images.float() / 255)
+        assert found["kl"] == pytest.approx(kl_weight, rel=0.2)
+
+
+def test_its_own_loss_has_named_terms(theirs: nn.Module, tiny: ImageData) -> None:
+    model = AutoencoderAdapter(theirs.encoder, theirs.decoder, latent=4)  # type: ignore[arg-type]
+    terms = Deployed({})(model, tiny.test.images[:3].float() / 255, None)
+    assert list(terms) == ["reconstruction"]
+    assert terms["reconstruction"].shape == (3,)
+
+
+# -- what cannot be -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"within": -0.1}, "within is -0.1"),
+        ({"within": float("nan")}, "within is nan"),
+        ({"freeze": "head"}, "choose one of encoder, decoder"),
+        ({"penalty": "none"}, "nothing is penalised"),
+        ({"loss": lambda net, x: x.mean()}, "must give a tensor with a gradient"),
+        ({"loss": lambda net, x: 3.0}, "must give a tensor with a gradient"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(changes: dict[str, Any], says: str, tiny: ImageData) -> None:
+    with pytest.raises(InputError, match=says):
+        harden(fresh(), tiny, **{"twin": False, **FEW, **changes})
+
+
+def test_nothing_is_left_to_train(tiny: ImageData) -> None:
+    model = fresh().requires_grad_(False)
+    with pytest.raises(InputError, match="nothing is left to be trained"):
+        harden(model, tiny, twin=False, **FEW)
+
+
+def test_an_encoder_alone_is_refused(tiny: ImageData) -> None:
+    with pytest.raises(InputError, match="no reconstruction to keep"):
+        harden(doubleback.wrap(encode=nn.Flatten()), tiny, **FEW)
