@@ -29,7 +29,7 @@ from doubleback.processes import has_bf16
 from doubleback.progress import progress_bar
 from doubleback.settings.penalty import Estimator
 from doubleback.training.graph import WARM_UP, GraphedGradients
-from doubleback.training.loop import lay_channels_last
+from doubleback.training.arithmetic import lay_channels_last
 
 PENALTY = "reconstruction"
 KINDS = ("plain", "penalised", "perturbed")

@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.data import load_images as load_images
     from doubleback.experiments.classifiers import load_classifier as load_classifier
     from doubleback.experiments.runs import load_run as load_run
+    from doubleback.hardening import harden as harden
     from doubleback.metrics.curve import auddc as auddc
     from doubleback.mixture import LatentMixtureClassifier as LatentMixtureClassifier
     from doubleback.models import DRAW as DRAW
@@ -65,7 +66,6 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.settings import Range as Range
     from doubleback.settings import Search as Search
     from doubleback.training import fit as fit
-    from doubleback.training import harden as harden
     from doubleback.transition import image_transition as image_transition
 
 _ROOMS = {
@@ -76,6 +76,7 @@ _ROOMS = {
     "data": "ImageData load_images",
     "experiments.classifiers": "load_classifier",
     "experiments.runs": "load_run",
+    "hardening": "harden",
     "metrics.curve": "auddc",
     "mixture": "LatentMixtureClassifier",
     "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet Reconstruction "
@@ -84,7 +85,7 @@ _ROOMS = {
     "report": "write_report",
     "robustness": "robust_accuracy",
     "settings": "Budget Loop Penalty Price Range Search",
-    "training": "fit harden",
+    "training": "fit",
     "transition": "image_transition",
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}

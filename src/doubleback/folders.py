@@ -101,7 +101,7 @@ class Folder:
             with locked(self.path):
                 state = self.state()
                 if state == "free":
-                    write_json(self.path / CONFIG, self._config())
+                    write_json(self.path / CONFIG, self.config())
                 try:
                     yield self.results() if state == "finished" else None
                 except InputError:
@@ -123,7 +123,8 @@ class Folder:
         """What `results.json` holds."""
         return read_json(self.path / RESULTS)
 
-    def _config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds."""
         about = {"schema": SCHEMA, "version": __version__, "command": list(self.command)}
         return {**about, **self.described, **self.noted}
 

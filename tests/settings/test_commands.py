@@ -16,6 +16,7 @@ from doubleback.settings import (
     Architecture,
     Auditing,
     Data,
+    Hardening,
     Loop,
     Mixture,
     Pairing,
@@ -38,6 +39,7 @@ WRAPPING = Wrapping(B, (-1.0, 1.0), (0.0, 255.0), (0.5, 0.25), (0.5, 2.0))
 DRAW = Architecture("draw", Sizes((16,), 2, None, 5, 3, 4), "bernoulli")
 LEAST = {
     "Train": (A,),
+    "Harden": (A, B),
     "Audit": ((A,),),
     "Check": (A,),
     "Attack": (A, A, B),
@@ -75,6 +77,26 @@ def said(name: str) -> list[Any]:
             commands.Train(B, Training(architecture=DRAW, penalty=Penalty("reconstruction", 0.0, False))),
             commands.Train(B, Training(penalty=Penalty("spectral", margin=0.5, power_steps=2))),
             commands.Train(B, Training(loop=Loop(cuda_graph=True))),
+        ],
+        "Harden": [
+            commands.Harden(
+                A,
+                B,
+                Hardening(
+                    "0.5 %",
+                    "decoder",
+                    "mine.py:loss",
+                    True,
+                    Penalty("latent", 0.25, None, 4, "finite-difference", 0.1, 0.75, 2, "images"),
+                    Loop(3, 20, 0.01, 1e-05, 9, "64", compile=True, devices=2, tensorboard=True),
+                ),
+                "./images",
+                16,
+                WRAPPING,
+            ),
+            commands.Harden(A, B, Hardening(penalty=Penalty("spectral", margin=0.5, power_steps=2))),
+            commands.Harden(A, B, Hardening(penalty=Penalty("reconstruction", through_target=True))),
+            commands.Harden(A, B, Hardening(loop=Loop(cuda_graph=True))),
         ],
         "Audit": [
             commands.Audit(
@@ -216,6 +238,9 @@ READ: dict[str, dict[str, str]] = {
         "difference_step": "--difference-step 0.1; --penalty output --difference-step 0.1",
         "penalty_start": "--penalty-start 0; --penalty none --penalty-start 1",
         "every": "--every 2",
+        "at": "--at blends; --penalty none --at images",
+        "margin": "--margin 1; --penalty output --margin 0",
+        "power_steps": "--power-steps 2; --penalty targeted --power-steps 3",
         "kl_weight": "--model ae --kl-weight 1; --model conv-ae --kl-weight 2; --model lenet --kl-weight 1",
         "epochs": ALWAYS,
         "batch_size": ALWAYS,
@@ -230,7 +255,12 @@ READ: dict[str, dict[str, str]] = {
         "init": ALWAYS,
         "resume": ALWAYS,
     },
-    # of these commands every option is read whatever the others are
+    # of these commands every option is read whatever the others are; of a penalty's as of `train`
+    "Harden": always(
+        "victim output within freeze loss alone data image_size weights input_range output_range mean std penalty "
+        "penalty_weight through_target projections estimator difference_step penalty_start every at margin power_steps "
+        "epochs batch_size learning_rate max_grad_norm seed precision compile cuda_graph devices tensorboard"
+    ),
     "Audit": always(
         "runs attack data image_size split pairs source_label target_label coefficients steps restarts samples seed "
         "memory norm eps relative queries survive weights input_range output_range mean std output transfer"

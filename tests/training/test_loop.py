@@ -13,7 +13,7 @@ from doubleback.data import ImageData
 from doubleback.errors import InputError
 from doubleback.models import VAE
 from doubleback.settings import Loop
-from doubleback.training import History, fit, loop, settled_precision
+from doubleback.training import History, arithmetic, fit, loop, settled_precision
 from tests.training.conftest import Finished, Learned
 from tests.training.runs import fresh, same, train, weights
 
@@ -125,7 +125,7 @@ def test_bf16_follows_float32(learned: dict[str, Learned], tiny: ImageData) -> N
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_fast_is_settled_by_the_machine(monkeypatch: pytest.MonkeyPatch, quick: bool) -> None:
-    monkeypatch.setattr(loop, "has_bf16", lambda: quick)
+    monkeypatch.setattr(arithmetic, "has_bf16", lambda: quick)
     assert settled_precision(Loop(precision="fast", epochs=3)) == Loop(
         precision="bf16-mixed" if quick else "32", epochs=3
     )

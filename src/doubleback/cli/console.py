@@ -86,6 +86,25 @@ def show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
 _NONE: Any = {"auddc": {"envelope": {"mean": None, "ci95": None}}}  # of an attack that a run was not put to
 
 
+def show_hardened(name: str, results: Mapping[str, Any]) -> None:
+    """What a hardening has brought and cost, on the validation images that decided."""
+    found = results["harden"]
+    start, end, twin = found["start"], found["end"], found.get("twin", {})
+    rows = [
+        (label, _written(start[key]), _written(end[key]), f"{end[key] / start[key] - 1:+.1%}", _written(twin.get(key)))
+        for label, key in (("L2", "reconstruction_l2"), ("bits per pixel", "rate"))
+        if key in start
+    ]
+    rows += [("stretch penalty", _written(found["penalty_start"]), _written(found["penalty_end"]), "", "")]
+    _show(("validation images", "before", "after", "change", "trained on without"), rows)
+    if not found["weight"]:
+        say("nothing within the budget was better than the start, whose weights are kept; give more budget (--within), "
+            "more --epochs, or a lower --learning-rate", error=True)  # fmt: skip
+    if (moved := found.get("latents_moved")) is not None:
+        say(f"codes moved by {moved:.1%} of their length")
+    say(f"{name}: audit it beside the victim to see what it withstands")
+
+
 def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
     """What each run withstands: mean AUDDC, envelope convention, higher is more robust; 95 % interval of the worst."""
     attacks = list(dict.fromkeys(attack for run in runs.values() for attack in run["attacks"]))

@@ -29,13 +29,24 @@ if TYPE_CHECKING:
     from doubleback.paper.running import Progress
 
 LEAST_COLUMNS = 40
-NAMES = ("Demo", "Train", "Check", "Audit", "Attack", "Classify", "Robustness", "Transition", "Reproduce", "Report")
+NAMES = (
+    "Demo",
+    "Train",
+    "Harden",
+    "Check",
+    "Audit",
+    "Attack",
+    "Classify",
+    "Robustness",
+    "Transition",
+    "Reproduce",
+    "Report",
+)
 DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
 
-Start with `doubleback demo`, then: train a plain and a hardened run, audit both, read the report. Or check, audit and
-attack a model of your own. With labels: classify
-a run, measure the robustness of classifiers, watch a transition. `reproduce` repeats the paper. `doubleback COMMAND
---help` explains every setting."""
+Start with `doubleback demo`, then: check a model of your own, audit it, harden it within a budget, audit it again, read
+the report. Or train a run here, and do the same. With labels: classify a run, measure the robustness of classifiers,
+watch a transition. `reproduce` repeats the paper. `doubleback COMMAND --help` explains every setting."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -151,6 +162,7 @@ def _dispatch(command: Any, line: str) -> None:
         from doubleback.experiments.auditing import audit, look
         from doubleback.experiments.classifiers import CLASSIFIER, classify
         from doubleback.experiments.demo import PENALTIES, demo
+        from doubleback.experiments.hardening import harden
         from doubleback.experiments.robustness import robustness
         from doubleback.experiments.training import train
         from doubleback.experiments.transition import transition
@@ -162,6 +174,9 @@ def _dispatch(command: Any, line: str) -> None:
             case commands.Train():
                 if results := train(command, words):
                     console.show_trained({str(command.output): results})
+            case commands.Harden():
+                if hardened := harden(command, words):
+                    console.show_hardened(str(command.output), hardened)
             case commands.Audit():
                 if audited := audit(command, words):
                     console.show_audited(audited)

@@ -26,7 +26,15 @@ from doubleback.tensors import placed
 from doubleback.trust import Check
 
 FEW = 64  # images on which a model is tried before it is measured
-DESCRIBED = ("train", "image_shape", "classes", "images", "parent")  # what a run's identity is made of
+DESCRIBED = (
+    "train",
+    "image_shape",
+    "classes",
+    "images",
+    "parent",
+    "harden",
+    "victim",
+)  # what a run's identity is made of
 
 
 @dataclass(frozen=True)

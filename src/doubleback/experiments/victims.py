@@ -22,7 +22,7 @@ from doubleback.errors import InputError, reason
 from doubleback.experiments.runs import TrainedRun, load_run
 from doubleback.experiments.weights import misfit, scripted, tensors, with_weights
 from doubleback.files import is_folder, read_json
-from doubleback.folders import CONFIG
+from doubleback.folders import CONFIG, WEIGHTS, within
 from doubleback.imports import code_digest, is_named, named_object
 from doubleback.models import Autoencoder, Wrapped, wrap
 from doubleback.settings import Wrapping
@@ -83,6 +83,8 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
             f"{text} is not a folder, a file or module:factory; give a run, a model's folder, hub:owner/name, or "
             "file.py:factory"
         )
+    if is_folder(path) and _is_hardened_stranger(path):
+        return load_victim(_weights_of(path), wrapping)
     if is_folder(path) and _is_run(path):
         if wrapping.said:
             raise InputError(f"{wrapping.said[0]} has no effect on {text}, a run of `doubleback train`; leave it out")
@@ -113,6 +115,23 @@ def is_there(path: Path) -> bool:
         return path.is_dir() or path.is_file()
     except OSError:  # a name that no file system takes
         return False
+
+
+def _is_hardened_stranger(folder: Path) -> bool:
+    """Whether `harden` has left it, of a model that is no run."""
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    return isinstance(config.get("harden"), dict) and "train" not in config
+
+
+def _weights_of(folder: Path) -> Path:
+    """The folder in its library's layout; of what code has to make nothing is run that a folder names."""
+    home = within(folder, "weights")
+    if (home / CONFIG).is_file() or (home / "model_config.json").is_file():
+        return home
+    raise InputError(
+        f"{folder} holds weights without the code that makes their model; name that: file.py:factory --weights "
+        f"{home / WEIGHTS}"
+    )
 
 
 def _is_run(folder: Path) -> bool:

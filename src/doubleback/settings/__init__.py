@@ -5,6 +5,7 @@ Each setting is declared once, with its help. None stands for a setting that is 
 
 from doubleback.settings.architecture import Architecture, Sizes
 from doubleback.settings.checks import Settings
+from doubleback.settings.hardening import Hardening
 from doubleback.settings.images import Data
 from doubleback.settings.loop import Loop
 from doubleback.settings.mixture import Mixture
@@ -21,6 +22,7 @@ __all__ = [
     "Auditing",
     "Budget",
     "Data",
+    "Hardening",
     "Loop",
     "Mixture",
     "Pairing",

@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from doubleback.errors import InputError
 from doubleback.registry import MODELS
-from doubleback.settings import Auditing, Mixture, Price, Search, Threat, Threats, Training, Walk, Wrapping
+from doubleback.settings import Auditing, Hardening, Mixture, Price, Search, Threat, Threats, Training, Walk, Wrapping
 from doubleback.settings.checks import UNPREFIXED, at_least
 
 Split = Literal["test", "validation"]
@@ -39,6 +39,35 @@ class Train:
         model = self.training.architecture.model
         if model and not MODELS[model].variational and self.training.kl_weight is not None:
             raise InputError(f"--kl-weight has no effect on {model}, which has no KL; leave it out")
+
+
+@dataclass(frozen=True)
+class Harden:
+    """Make a trained autoencoder withstand more, and lose no more reconstruction than you say.
+
+    Example: doubleback harden runs/plain --within 2% --output runs/hardened
+
+    Example: doubleback harden sd-vae --data photos/ --within 2% --freeze decoder --output sd-vae-hardened
+
+    The model is trained on from its weights, with its own loss and a penalty whose weight follows the budget. The same
+    command goes on where it was interrupted. DIR/weights holds the new weights in the layout of the model's library.
+    """
+
+    victim: Annotated[Positional[Path], arg(metavar="VICTIM")]
+    """As in `doubleback audit`."""
+    output: Annotated[Path, arg(metavar="DIR")]
+    """The folder of the hardened model; it must not hold anything else."""
+    hardening: Annotated[Hardening, UNPREFIXED] = Hardening()
+    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
+    """Images to learn from, of which a part decides. Of a model that is no run: needed."""
+    image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
+    """Crop and resize these images for a model that is no run."""
+    wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
+
+    def __post_init__(self) -> None:
+        at_least(1, image_size=self.image_size)
+        for name, need in self.hardening.penalty.unread.items():
+            raise InputError(f"--{name.replace('_', '-')} has no effect without {need}; add that, or leave it out")
 
 
 @dataclass(frozen=True)

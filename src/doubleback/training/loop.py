@@ -10,14 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from doubleback.checkpoints import (
     alike,
@@ -40,9 +40,11 @@ from doubleback.progress import progress_bar
 from doubleback.settings.loop import Loop
 from doubleback.state import in_training
 from doubleback.tensors import Images, as_unit
+from doubleback.training.arithmetic import lay_channels_last, settled_precision
 from doubleback.training.batches import Batches, let_in
 from doubleback.training.graph import GraphedGradients
 from doubleback.training.history import History
+from doubleback.training.home import Home
 from doubleback.training.interrupts import interrupt_between_steps
 from doubleback.training.loggers import loggers
 
@@ -52,15 +54,6 @@ OPTIMIZER = "optimizer."  # begins its tensors' names in the checkpoint; the obj
 UNREAD = {"cuda": 20}  # steps before the loss is read, else 1: a GPU that is asked at every step waits for Python
 DEFAULTS = {"epochs": 20, "batch_size": 256, "learning_rate": 3e-3}  # of what is left out
 _FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
-
-
-@dataclass(frozen=True)
-class _Home:
-    """Where a training leaves its log and its checkpoint: as in `fit`."""
-
-    folder: Path
-    identity: str
-    resume: bool
 
 
 def fit(
@@ -98,13 +91,25 @@ def fit(
         LostProcessError: another process of the run has died.
         KeyboardInterrupt: passed on after the running step (on a GPU after at most `UNREAD` more), its state saved.
     """
-    loop = settled_precision((settings or Loop()).changed(**changes)).filled(**DEFAULTS)
-    loop.check_shares()
-    home = _Home(folder, identity, resume) if folder else None
-    if resume and home is None:
+    if resume and folder is None:
         raise InputError("resume is asked for without a folder; give the folder with the checkpoint")
+    home = Home(folder, identity, resume) if folder else None
+    return fit_at(home, objective, images, (settings or Loop()).changed(**changes), progress)
+
+
+def fit_at(
+    home: Home | None,
+    objective: TrainingObjective | Autoencoder | Classifier,
+    images: ImageData | Images | Iterable[Any],
+    settings: Loop,
+    progress: bool = True,
+) -> History:
+    """`fit`, in a home or without one."""
+    loop = settled_precision(settings).filled(**DEFAULTS)
+    loop.check_shares()
     if loop.tensorboard and home is None:
         raise InputError("tensorboard is asked for without a folder; give the folder to write to")
+    folder = home.folder if home else None
     fabric = launched(loop.devices, precision=_FABRIC_PRECISION[loop.precision], loggers=loggers(loop, folder))
     if loop.precision == "bf16-mixed" and fabric.is_global_zero and not has_bf16():
         print("doubleback: bf16 is slower than float32 on this machine; precision 32 is the faster", file=sys.stderr)
@@ -123,23 +128,11 @@ def fit(
         return run.history
 
 
-def settled_precision(loop: Loop) -> Loop:
-    """The settings with "fast" settled: bf16 where this machine computes it several times faster, else float32."""
-    return replace(loop, precision="bf16-mixed" if has_bf16() else "32") if loop.precision == "fast" else loop
-
-
-def lay_channels_last(module: nn.Module) -> None:
-    """Lay the weights of its convolutions out as oneDNN and cuDNN compute, else they convert them at every step."""
-    for part in module.modules():
-        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's hint has no layout
-
-
 class _Run:
     """A training in progress: everything that a checkpoint must bring back is in here."""
 
     def __init__(
-        self, fabric: Fabric, objective: TrainingObjective, images: ImageData, loop: Loop, home: _Home | None
+        self, fabric: Fabric, objective: TrainingObjective, images: ImageData, loop: Loop, home: Home | None
     ) -> None:
         batch_size = min(loop.batch_size, len(images.train) // fabric.world_size * fabric.world_size)
         if batch_size < 1:

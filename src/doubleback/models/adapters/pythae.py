@@ -34,4 +34,5 @@ def parts_of(net: nn.Module) -> Parts | None:
         return Made(model.decoder(code)["reconstruction"], tokens=found.quantized_indices.reshape(len(z), -1))
 
     decode = looked_up if hasattr(model, "quantizer") else lambda z: model.decoder(z)["reconstruction"]
-    return Parts((net,), encode=model.encoder, decode=decode, own=lambda x: model({"data": x})["recon_x"])
+    save = (lambda folder: model.save(str(folder))) if hasattr(model, "save") else None
+    return Parts((net,), save=save, encode=model.encoder, decode=decode, own=lambda x: model({"data": x})["recon_x"])

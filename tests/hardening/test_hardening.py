@@ -10,13 +10,15 @@ from torch import Tensor, nn
 import doubleback
 from doubleback.data import ImageData
 from doubleback.errors import InputError
+from doubleback.hardening import budget as budgets
+from doubleback.hardening import harden
+from doubleback.hardening.budget import Measured, WithinBudget, measured
+from doubleback.hardening.freezing import weights_of_part
 from doubleback.models import DRAW, VAE, AutoencoderAdapter
 from doubleback.objective import Objective
 from doubleback.objective.losses import Deployed, weights_of
-from doubleback.training import budget as budgets
-from doubleback.training import fit, harden
-from doubleback.training.budget import Measured, WithinBudget, measured
-from doubleback.training.freezing import weights_of_part
+from doubleback.training import fit
+from doubleback.training.home import Home
 
 FEW: dict[str, Any] = {"epochs": 8, "batch_size": 40, "learning_rate": 3e-3, "progress": False}
 
@@ -45,7 +47,7 @@ def test_it_ends_within_the_budget_and_stretches_less(
 ) -> None:
     model = victim(trained)
     before = measured(model, tiny.validation.images)
-    found = harden(model, tiny, within, twin=False, **FEW | {"epochs": 25})
+    found = harden(model, tiny, within, alone=True, **FEW | {"epochs": 25})
     assert found.start == before
     assert found.end == measured(model, tiny.validation.images)
     assert found.end.reconstruction_l2 <= (1 + within) * before.reconstruction_l2
@@ -55,14 +57,14 @@ def test_it_ends_within_the_budget_and_stretches_less(
 
 
 def test_more_budget_stretches_less(trained: dict[str, Tensor], tiny: ImageData) -> None:
-    few, many = (harden(victim(trained), tiny, within, twin=False, **FEW).penalty_end for within in (0.0, 0.2))
+    few, many = (harden(victim(trained), tiny, within, alone=True, **FEW).penalty_end for within in (0.0, 0.2))
     assert many < few
 
 
 def test_where_nothing_is_within_the_start_is_kept(trained: dict[str, Tensor], tiny: ImageData) -> None:
     """A learning rate that ruins the model: the old weights come back, and the weight says so."""
     model = victim(trained)
-    found = harden(model, tiny, 0.0, twin=False, **FEW | {"epochs": 2, "learning_rate": 0.3})
+    found = harden(model, tiny, 0.0, alone=True, **FEW | {"epochs": 2, "learning_rate": 0.3})
     assert found.weight == 0
     assert found.steps == 0
     assert found.end == found.start
@@ -73,10 +75,10 @@ def test_the_twin_is_trained_on_from_the_same_weights(trained: dict[str, Tensor]
     found = harden(victim(trained), tiny, 0.02, **FEW)
     alone = victim(trained)
     fit(Objective(alone), tiny, **FEW)
-    assert found.twin_weights is not None
-    assert all(torch.equal(one, found.twin_weights[name]) for name, one in alone.state_dict().items())
-    assert found.twin == measured(alone, tiny.validation.images)
-    without = harden(victim(trained), tiny, 0.02, twin=False, **FEW)
+    assert found.twin is not None
+    assert all(torch.equal(one, found.twin.weights[name]) for name, one in alone.state_dict().items())
+    assert found.twin.measured == measured(alone, tiny.validation.images)
+    without = harden(victim(trained), tiny, 0.02, alone=True, **FEW)
     assert without.end == found.end
     assert without.twin is None
 
@@ -85,23 +87,23 @@ def test_killed_and_resumed_it_takes_the_same_steps(
     trained: dict[str, Tensor], tiny: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = victim(trained)
-    settings: dict[str, Any] = {"within": 0.02, "twin": False, **FEW}
-    found = harden(whole, tiny, folder=tmp_path / "whole", **settings)
+    settings: dict[str, Any] = {"within": 0.02, "alone": True, **FEW}
+    found = harden(whole, tiny, home=Home(tmp_path / "whole"), **settings)
     halfway, look = 0, WithinBudget._look
 
-    def killed(self: WithinBudget, step: int) -> None:
+    def killed(self: WithinBudget, step: int, steps: int) -> None:
         nonlocal halfway
         halfway += 1
         if halfway == 18:
             raise SystemError("killed")
-        look(self, step)
+        look(self, step, steps)
 
     monkeypatch.setattr(WithinBudget, "_look", killed)
     with pytest.raises(SystemError, match="killed"):
-        harden(victim(trained), tiny, folder=tmp_path / "parts", **settings)
+        harden(victim(trained), tiny, home=Home(tmp_path / "parts"), **settings)
     monkeypatch.undo()
     model = victim(trained)
-    again = harden(model, tiny, folder=tmp_path / "parts", resume=True, **settings)
+    again = harden(model, tiny, home=Home(tmp_path / "parts", resume=True), **settings)
     assert again.results() | {"seconds": 0} == found.results() | {"seconds": 0}
     assert all(torch.equal(one, whole.state_dict()[name]) for name, one in model.state_dict().items())
 
@@ -111,12 +113,12 @@ def test_whatever_interrupts_it_the_model_is_as_before(
 ) -> None:
     model = victim(trained)
 
-    def interrupted(self: WithinBudget, step: int) -> None:
+    def interrupted(self: WithinBudget, step: int, steps: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(WithinBudget, "_look", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        harden(model, tiny, twin=False, **FEW)
+        harden(model, tiny, alone=True, **FEW)
     assert all(torch.equal(one, trained[name]) for name, one in model.state_dict().items())
 
 
@@ -127,7 +129,7 @@ def test_the_weight_rises_with_room_and_falls_without(trained: dict[str, Tensor]
     first = objective.weight.item()
     assert objective.penalty_weight(0, 10) == first
     with torch.no_grad():
-        objective._look(0)  # the start itself: 1 % of room, nearly
+        objective._look(9, 10)  # the start itself: 1 % of room, nearly
     excess = 1 / 1.01 - 1
     assert objective.now.excess(objective.start, 0.01) == pytest.approx(excess)
     assert objective.weight.item() == pytest.approx(first * torch.tensor(-budgets.GAIN * excess / budgets.ROOM).exp())
@@ -186,7 +188,7 @@ def theirs(tiny: ImageData) -> nn.Module:
 def test_somebody_elses_module_is_hardened(loss: Any, theirs: nn.Module, tiny: ImageData) -> None:
     net = strange()
     net.load_state_dict(theirs.state_dict())
-    found = harden(net, tiny, 0.02, loss, twin=False, **FEW)
+    found = harden(net, tiny, 0.02, loss, alone=True, **FEW)
     assert found.end.reconstruction_l2 <= 1.02 * found.start.reconstruction_l2
     assert found.penalty_end < 0.9 * found.penalty_start
     assert torch.equal(net.encoder[2].running_mean, theirs.encoder[2].running_mean)  # type: ignore[union-attr, index]
@@ -197,7 +199,7 @@ def test_somebody_elses_module_is_hardened(loss: Any, theirs: nn.Module, tiny: I
 def test_what_is_frozen_stays(part: Any, theirs: nn.Module, tiny: ImageData) -> None:
     net = strange()
     net.load_state_dict(theirs.state_dict())
-    found = harden(net, tiny, 0.05, freeze=part, twin=False, **FEW)
+    found = harden(net, tiny, 0.05, freeze=part, alone=True, **FEW)
     other = "decoder" if part == "encoder" else "encoder"
     for name, one in net.state_dict().items():
         if name.startswith(part):
@@ -250,13 +252,13 @@ def test_its_own_loss_has_named_terms(theirs: nn.Module, tiny: ImageData) -> Non
 )
 def test_what_cannot_be_is_refused_in_a_line(changes: dict[str, Any], says: str, tiny: ImageData) -> None:
     with pytest.raises(InputError, match=says):
-        harden(fresh(), tiny, **{"twin": False, **FEW, **changes})
+        harden(fresh(), tiny, **{"alone": True, **FEW, **changes})
 
 
 def test_nothing_is_left_to_train(tiny: ImageData) -> None:
     model = fresh().requires_grad_(False)
     with pytest.raises(InputError, match="nothing is left to be trained"):
-        harden(model, tiny, twin=False, **FEW)
+        harden(model, tiny, alone=True, **FEW)
 
 
 def test_an_encoder_alone_is_refused(tiny: ImageData) -> None:

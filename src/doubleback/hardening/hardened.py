@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,28 +10,44 @@ from torch import Tensor, nn
 from doubleback.data import ImageData
 from doubleback.data.given import as_data
 from doubleback.errors import InputError
+from doubleback.hardening.budget import Measured, WithinBudget, balanced, looked_at, measured
+from doubleback.hardening.freezing import frozen
 from doubleback.models.base import Autoencoder, acquaint, decodes
 from doubleback.models.victim import Wrapped
 from doubleback.models.wrapping import wrap
 from doubleback.objective import ELBO, Loss, Objective
 from doubleback.objective.losses import Deployed, Said, weights_of
-from doubleback.settings.checks import not_negative, one_of
+from doubleback.settings.checks import not_negative
+from doubleback.settings.hardening import Hardening
 from doubleback.settings.loop import Loop
 from doubleback.settings.penalty import Penalty
 from doubleback.state import at_work, evaluating
 from doubleback.tensors import Images, norm, placed
 from doubleback.training.batches import let_in
-from doubleback.training.budget import Measured, WithinBudget, balanced, measured
-from doubleback.training.freezing import Part, frozen
 from doubleback.training.history import History
-from doubleback.training.loop import fit
+from doubleback.training.home import Home
+from doubleback.training.loop import fit_at
 
 Owners = Callable[[Any, Tensor], Tensor]
 """A loss of one's own: (net, x) -> a number for each image, or one for all; x in [0, 1]."""
 
 LOOP = Loop(epochs=15, batch_size=256, learning_rate=2e-3)  # of our own models, as measured on MNIST
 GENTLE = Loop(epochs=15, batch_size=32, learning_rate=2e-4)  # of somebody else's, whose loop nobody knows
+_GUESSED = ("epochs", "batch_size", "learning_rate")
 BALANCED = 256  # training images from which the weights of its loss are read
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """The same model, trained on as long without the penalty.
+
+    Attributes:
+        measured: on the images that decided.
+        weights: by name.
+    """
+
+    measured: Measured
+    weights: dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +62,7 @@ class Hardened:
         steps: that had been taken by then.
         penalty_start, penalty_end: the mean penalty there, before and after.
         latents_moved: mean of ||z_after - z_before|| / ||z_before||, z the code's mean; None: no code.
-        twin: the same of the model that was trained on without the penalty; None: none was.
-        twin_weights: its weights.
+        twin: the model that was trained on without the penalty; None: none was.
         history: how it went.
     """
 
@@ -61,8 +75,7 @@ class Hardened:
     penalty_start: float
     penalty_end: float
     latents_moved: float | None
-    twin: Measured | None
-    twin_weights: dict[str, Tensor] | None
+    twin: Twin | None
     history: History
 
     def results(self) -> dict[str, Any]:
@@ -70,7 +83,7 @@ class Hardened:
         names = ("within", "weight", "steps", "penalty_start", "penalty_end", "latents_moved")
         found = {name: getattr(self, name) for name in names}
         found |= {"start": _said(self.start), "end": _said(self.end), "seconds": self.history.seconds}
-        return found | ({"twin": _said(self.twin)} if self.twin else {})
+        return found | ({"twin": _said(self.twin.measured)} if self.twin else {})
 
 
 def _said(found: Measured) -> dict[str, float]:
@@ -83,13 +96,8 @@ def harden(
     within: float = 0.02,
     loss: Loss | Owners | None = None,
     *,
-    penalty: Penalty | str = "spectral",
-    freeze: Part | None = None,
-    twin: bool = True,
-    settings: Loop | None = None,
-    folder: Path | None = None,
-    resume: bool = False,
-    identity: str = "",
+    settings: Hardening | None = None,
+    home: Home | None = None,
     progress: bool = True,
     **changes: Any,
 ) -> Hardened:
@@ -103,15 +111,10 @@ def harden(
         loss: what it is trained on beside the penalty: (net, x) -> one number, or one an image, x in [0, 1]; None: the
             negative ELBO of a model of this package; of another its reconstruction as deployed, the KL of its
             code, its rate, its commitment, with the weights that its own training seems to have had.
-        penalty: its settings, or only what is kept small.
-        freeze: leave the weights of this part as they are: whatever stands on an old decoder goes on working.
-        twin: train the same model on without the penalty first, to compare with.
-        settings: of the loop; what is left out is measured, or gentle.
-        folder: where logs and checkpoints go; None leaves nothing on disk.
-        resume: go on from the folder's checkpoints.
-        identity: what the checkpoints belong to.
+        settings: the rest of it; its own `within` is not read.
+        home: where logs and checkpoints go; None leaves nothing on disk.
         progress: show bars with the time left.
-        changes: fields of `settings` by name, such as `epochs`.
+        changes: fields of `settings` by name, such as `penalty`, `freeze`, `alone` or `epochs`.
 
     Returns:
         The model, which is within the budget, and what it has cost. Where nothing else was, it has its old weights,
@@ -121,44 +124,32 @@ def harden(
         InputError: a setting is out of range, the model has no reconstruction, or nothing can be trained; or as `fit`.
         DivergedError: as `fit`; the model has its old weights again.
     """
+    settings = (settings or Hardening()).changed(**changes)
     not_negative(within=within)
-    one_of(("encoder", "decoder"), freeze=freeze)
-    net, victim = model, _victim(model)
+    victim = _victim(model)
     if not decodes(victim):
         raise InputError("an encoder alone has no reconstruction to keep; give a whole autoencoder")
     data = let_in(as_data(images), victim)
     acquaint(victim, placed(victim, data.validation.images[:1]))
-    own = isinstance(victim, Wrapped) or loss is not None
-    loop = (settings or Loop()).changed(**changes)
     gentle = GENTLE if isinstance(victim, Wrapped) else LOOP
-    loop = loop.filled(**{name: getattr(gentle, name) for name in ("epochs", "batch_size", "learning_rate")})
-    before = {name: one.clone() for name, one in victim.state_dict().items()}
+    settings = settings.filled(penalty_start=0.0, **{name: getattr(gentle, name) for name in _GUESSED})
+    before = _weights(victim)
     codes = _codes(victim, data.validation.images[:64])
-    further: dict[str, Any] = {"resume": resume, "identity": identity, "progress": progress}
-    with frozen(victim, freeze, data.validation.images[:2]):
-        found_loss = _loss(victim, net, loss, data) if own else ELBO()
-        chosen = Penalty(penalty=penalty) if isinstance(penalty, str) else penalty  # type: ignore[arg-type]  # checked
-        if chosen.penalty == "none" or chosen.estimator == "perturbed":
-            raise InputError("nothing is penalised; name a penalty, and take the estimator exact or finite-difference")
-        chosen = chosen.filled(penalty_start=0.0)
-        if chosen.penalty_weight is None:
-            few = placed(victim, data.train.images[:BALANCED])
-            chosen = chosen.changed(penalty_weight=balanced(Objective(victim, chosen, loss=found_loss), few))
-        plain, twin_weights = None, None
-        if twin:
-            place = folder and folder / "twin"
-            fit(Objective(victim, "none", loss=found_loss), data, loop, folder=place, **further)
-            plain = measured(victim, WithinBudget.looked_at(data.validation))
-            twin_weights = {name: one.clone() for name, one in victim.state_dict().items()}
-            victim.load_state_dict(before)
-        budget = WithinBudget(Objective(victim, chosen, loss=found_loss), data.validation, within)
-        first = float(budget.least)
-        try:
-            history = fit(budget, data, loop, folder=folder, **further)
-        except BaseException:
-            victim.load_state_dict(before)
-            raise
-        end = budget.keep()
+    twin = None
+    try:
+        with frozen(victim, settings.freeze, data.validation.images[:2]):
+            own = _loss(victim, model, loss, data)
+            if not settings.alone:
+                fit_at(home and home.inside("twin"), Objective(victim, "none", loss=own), data, settings.loop, progress)
+                twin = Twin(measured(victim, looked_at(data.validation)), _weights(victim))
+                victim.load_state_dict(before)
+            budget = WithinBudget(_penalised(victim, settings.penalty, own, data), data.validation, within)
+            first = budget.least.item()
+            history = fit_at(home, budget, data, settings.loop, progress)
+            end = budget.keep()
+    except BaseException:
+        victim.load_state_dict(before)
+        raise
     victim.eval()
     after = _codes(victim, data.validation.images[:64])
     return Hardened(
@@ -171,10 +162,22 @@ def harden(
         penalty_start=first,
         penalty_end=float(budget.least),
         latents_moved=None if codes is None or after is None else _moved(codes, after),
-        twin=plain,
-        twin_weights=twin_weights,
+        twin=twin,
         history=history,
     )
+
+
+def _weights(victim: Any) -> dict[str, Tensor]:
+    return {name: one.clone() for name, one in victim.state_dict().items()}
+
+
+def _penalised(victim: Any, penalty: Penalty, loss: Loss, data: ImageData) -> Objective:
+    """The objective, whose weight begins where the penalty pulls as hard as the loss."""
+    objective = Objective(victim, penalty.filled(penalty_weight=1.0), loss=loss)
+    if penalty.penalty_weight is not None:
+        return objective
+    weight = balanced(objective, placed(victim, data.train.images[:BALANCED]))
+    return Objective(victim, penalty.changed(penalty_weight=weight), loss=loss)
 
 
 def _victim(model: Any) -> Any:
@@ -185,6 +188,8 @@ def _victim(model: Any) -> Any:
 
 def _loss(victim: Any, net: Any, said: Loss | Owners | None, data: ImageData) -> Loss:
     """The owner's loss, or one that is read off from the model."""
+    if said is None and not isinstance(victim, Wrapped):
+        return ELBO()
     if isinstance(said, Loss):
         return said
     if said is not None:

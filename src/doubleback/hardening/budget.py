@@ -31,6 +31,7 @@ HELD = 1000  # validation images that are looked at
 LOOKS = 100  # in a training
 MEMORY = 50  # the average reaches back over a fiftieth of the steps
 GAIN = 0.2  # by which log w moves at a look, at most
+SLACK = 0.1  # beyond the budget is free at first, and ever less: what a high learning rate spoils comes back
 ROOM = 0.01  # room, as a share of the measure, at which it moves by all of that
 
 
@@ -51,6 +52,11 @@ class Measured:
         pairs = [(getattr(self, one.name), getattr(start, one.name)) for one in fields(self)]
         shares = [now / ((1 + within) * before) - 1 if before else now for now, before in pairs if before is not None]
         return float(max(shares))
+
+
+def looked_at(held: Split) -> Tensor:
+    """The images that decide."""
+    return held.images[:HELD]
 
 
 def measured(model: Any, images: Float[Tensor, "N ..."]) -> Measured:
@@ -103,7 +109,7 @@ class WithinBudget(TrainingObjective):
         super().__init__()
         self.objective, self.model, self.within = objective, objective.model, within
         self.terms = objective.terms
-        self.held = self.looked_at(held)
+        self.held = looked_at(held)
         self.start = measured(self.model, self.held)
         self._learned: list[Tensor] = [one for one in objective.parameters() if one.requires_grad]
         for name in ("averaged", "kept"):
@@ -116,11 +122,6 @@ class WithinBudget(TrainingObjective):
         self.register_buffer("kept_weight", torch.zeros((), dtype=torch.float64))
         self.register_buffer("kept_step", torch.zeros((), dtype=torch.int64))
         self.now = self.start
-
-    @staticmethod
-    def looked_at(held: Split) -> Tensor:
-        """The images that decide."""
-        return held.images[:HELD]
 
     # -- what the loop asks for ----------------------------------------------------------------------------------
 
@@ -161,11 +162,11 @@ class WithinBudget(TrainingObjective):
         share = min(1.0, max(MEMORY / steps, 1 / (step + 1)))
         torch._foreach_lerp_(self._stored("averaged"), self._learned, share)
         if (step + 1) % max(steps // LOOKS, 1) == 0 or step + 1 == steps:
-            self._look(step)
+            self._look(step, steps)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _look(self, step: int) -> None:
+    def _look(self, step: int, steps: int) -> None:
         with self._holding("averaged"):
             self.now = measured(self.model, self.held)
             excess, penalty = self.now.excess(self.start, self.within), self._penalty()
@@ -176,7 +177,8 @@ class WithinBudget(TrainingObjective):
             self.least.fill_(penalty)
             self.kept_weight.copy_(self.weight)
             self.kept_step.fill_(step + 1)
-        self.weight.mul_(math.exp(-GAIN * max(-1.0, min(1.0, excess / ROOM))))
+        pressing = excess - SLACK * (1 - (step + 1) / steps)
+        self.weight.mul_(math.exp(-GAIN * max(-1.0, min(1.0, pressing / ROOM))))
 
     def keep(self) -> Measured:
         """Put the best weights within the budget into the model; returns what they measure."""

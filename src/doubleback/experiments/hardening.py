@@ -1,0 +1,154 @@
+"""`harden`: a victim trained on within a budget, and its folder; inside, its twin, trained on without the penalty."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from doubleback.checkpoints import load_weights, save_tensors, weights_digest
+from doubleback.data import ImageData, digests, settled
+from doubleback.errors import InputError
+from doubleback.evaluation import evaluate, reconstruct
+from doubleback.experiments.runs import TrainedRun
+from doubleback.experiments.training import SHOWN_RECONSTRUCTIONS
+from doubleback.experiments.victims import Stranger, load_victim
+from doubleback.files import write_arrays, write_json
+from doubleback.folders import CONFIG, IMAGES, SEEN, WEIGHTS, Folder, within
+from doubleback.hardening import Hardened, Twin
+from doubleback.hardening import harden as hardened
+from doubleback.hardening.hardened import LOOP
+from doubleback.imports import code_digest, is_named, named_object
+from doubleback.models import Wrapped
+from doubleback.objective import ELBO
+from doubleback.processes import processes
+from doubleback.settings import Loop
+from doubleback.settings.commands import Harden
+from doubleback.settings.stored import flat
+from doubleback.tensors import as_pixels, placed
+from doubleback.training.home import Home
+
+TWIN = "twin"
+_PROMISED = (WEIGHTS, SEEN, IMAGES)
+
+
+def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
+    """Harden one victim and leave its folder; what was begun goes on, to the very weights.
+
+    Args:
+        command: its settings.
+        words: of the command line.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        InputError: a setting, the victim or the folder is unusable, or torchrun has started several processes.
+        DivergedError: the loss is not finite, whatever the weight; nothing is left but the folder to go on in.
+    """
+    if processes(command.hardening.loop.devices) > 1:
+        raise InputError("harden is for one process; start it without torchrun, and with --devices 1")
+    victim = load_victim(command.victim, command.wrapping)
+    images = _images(victim, command)
+    settings, loop = command.hardening, _loop(victim, command.hardening.loop)
+    owners = named_object(settings.loss) if settings.loss else _own_loss(victim)
+    folder = Folder(command.output, "harden", _described(victim, images, command), words, _PROMISED)
+    with folder.claimed() as finished:
+        if finished:
+            return finished
+        found = hardened(
+            victim.autoencoder,
+            images,
+            settings.share,
+            owners,
+            settings=replace(settings, loop=loop),
+            home=Home(folder.path, folder.identity, resume=True),
+        )
+        if found.twin is not None:
+            _leave_twin(folder, victim, images, found, found.twin)
+        return _leave(folder, victim.autoencoder, images, {"harden": found.results(), "train": _trained(found, images)})
+
+
+def _leave(folder: Folder, model: Any, images: ImageData, results: dict[str, Any]) -> dict[str, Any]:
+    """The weights, in our layout and in the library's, some reconstructions, the test figures."""
+    save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
+    if isinstance(model, Wrapped):
+        model.save(within(folder.path, "weights"))
+    shown = images.test.images[:SHOWN_RECONSTRUCTIONS]
+    reconstruction = as_pixels(reconstruct(model, placed(model, shown)))
+    write_arrays(folder.path / IMAGES, {"test": shown.numpy(), "test_reconstruction": reconstruction})
+    write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
+    test = evaluate(model, images.test.images, progress=True)
+    return folder.finish({**results, "test": test, "weights": weights_digest(model)})
+
+
+def _leave_twin(folder: Folder, victim: Any, images: ImageData, found: Hardened, twin_of: Twin) -> None:
+    """The model that was trained on without the penalty, as a folder of its own inside."""
+    model, described = victim.autoencoder, folder.described
+    described = {**described, "harden": {**described["harden"], "penalty": "none"}}
+    twin = Folder(within(folder.path, TWIN), "harden", described, folder.command, _PROMISED)
+    if not (twin.path / CONFIG).exists():  # its log and its checkpoint may be there
+        write_json(twin.path / CONFIG, twin.config())
+    now = {name: one.clone() for name, one in model.state_dict().items()}
+    with twin.claimed() as finished:
+        if finished:
+            return
+        load_weights(model, twin_of.weights, twin.path)
+        try:
+            _leave(twin, model, images, {"train": _trained(found, images)})
+        finally:
+            load_weights(model, now, folder.path)
+
+
+def _trained(found: Hardened, images: ImageData) -> dict[str, Any]:
+    history = found.history
+    remarks = [str(remark) for remark in images.remarks]
+    return {
+        "seconds": history.seconds,
+        "compile_seconds": history.compile_seconds,
+        "epochs": len(history.rows),
+        "steps": history.step,
+        "images": len(images.train),
+        **({"remarks": remarks} if remarks else {}),
+    }
+
+
+def _images(victim: TrainedRun | Stranger, command: Harden) -> ImageData:
+    if isinstance(victim, Stranger):
+        return victim.images(command.data, command.image_size)
+    if command.image_size is not None:
+        raise InputError(f"--image-size has no effect on {victim.folder}, a run, which has a size; leave it out")
+    return victim.images(command.data)
+
+
+def _loop(victim: TrainedRun | Stranger, said: Loop) -> Loop:
+    """What was left out follows the training of a run: its batches, two thirds of its learning rate."""
+    if isinstance(victim, Stranger):
+        return said
+    had = victim.settings.loop
+    assert had.learning_rate is not None
+    return said.filled(epochs=LOOP.epochs, batch_size=had.batch_size, learning_rate=2 / 3 * had.learning_rate)
+
+
+def _own_loss(victim: TrainedRun | Stranger) -> ELBO | None:
+    if isinstance(victim, Stranger):
+        return None
+    kl_weight = victim.settings.kl_weight
+    return ELBO(1.0 if kl_weight is None else kl_weight)
+
+
+def _described(victim: TrainedRun | Stranger, images: ImageData, command: Harden) -> dict[str, Any]:
+    """All that the new weights depend on. Of a run it is a run's, too: its model and its images."""
+    harden = {
+        name: value for name, value in flat(command.hardening).items() if name not in ("tensorboard", "cuda_graph")
+    }
+    if command.hardening.loss is not None:
+        harden["code"] = code_digest(command.hardening.loss)
+    described: dict[str, Any] = {"harden": harden, "images": images.fingerprint, "parent": victim.weights}
+    if isinstance(victim, TrainedRun):
+        return described | {"train": victim.described, "image_shape": list(images.image_shape)}
+    wrapping = {
+        name: str(value) if isinstance(value, Path) else value for name, value in flat(command.wrapping).items()
+    }
+    harden |= {"data": settled(command.data or ""), "image_size": command.image_size}
+    named = str(command.victim) if is_named(str(command.victim)) else victim.folder.name
+    return described | {"victim": {"name": named, "identity": victim.identity, **wrapping}}

@@ -1,0 +1,52 @@
+"""How a trained model is hardened: what that may cost, which part learns, what is kept small. Imports no torch."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from doubleback.errors import InputError
+from doubleback.settings.checks import UNPREFIXED, Settings, one_of
+from doubleback.settings.loop import Loop
+from doubleback.settings.penalty import Penalty
+
+
+@dataclass(frozen=True)
+class Hardening(Settings):
+    """One hardening.
+
+    Raises:
+        InputError: the budget is no share, or nothing is penalised.
+    """
+
+    within: Annotated[str, arg(metavar="SHARE")] = "2%"
+    """How much the reconstruction's L2 (and the rate of a codec) may grow on validation images: 2%, or 0.02."""
+    freeze: Annotated[Literal["encoder", "decoder"] | None, arg(help_behavior_hint="(default: neither)")] = None
+    """Leave this part as it is. With a frozen decoder, whatever stands on its old codes goes on working."""
+    loss: Annotated[str | None, arg(metavar="FILE.py:NAME", help_behavior_hint="(default: the model's own)")] = None
+    """The model's own loss, a function (net, x) -> a number, or one for each image; x in [0, 1]."""
+    alone: bool = False
+    """Leave out its twin, the same model trained on without the penalty: it shows what training longer does alone."""
+    penalty: Annotated[Penalty, UNPREFIXED] = Penalty(penalty="spectral")
+    loop: Annotated[Loop, UNPREFIXED] = Loop()
+
+    def __post_init__(self) -> None:
+        one_of(("encoder", "decoder"), freeze=self.freeze)
+        self.share  # noqa: B018  # refused here
+        if self.penalty.penalty == "none" or self.penalty.estimator == "perturbed":
+            raise InputError("nothing is penalised; name a penalty, and take the estimator exact or finite-difference")
+
+    @property
+    def share(self) -> float:
+        """The budget as a number.
+
+        >>> Hardening("2%").share, Hardening("0.02").share
+        (0.02, 0.02)
+        """
+        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(%?)\s*", self.within)
+        share = float(found[1]) / (100 if found[2] else 1) if found else math.nan
+        if not 0 <= share <= 1:
+            raise InputError(f"--within is {self.within!r}; give a share from 0% to 100%, as 2% or 0.02")
+        return share
