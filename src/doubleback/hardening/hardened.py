@@ -138,7 +138,7 @@ def harden(
     twin = None
     try:
         with frozen(victim, settings.freeze, data.validation.images[:2]):
-            own = _loss(victim, model, loss, data)
+            own = _loss(victim, loss, data)
             if not settings.alone:
                 fit_at(home and home.inside("twin"), Objective(victim, "none", loss=own), data, settings.loop, progress)
                 twin = Twin(measured(victim, looked_at(data.validation)), _weights(victim))
@@ -186,14 +186,14 @@ def _victim(model: Any) -> Any:
     return wrap(model)
 
 
-def _loss(victim: Any, net: Any, said: Loss | Owners | None, data: ImageData) -> Loss:
+def _loss(victim: Any, said: Loss | Owners | None, data: ImageData) -> Loss:
     """The owner's loss, or one that is read off from the model."""
     if said is None and not isinstance(victim, Wrapped):
         return ELBO()
     if isinstance(said, Loss):
         return said
     if said is not None:
-        return Said(said, net)
+        return Said(said, victim.net if isinstance(victim, Wrapped) else victim)
     with evaluating(victim):
         return Deployed(weights_of(victim, placed(victim, data.train.images[:BALANCED])))
 

@@ -214,6 +214,11 @@ class Wrapped(nn.Module):
         given = self._to_model(x)
         return self._from_model(image_of(self._asked(self.parts.own, given), given.shape), x)
 
+    @property
+    def net(self) -> nn.Module:
+        """What its owner knows: the module that was wrapped, or all of them as a list."""
+        return self.parts.modules[0] if len(self.parts.modules) == 1 else self.members
+
     def further(self, x: Float[Tensor, "B ..."]) -> dict[str, Float[Tensor, "B"]]:
         """What the library's training adds to the loss of the reconstruction, by name; "rate" in bits per pixel."""
         if self.parts.further is None:
@@ -227,8 +232,7 @@ class Wrapped(nn.Module):
         if self.parts.save is not None:
             self.parts.save(folder)
             return
-        whole = self.parts.modules[0] if len(self.parts.modules) == 1 else self.members
-        save_model(whole, str(folder / "model.safetensors"))
+        save_model(self.net, str(folder / "model.safetensors"))
 
     # -- inside --------------------------------------------------------------------------------------------------
 

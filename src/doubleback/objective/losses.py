@@ -88,10 +88,10 @@ class Said(Loss):
 
     Args:
         function: (net, x) -> a number for each image, (B,), or one for all; x in [0, 1].
-        net: what the function takes first; None: the model that is trained.
+        net: what the function takes first.
     """
 
-    def __init__(self, function: Callable[[Any, Tensor], Tensor], net: Any = None) -> None:
+    def __init__(self, function: Callable[[Any, Tensor], Tensor], net: Any) -> None:
         self.function, self.net = function, net
         self.weights = {"own": 1.0}
 
@@ -103,7 +103,7 @@ class Said(Loss):
         """
         del noise
         with evaluating(model):
-            value = self.function(model if self.net is None else self.net, x)
+            value = self.function(self.net, x)
         if not (isinstance(value, Tensor) and value.requires_grad and value.numel() in (1, len(x))):
             raise InputError(
                 f"the loss gives {type(value).__name__ if not isinstance(value, Tensor) else tuple(value.shape)}; it "
