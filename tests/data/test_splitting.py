@@ -32,6 +32,9 @@ def test_the_validation_split_of_the_source_is_used(tmp_path: Path, split: str) 
     fewer = load_images(folder, validation=4)
     assert len(set(values(fewer.validation.images))) == 4
     assert values(fewer.train.images) == list(range(20))
+    said = [str(remark) for remark in fewer.remarks if remark not in loaded.remarks]
+    assert said == ["5 images left out: the source's own validation images beyond those that were asked for"]
+    assert load_images(folder, validation=9).remarks == loaded.remarks
     refused(folder, "validation 10", "9 images", validation=10)
 
 
