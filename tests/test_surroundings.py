@@ -11,6 +11,7 @@ from doubleback.cli import main
 from doubleback.errors import InputError
 from doubleback.processes import check_environment, rank
 from doubleback.settings.words import home_of
+from tests.report.synthetic import make_run
 
 COMMAND = [sys.executable, "-m", "doubleback"]
 TORCHRUN = {
@@ -149,3 +150,25 @@ def test_a_folder_beside_that_may_not_be_looked_into_is_left_out_and_said(
     monkeypatch.setattr(folders, "_read", read)
     assert folders._in(tmp_path) == ["found"]
     assert f"{tmp_path / 'locked'} is left out: Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lies_there", ["a pipe", "bytes"])
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [("report ../run --output report.html", 0, "report.html"), ("check ../nobody", 2, "../nobody is not a folder")],
+)
+def test_a_matplotlibrc_of_the_current_folder_is_not_read(
+    words: str, status: int, says: str, lies_there: str, tmp_path: Path
+) -> None:
+    """matplotlib reads what is called so in the folder in which it is imported; torchmetrics imports it, too."""
+    make_run(tmp_path / "run")
+    here = tmp_path / "here"
+    here.mkdir()
+    if lies_there == "bytes":
+        (here / "matplotlibrc").write_bytes(b"\xff\xfe")
+    else:
+        os.mkfifo(here / "matplotlibrc")
+    done = subprocess.run([*COMMAND, *words.split()], cwd=here, capture_output=True, text=True, check=False, timeout=90)
+    assert done.returncode == status
+    assert says in done.stdout + done.stderr
+    assert done.stderr.count("\n") == (status != 0)

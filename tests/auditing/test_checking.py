@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 import doubleback
+from doubleback.auditing.checking import findings_of
 from doubleback.data import ImageData
 from doubleback.models import VAE, wrap
+from doubleback.tensors import as_unit
 from doubleback.trust import Finding
 from tests.conftest import blobs
 
@@ -235,3 +237,12 @@ def test_one_of_our_own_needs_no_wrapping(tiny: ImageData) -> None:
     names = [finding.name for finding in doubleback.check(vae, tiny, attacks=["latent", "untargeted"])]
     assert {"gradient_latent", "gradient_untargeted", "cost"} <= set(names)
     assert names[0] == "runs"
+
+
+def test_all_images_go_through_twice_and_no_more(tiny: ImageData) -> None:
+    """The second time shows that the answer is the same and that no buffer moves; every finding uses these two."""
+    model, whole = VAE(tiny.image_shape).eval(), []
+    model.encoder.register_forward_hook(lambda _, given, __: whole.append(len(given[0])))
+    names = [finding.name for finding in findings_of(model, as_unit(tiny.test.images[:8]), [], 1)]
+    assert {"evaluation", "deterministic", "rows", "ranges"} < set(names)
+    assert whole.count(8) == 2

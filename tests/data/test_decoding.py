@@ -70,6 +70,23 @@ def test_images_held_sideways_are_turned_upright(tmp_path: Path) -> None:
     assert load_images(folder).train.images[0, 0].tolist() == [[40, 0], [120, 80], [200, 160]]
 
 
+@pytest.mark.parametrize("behind", [False, True], ids=["before the picture", "behind it"])
+def test_jpeg_2000_held_sideways_is_turned_upright(tmp_path: Path, behind: bool) -> None:
+    """What the camera says stands in a box of its own, which other programs write and Pillow does not read."""
+    picture = Image.fromarray(np.array([[0, 80, 160], [40, 120, 200]], np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    (tmp_path / "set").mkdir()
+    for i in range(3):
+        stream = io.BytesIO()
+        picture.save(stream, "JPEG2000", irreversible=False)
+        held = b"uuidJpgTiffExif->JP2" + exif.tobytes().removeprefix(b"Exif\0\0") + bytes(i)
+        box, file = (len(held) + 4).to_bytes(4, "big") + held, stream.getvalue()
+        place = len(file) if behind else file.index(b"jp2c") - 4
+        (tmp_path / "set" / f"{i}.jp2").write_bytes(file[:place] + box + file[place:])
+    assert load_images(tmp_path / "set").train.images[0, 0].tolist() == [[40, 0], [120, 80], [200, 160]]
+
+
 def test_image_size_crops_to_the_centred_square_and_smooths(tmp_path: Path) -> None:
     wide = np.zeros((4, 12), np.uint8)
     wide[:, 4:8] = 127

@@ -1,6 +1,8 @@
 """Pixels as a person sees them, or a refusal."""
 
 import io
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,31 +71,64 @@ def test_numbers_from_0_to_1_are_scaled_and_others_refused(tmp_path: Path) -> No
         refused(save(tmp_path / name, others, "tiff"), "3.tiff", "outside 0..1", "rescale it")
 
 
+def png_of(bits: int, kind: int, rows: Sequence[Sequence[int]], *more: bytes, width: int = 2) -> bytes:
+    """A PNG as no library writes it: its values, so many bits each, in the order in which they stand in a row."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    packed = b""
+    for row in rows:
+        whole = sum(value << (16 * 8 - bits * (place + 1)) for place, value in enumerate(row))
+        packed += b"\0" + whole.to_bytes(16, "big")[: -(-len(row) * bits // 8)]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, len(rows), bits, kind, 0, 0, 0))
+    rest = b"".join(chunk(one[:4], one[4:]) for one in more)
+    return b"\x89PNG\r\n\x1a\n" + header + rest + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_a_transparent_grey_in_few_or_many_bits(tmp_path: Path, bits: int) -> None:
     """The colour that stands for transparent is given in the file's own bits."""
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     most = (1 << bits) - 1
+    (tmp_path / "set").mkdir()
     for number in range(3):
-        rows = b""
-        for values in ((0, most), (most, 0)):  # 2x2; 0 is transparent
-            packed = sum(value << (16 * 8 - bits * (place + 1)) for place, value in enumerate(values))
-            rows += b"\0" + packed.to_bytes(16, "big")[: -(-2 * bits // 8)]
-        (tmp_path / "set").mkdir(exist_ok=True)
-        header = struct.pack(">IIBBBBB", 2, 2, bits, 0, 0, 0, 0)
-        text = chunk(b"tEXt", b"number\0%d" % number)
-        parts = (
-            chunk(b"IHDR", header) + text + chunk(b"tRNS", struct.pack(">H", 0)) + chunk(b"IDAT", zlib.compress(rows))
-        )
-        (tmp_path / "set" / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts + chunk(b"IEND", b""))
+        more = (b"tEXtnumber\0%d" % number, b"tRNS" + struct.pack(">H", 0))
+        (tmp_path / "set" / f"{number}.png").write_bytes(png_of(bits, 0, ((0, most), (most, 0)), *more))
     loaded = load_images(tmp_path / "set", background="black")
     assert loaded.train.images[0, 0].tolist() == [[0, 255], [255, 0]]
     assert bool((load_images(tmp_path / "set").train.images == 255).all())
+
+
+def test_grey_with_transparency_in_16_bits_is_grey(tmp_path: Path) -> None:
+    """The library that opens it makes it colour. Transparency has nothing to do with how bright an image is."""
+    (tmp_path / "set").mkdir()
+    for number in range(3):
+        rows = ((4095, 65535, 2048, 0), (256 + number, 65535, 0, 65535))
+        (tmp_path / "set" / f"{number}.png").write_bytes(png_of(16, 4, rows))
+    loaded = load_images(tmp_path / "set", background="black")
+    assert loaded.train.images[0].tolist() == [[[15, 0], [1, 0]]]
+    assert "the brightest value is 3855" in said(tmp_path / "set")
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_in_a_format_that_knows_only_colour_is_read_as_colour(tmp_path: Path, mode: str) -> None:
+    pictures = [Image.new(mode, (4, 4), {"L": 60 + i, "LA": (60 + i, 128)}[mode]) for i in range(3)]
+    folder = save(tmp_path / "set", pictures, "webp", lossless=True)
+    loaded = load_images(folder)
+    assert loaded.image_shape == (3, 4, 4)
+    seen = [60, 61, 62] if mode == "L" else [157, 158, 158]  # half of it the white below
+    assert everything(loaded) == seen
+    assert bool((loaded.train.images == loaded.train.images[:, :1]).all())
+    save(folder, [Image.new("L", (4, 4), 9)])
+    assert "1 image of 4 stored as grey become colour" in said(folder)
+
+
+def test_one_picture_in_two_formats_is_used_twice(tmp_path: Path) -> None:
+    """They are two files, and seldom the same to the last bit."""
+    pictures = [Image.new("L", (4, 4), 10 * i) for i in range(4)]
+    save(tmp_path / "set", pictures)
+    save(tmp_path / "set", pictures, "jpg")
+    assert everything(load_images(tmp_path / "set")) == sorted(2 * [0, 10, 20, 30])
 
 
 def test_numbers_with_a_sign_and_white_as_0_are_refused(tmp_path: Path) -> None:

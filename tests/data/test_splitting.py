@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from doubleback.data import ImageData, load_images
+from doubleback.data.splitting import ByImage, Keys
 from tests.data.folders import hub_folder, png, refused, values, write_parquet
 
 
@@ -32,6 +34,9 @@ def test_the_validation_split_of_the_source_is_used(tmp_path: Path, split: str) 
     fewer = load_images(folder, validation=4)
     assert len(set(values(fewer.validation.images))) == 4
     assert values(fewer.train.images) == list(range(20))
+    said = [str(remark) for remark in fewer.remarks if remark not in loaded.remarks]
+    assert said == ["5 images left out: the source's own validation images beyond those that were asked for"]
+    assert load_images(folder, validation=9).remarks == loaded.remarks
     refused(folder, "validation 10", "9 images", validation=10)
 
 
@@ -65,3 +70,26 @@ def test_more_validation_images_than_there_are() -> None:
     refused("digits", "validation 1 is too many", "higher limit", limit=1)
     assert len(load_images("digits", validation=1436).train) == 1
     assert len(load_images("digits", limit=2).validation) == 1
+
+
+def drawn(keys: Keys) -> tuple[set[int], set[int], set[int]]:
+    """The images to train, to validate and to test on."""
+    draw = ByImage()
+    test = draw.test(keys)
+    held_out = draw.validation(keys[~test], None, 0)
+    return set(keys[~test][~held_out].tolist()), set(keys[~test][held_out].tolist()), set(keys[test].tolist())
+
+
+@pytest.mark.parametrize("count", [3, 4, 6, 10, 30])
+def test_small_sets_fill_each_part_and_move_no_training_image(count: int) -> None:
+    """Only where nothing else is left to train or to validate on does an added image make a test image of one."""
+    generator = np.random.default_rng(count)
+    for _ in range(400):
+        keys = generator.integers(2**63, size=count + 3, dtype=np.uint64)
+        train, validation, test = drawn(keys[:count])
+        assert train
+        assert validation
+        assert test
+        _, later_validation, later_test = drawn(keys)
+        assert not train & later_test or len(train | validation) == 2
+        assert not train & later_validation or len(train) == 1

@@ -34,6 +34,8 @@ for (const details of document.querySelectorAll("details")) details.open = true;
 closed.overflow_open = root.scrollWidth - innerWidth;
 const heights = [...document.querySelectorAll("svg text")].map(text => text.getBoundingClientRect().height);
 closed.text = Math.min(...heights);
+const boxes = [...document.querySelectorAll("svg text")].map(text => text.getBoundingClientRect());
+closed.largest = Math.max(...boxes.map(box => Math.min(box.width, box.height)));
 closed.sizes = measure();
 root.setAttribute("data-measured", JSON.stringify(closed));
 </script>
@@ -90,3 +92,13 @@ def test_report_in_a_browser(
     assert len(seen["sizes"]) > 100
     assert all(size[0] > 10 and size[1] > 10 and size[2] for size in seen["sizes"])
     assert seen["text"] > 9, "text in a figure too small to read"
+
+
+def test_a_figure_that_stands_alone_is_no_larger_than_one_of_three(browser: str, page: Path, tmp_path: Path) -> None:
+    lone = tmp_path / "lone.html"
+    others = r'(<div class="panels wide">\s*<figure.*?</figure>).*?</div>'
+    text, count = re.subn(others, r"\1</div>", page.read_text(encoding="utf-8"), count=1, flags=re.DOTALL)
+    lone.write_text(text, encoding="utf-8")
+    assert count
+    sizes = [measured(browser, each, tmp_path, 1280)[0]["largest"] for each in (page, lone)]
+    assert sizes[1] <= sizes[0] + 1

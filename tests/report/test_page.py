@@ -298,3 +298,12 @@ def test_output_must_be_html(demo: Path, tmp_path: Path) -> None:
         write_report([demo], keep)
     assert keep.read_text() == "{}"
     assert list(tmp_path.iterdir()) == [keep]
+
+
+def test_a_key_names_what_is_drawn_and_nothing_else(mixed_page: Path) -> None:
+    """`lenet` is a classifier: no curve is its own."""
+    section = mixed_page.read_text(encoding="utf-8").split('<section id="curves">')[1].split("</section>")[0]
+    key = re.search(r'<p class="legend">.*?</p>', section, re.S)
+    assert key
+    assert "hardened" in key[0]
+    assert "lenet" not in key[0]

@@ -17,7 +17,7 @@ import pytest
 from doubleback.errors import InputError
 from doubleback.report import write_report
 from doubleback.report.folders import read_folders
-from tests.report.synthetic import make_audit, make_demo, make_run
+from tests.report.synthetic import change, make_audit, make_demo, make_run
 from tests.report.synthetic_studies import make_classifier_run, make_classify, make_robustness, make_transition
 
 SCRIPT = '"\'><script>steal()</script><img src=x onerror=steal()>]]>--></style></title> {{7*777}} id="#0a0b10 &lt; $x$'
@@ -133,6 +133,31 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     make_audit(run / "audit", run)
     found = harmless(write_report([run], command=f"doubleback report {run}"))
     assert r"caf\udce9" in found.text
+
+
+@pytest.mark.parametrize(
+    "guess", ["no digest", "another digest", "a run without a digest", "neither", "damaged", "a pipe"]
+)
+def test_a_folder_that_an_audit_only_names_is_not_shown(guess: str, tmp_path: Path) -> None:
+    """A stranger may write any folder into an audit's config.json, and guess how the run there was trained."""
+    private = make_run(tmp_path / "private")
+    make_audit(tmp_path / "sent", private)
+    assert [bool(run.images) for run in read_folders([tmp_path / "sent"]).runs] == [True], "the very run is shown"
+    if guess == "a pipe":
+        (private / "results.json").unlink()
+        os.mkfifo(private / "results.json")
+    elif guess == "damaged":
+        (private / "results.json").write_text("{")
+    else:
+        if guess != "a run without a digest":
+            change(tmp_path / "sent" / "config.json", weights="0" * 64 if guess == "another digest" else None)
+        if guess in ("a run without a digest", "neither"):
+            change(private / "results.json", weights=None)
+    (run,) = read_folders([tmp_path / "sent"]).runs
+    assert not run.results
+    assert not run.images
+    assert not run.log
+    assert "2.885" not in write_report([tmp_path / "sent"], tmp_path / "page.html").read_text()
 
 
 def test_a_page_of_somebody_else_is_not_written_over(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from doubleback.evaluation import reconstruct
 from doubleback.memory import rows_within
 from doubleback.metrics.images import l2
 from doubleback.models import Autoencoder, Surviving
-from doubleback.models.base import acquaint, attacked, decodes, encodes
+from doubleback.models.base import acquaint, attacked, decodes, encodes, is_variational
 from doubleback.settings import Auditing
 from doubleback.settings.checks import as_bytes
 from doubleback.state import at_work, kept
@@ -107,12 +107,14 @@ def findings_of(
             "export it with a dynamic batch to save the time",
             spoils=False,
         )
-    yield _evaluation(victim, x, training)
-    raw = _unclamped(victim, x)
+    before = _buffers(victim)
+    again = reconstruct(victim, x)
+    yield _evaluation(victim, before, training)
+    raw = _unclamped(victim, x, together)
     finite = bool(together.isfinite().all() and raw.isfinite().all())
     bad = "its answer holds NaN or infinity: find the layer that makes it, or the weights that are missing"
     yield _found("finite", finite, "no NaN, no infinity", bad)
-    yield _deterministic(victim, x, together)
+    yield _deterministic(together, again)
     yield _rows(victim, x, together)
     if decodes(victim) and finite:
         yield _own(victim, x, together)
@@ -124,11 +126,11 @@ def findings_of(
     yield cost(victim, x, attacks, pairs)
 
 
-def _unclamped(victim: Any, x: Tensor) -> Tensor:
+def _unclamped(victim: Any, x: Tensor, together: Tensor) -> Tensor:
     """The answer before it is clamped, where it is."""
     asked_raw = getattr(victim, "unclamped", None)
     if asked_raw is None or not decodes(victim):
-        return reconstruct(victim, x)
+        return together
     with torch.no_grad():
         return torch.cat([asked_raw(some).likelihood.mean for some in torch.split(x, rows_at_once(x))])
 
@@ -141,7 +143,7 @@ def _code_in_words(victim: Autoencoder) -> str:
     if not encodes(victim):
         return ", without a code"
     shape = tuple(victim.noise_shape)
-    return f", code {shape}{'' if getattr(victim, 'variational', True) else ', without a variance'}"
+    return f", code {shape}{'' if is_variational(victim) else ', without a variance'}"
 
 
 def _training(victim: Any, images: Tensor) -> list[str]:
@@ -160,14 +162,20 @@ def _training(victim: Any, images: Tensor) -> list[str]:
     return [] if same else [type(module).__name__ for module in hidden]
 
 
-def _evaluation(victim: Autoencoder, x: Tensor, training: Sequence[str]) -> Finding:
-    """Evaluation mode is reached: nothing is in training mode, and no buffer moves while the model answers."""
-    modules = [one for one in (victim, attacked(victim)) if isinstance(one, nn.Module)]
-    before = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
-    reconstruct(victim, x)
+def _modules(victim: Autoencoder) -> list[nn.Module]:
+    return [one for one in (victim, attacked(victim)) if isinstance(one, nn.Module)]
+
+
+def _buffers(victim: Autoencoder) -> list[tuple[Tensor, Tensor]]:
+    """Each buffer, and a copy of what it holds now."""
+    return [(buffer, buffer.clone()) for module in _modules(victim) for buffer in module.buffers()]
+
+
+def _evaluation(victim: Autoencoder, before: Sequence[tuple[Tensor, Tensor]], training: Sequence[str]) -> Finding:
+    """Evaluation mode is reached: nothing is in training mode, and no buffer has moved as the model answered."""
     if not all(torch.equal(buffer, values) for buffer, values in before):
         return Finding("evaluation", False, "its buffers change as it answers, in evaluation mode, too: let none move")
-    if any(part.training for module in modules for part in module.modules()):
+    if any(part.training for module in _modules(victim) for part in module.modules()):
         return Finding("evaluation", False, "a part of it stays in training mode: let .eval() reach every part")
     bad = (
         f"a function uses a module ({', '.join(training)}) in training mode, which changes its answers; it is audited "
@@ -176,8 +184,8 @@ def _evaluation(victim: Autoencoder, x: Tensor, training: Sequence[str]) -> Find
     return _found("evaluation", not training, "in evaluation mode, nothing moves", bad, spoils=False)
 
 
-def _deterministic(victim: Autoencoder, x: Tensor, first: Tensor) -> Finding:
-    difference = _over_range((first - reconstruct(victim, x)).abs().amax(), first)
+def _deterministic(first: Tensor, again: Tensor) -> Finding:
+    difference = _over_range((first - again).abs().amax(), first)
     bad = (
         f"two answers to the same images differ by {difference:.2g} of their range: pass encode= a function that gives "
     )

@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import importlib
+import importlib.util
 import io
 import operator
 import os
@@ -147,9 +149,23 @@ def _one_line(box: str) -> str:
     return ". ".join(part.rstrip(".") for part in parts if part)
 
 
+def _import_matplotlib() -> None:
+    """Import it where its own files lie: in any other folder it reads what is called matplotlibrc, be it a pipe.
+
+    So it is the first import: the report needs it, and so does torchmetrics.
+    """
+    found = importlib.util.find_spec("matplotlib")
+    assert found is not None
+    assert found.origin is not None
+    # Where the current folder is gone, nothing lies in it.
+    with contextlib.suppress(FileNotFoundError), contextlib.chdir(Path(found.origin).parent / "mpl-data"):
+        importlib.import_module("matplotlib")
+
+
 def _dispatch(command: Any, line: str) -> None:
     """Run the command, and print what it found. Torch is imported here, not for `--help`."""
     words = shlex.split(line)
+    _import_matplotlib()
     if isinstance(command, commands.Report):
         from doubleback.report import write_report
 

@@ -25,7 +25,7 @@ from doubleback.errors import InputError
 from doubleback.files import sweep, temporary
 from doubleback.settings.words import home_of
 
-FORMAT = 2  # raise it whenever the same source would decode to other arrays
+FORMAT = 3  # raise it whenever the same source would decode to other arrays
 
 
 def cached(source: Source, reading: Reading, choice: Choice) -> Decoded:

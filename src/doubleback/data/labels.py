@@ -1,8 +1,11 @@
 """From what a column, or a folder's name, holds to labels: whole numbers, or names in order of the alphabet."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from doubleback.data.remarks import Remarks, images, listed
 from doubleback.errors import InputError
@@ -10,6 +13,38 @@ from doubleback.terminal import plain
 
 _MISSING = ("", "-1", "-1.0", "nan")  # as text, in small letters
 _LARGEST = 2**53  # whole numbers that a floating-point number can hold
+
+_Names = Annotated[list[Annotated[str, msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=2**16)]
+
+
+def recorded_names(schema: Any, column: str) -> list[str] | None:
+    """The names that `datasets` has recorded in a table for the numbers of a column: its `ClassLabel`.
+
+    Args:
+        schema: of the table, of pyarrow.
+        column: the column's name.
+
+    Returns:
+        The name of 0, 1, ...; None where the table has no such record, or the column no whole numbers.
+
+    Raises:
+        ValueError: they are too many, too long, no texts, the same twice, or empty.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    if column not in schema.names or not pa.types.is_integer(schema.field(column).type):
+        return None
+    try:
+        feature = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][column]
+        recorded = feature["names"] if feature["_type"] == "ClassLabel" else None
+    except (ValueError, LookupError, TypeError, RecursionError):  # not as `datasets` writes it
+        return None
+    names = [name.strip() for name in msgspec.convert(recorded or [], _Names)]
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands there twice")
+    if unusable := [name for name in names if _missing(name)]:
+        raise ValueError(f"{unusable[0]!r} stands for no label")
+    return names or None
 
 
 def read_labels(

@@ -10,6 +10,7 @@ from doubleback.data.cache import cached
 from doubleback.data.decoding import Reading
 from doubleback.data.images import Decoded, ImageData, Split
 from doubleback.data.records import Choice
+from doubleback.data.remarks import Remark
 from doubleback.data.sources import locate
 from doubleback.data.splitting import ByImage, ByRow, Draw, hold_out
 from doubleback.errors import InputError
@@ -70,7 +71,9 @@ def load_images(
         name, draw = found.name, ByRow() if found.settled else ByImage()
         decoded = cached(found, Reading(image_size or found.image_size, limit, background, draw), choice)
     train, held_out = hold_out(name, decoded.parts, decoded.keys, validation, seed, draw)
-    return ImageData(name, train, held_out, decoded.parts["test"], decoded.label_names, decoded.remarks)
+    spare = len(decoded.parts.get("validation", held_out)) - len(held_out)
+    said = (Remark("the source's own validation images beyond those that were asked for", spare),) if spare else ()
+    return ImageData(name, train, held_out, decoded.parts["test"], decoded.label_names, decoded.remarks + said)
 
 
 def _digits(image_size: int, limit: int | None, draw: Draw) -> Decoded:

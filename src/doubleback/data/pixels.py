@@ -19,7 +19,9 @@ _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000
 _GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _WIDE_BITS = 16
 _WIDE = 1 << _WIDE_BITS
-_DEPTH = 24  # the byte of a PNG that says how many bits a value has
+_DEPTH, _KIND = 24, 25  # the bytes of a PNG that say how many bits a value has, and what values a pixel has
+_GREY_AND_ALPHA = 4
+_EXIF_IN_JPEG2000 = b"JpgTiffExif->JP2"  # what the camera says follows
 _PHOTOMETRIC, _SAMPLE_FORMAT, _SIGNED = 262, 339, 2  # tags of TIFF, and a value
 
 
@@ -63,7 +65,8 @@ def looks(content: bytes, where: str) -> Looks:
         InputError: it is damaged, or no image.
     """
     with _opened(content, where) as image:
-        return Looks(image.mode in _GREY, int(getattr(image, "n_frames", 1)))
+        grey = image.mode in _GREY or (image.format == "PNG" and content[_KIND] == _GREY_AND_ALPHA)
+        return Looks(grey, int(getattr(image, "n_frames", 1)))
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,9 @@ def to_pixels(content: bytes, where: str, grey: bool, image_size: int | None, ba
 
     with _opened(content, where) as opened:
         depth = content[_DEPTH] if opened.format == "PNG" else 8
-        image, brightest = _in_8_bits(_upright(opened, depth), str(opened.format), where)
+        image, brightest = _in_8_bits(_upright(opened, content, depth), str(opened.format), where)
         if depth == _WIDE_BITS and brightest is None:
-            brightest = 257 * max(high for _, high in _extrema(image))  # Pillow keeps the upper 8 bits of colours
+            brightest = 257 * _brightest(image)  # Pillow keeps the upper 8 bits
         if image.has_transparency_data:
             image = image.convert("RGBA")
             below = Image.new("RGBA", image.size, background)
@@ -113,10 +116,12 @@ def to_pixels(content: bytes, where: str, grey: bool, image_size: int | None, ba
         return Pixels(array[None] if grey else array.transpose(2, 0, 1), brightest)
 
 
-def _upright(opened: Any, depth: int) -> Any:
+def _upright(opened: Any, content: bytes, depth: int) -> Any:
     """An image turned as its camera says; what a PNG calls transparent, in the values that the image has now."""
     from PIL import ImageOps
 
+    if opened.format == "JPEG2000" and _EXIF_IN_JPEG2000 in content:  # Pillow does not look there
+        opened.info["exif"] = b"Exif\0\0" + content.partition(_EXIF_IN_JPEG2000)[2]
     image = ImageOps.exif_transpose(opened)
     key = opened.info.get("transparency")
     if opened.format == "PNG" and image.mode == "L" and isinstance(key, int) and depth < 8:
@@ -146,10 +151,9 @@ def _in_8_bits(image: Any, form: str, where: str) -> tuple[Any, int | None]:
     return image, None
 
 
-def _extrema(image: Any) -> list[tuple[int, int]]:
-    """The smallest and the largest value of each channel."""
-    found = image.getextrema()
-    return list(found) if isinstance(found[0], tuple) else [found]
+def _brightest(image: Any) -> int:
+    """The largest value of any channel but the transparency."""
+    return int(max(image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A"))
 
 
 @contextmanager

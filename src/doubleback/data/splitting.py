@@ -35,16 +35,20 @@ class Draw(Protocol):
 
 
 class ByImage:
-    """An image's part depends on the image alone: images that come or go move no other, and copies stay together."""
+    """An image's part depends on the image alone: images that come move no other, and copies stay together.
+
+    A set of few images fills its parts all the same: then one that tests or validates may go to training when others
+    come. The other way is only gone where nothing else would have been left to train or to validate on.
+    """
 
     def test(self, keys: Keys) -> NDArray[np.bool_]:
-        """A fifth, and one at least."""
-        return _under(_TEST, _chance(keys, "test"))
+        """A fifth, and one at least; two others are left."""
+        return _under(_TEST, _chance(keys, "test"), 2)
 
     def validation(self, keys: Keys, count: int | None, seed: int) -> NDArray[np.bool_]:
         """Those with the smallest chance under this seed: a new image may take a place, none comes from training."""
         chance = _chance(keys, f"validation {seed}")
-        few = min(int(_under(_VALIDATION, chance).sum()), _MOST) if count is None else count
+        few = min(int(_under(_VALIDATION, chance, 1).sum()), _MOST) if count is None else count
         next_one = np.sort(chance)[few : few + 1]  # copies of it stay with it
         drawn: NDArray[np.bool_] = chance < next_one if len(next_one) else np.ones(len(chance), dtype=bool)
         return drawn if drawn.any() else chance == chance.min()
@@ -79,12 +83,12 @@ def _of_first(total: int, count: int, seed: int) -> NDArray[np.bool_]:
     return drawn
 
 
-def _under(share: float, chance: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Those under the share; of few images the smallest at least, and no more than half of those that differ."""
+def _under(share: float, chance: NDArray[np.float64], rest: int) -> NDArray[np.bool_]:
+    """Those under the share; of few images the smallest at least, and so few that as many as `rest` differ beside."""
     values = np.unique(chance)
     if len(values) < 2:
         return np.zeros(len(chance), dtype=bool)
-    most = values[len(values) // 2 - 1]
+    most = values[max(0, len(values) - 1 - rest)]
     drawn: NDArray[np.bool_] = ((chance < share) | (chance == values[0])) & (chance <= most)
     return drawn
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from doubleback.data.labels import read_labels
+from doubleback.data.labels import read_labels, recorded_names
 from doubleback.data.records import UNLABELLED, Choice, Opened, Records
 from doubleback.data.remarks import Remarks, listed
 from doubleback.errors import InputError, first_line
@@ -180,21 +180,11 @@ def table_parts(
     label = _label_column(place, every, column, choice.label_column, remarks)
     if label is None:
         return Opened(records, None, None, remarks, stamp)
-    names = _class_names(every, label)
+    names = _class_names(every, label, remarks)
     values = {part: [one for table in held for one in _values(table, label, names)] for part, held in parts.items()}
     chosen = choice.label_column is not None
     labels, names = read_labels(values, names, f"column {plain(label)}", chosen, remarks)
     return Opened(records, labels, names, remarks, stamp)
-
-
-def _features(schema: Any) -> Mapping[str, Any]:
-    """The features that `datasets` has recorded in a table; none where it has not, or wrongly."""
-    import datasets
-
-    try:
-        return dict(datasets.Features.from_arrow_schema(schema))
-    except Exception:  # the record is a stranger's: without it, the columns' own types decide
-        return {}
 
 
 def _able(schema: Any) -> dict[str, bool]:
@@ -204,13 +194,13 @@ def _able(schema: Any) -> dict[str, bool]:
     def holds_bytes(kind: Any) -> bool:
         return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
-    found, features = {}, _features(schema)
+    found = {}
     for name, kind in zip(schema.names, schema.types, strict=True):
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         fields = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
         is_record = "bytes" in fields and holds_bytes(fields["bytes"])
         if is_record or holds_bytes(kind):
-            found[str(name)] = is_record or type(features.get(name)).__name__ == "Image"
+            found[str(name)] = is_record
     return found
 
 
@@ -251,16 +241,13 @@ def _label_column(place: str, tables: Sequence[Table], image: str, chosen: str |
     return found
 
 
-def _names_of(table: Table, label: str) -> list[str] | None:
-    """The names that a table's own record gives to the numbers of its labels."""
-    feature = _features(table.schema).get(label)
-    names = getattr(feature, "names", None) if type(feature).__name__ == "ClassLabel" else None
-    return [str(name) for name in names] if isinstance(names, list) and names else None
-
-
-def _class_names(tables: Sequence[Table], label: str) -> list[str] | None:
-    """All names that the tables know, those of the first table first."""
-    every = [name for table in tables for name in _names_of(table, label) or ()]
+def _class_names(tables: Sequence[Table], label: str, remarks: Remarks) -> list[str] | None:
+    """All names that the tables know, those of the first table first; None where those of one are not to be used."""
+    try:
+        every = [name for table in tables for name in recorded_names(table.schema, label) or ()]
+    except ValueError as error:
+        remarks.say(f"the recorded names of the classes in column {plain(label)} are not used ({first_line(error)})")
+        return None
     return list(dict.fromkeys(every)) or None
 
 
@@ -269,9 +256,9 @@ def _values(table: Table, label: str, names: Sequence[str] | None) -> list[Any]:
     if label not in table.schema.names:
         return [None] * len(table)
     held = [value for batch in table.batches(label) for value in batch.to_pylist()]
-    own = _names_of(table, label) or names
-    if names is None or own is None:
+    if names is None:
         return held
+    own = recorded_names(table.schema, label) or names
     for one in held:
         if isinstance(one, int) and not UNLABELLED <= one < len(own):
             raise InputError(f"column {plain(label)} holds {one}, but there are names for {len(own)} classes; mend it")

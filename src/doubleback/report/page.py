@@ -88,6 +88,7 @@ def _render(contents: Contents, command: str | None) -> str:
     return environment.get_template("template.html").render(
         runs=runs,
         columns=[Column(run.name, i) for i, run in enumerate(runs)],
+        drawn=[Column(run.name, i) for i, run in enumerate(runs) if run.audit and run.audit.curves],
         names=contents.names,
         colours=SERIES,
         verdict=headline(contents),

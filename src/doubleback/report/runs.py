@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from doubleback.errors import InputError
 from doubleback.folders import is_finished
 from doubleback.report.archives import (
     Arrays,
@@ -238,6 +239,19 @@ def _made_of(config: Mapping[str, Any], run: Path) -> bool:
     return bool(config.get("train") == _config(run).get("train"))
 
 
+def _is_of(config: Mapping[str, Any], run: Path) -> bool:
+    """Whether an audit elsewhere is of this very run, by the digest of its weights.
+
+    Its `config.json` may be a stranger's, and name any folder. Without a digest nothing of that is shown, as settings
+    can be guessed.
+    """
+    try:
+        held = read_record(run / "results.json").get("weights")
+    except InputError:  # whatever lies there, it is not the run
+        return False
+    return held is not None and held == config.get("weights")
+
+
 def _own(run: Path, part: Part) -> Path | None:
     """The folder in a run's folder, if it is there and was made of the run's weights."""
     home = run / part
@@ -272,7 +286,7 @@ def _read_audited(folder: Path, config: Mapping[str, Any]) -> RunFolder:
     said, name = config.get("run"), folder.resolve().name
     if isinstance(said, str) and name == "audit":
         name = PurePath(said).name or name
-    if home and is_finished(home) and _made_of(config, home):
+    if home and is_finished(home) and _is_of(config, home):
         return replace(_read_trained(home, _config(home)), name=name, folder=folder, audit=audit)
     return RunFolder(name=name, folder=folder, config={"train": config.get("train")}, audit=audit)
 
