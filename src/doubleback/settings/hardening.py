@@ -23,7 +23,9 @@ class Hardening(Settings):
 
     within: Annotated[str, arg(metavar="SHARE")] = "2%"
     """How much the reconstruction's L2 (and the rate of a codec) may grow on validation images: 2%, or 0.02."""
-    freeze: Annotated[Literal["encoder", "decoder"] | None, arg(help_behavior_hint="(default: neither)")] = None
+    freeze: Annotated[
+        Literal["encoder", "decoder"] | None, arg(metavar="{encoder,decoder}", help_behavior_hint="(default: neither)")
+    ] = None
     """Leave this part as it is. With a frozen decoder, whatever stands on its old codes goes on working."""
     loss: Annotated[str | None, arg(metavar="FILE.py:NAME", help_behavior_hint="(default: the model's own)")] = None
     """The model's own loss, a function (net, x) -> a number, or one for each image; x in [0, 1]."""

@@ -23,7 +23,7 @@ class Loop(Settings):
     """
 
     epochs: Annotated[
-        Unsaid[int], arg(metavar="N", help_behavior_hint="(default: as measured, 8 to 80; 5 with --init)")
+        Unsaid[int], arg(metavar="N", help_behavior_hint="(default: as measured, 8 to 80; 5 with --init; 15 in harden)")
     ] = LEFT_OUT
     """Passes over the training images."""
     batch_size: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: as measured, 128 or 256)")] = (

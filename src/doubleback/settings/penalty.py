@@ -48,15 +48,16 @@ class Penalty(Settings):
     """How the penalty's gradient is taken; perturbed: of reconstruction, to first order, at less cost."""
     difference_step: float = 1e-2
     """Step of the finite differences, in units of a pixel."""
-    penalty_start: Annotated[Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.5; 0 with --init)")] = (
-        LEFT_OUT
-    )
+    penalty_start: Annotated[
+        Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.5; 0 with --init and in harden)")
+    ] = LEFT_OUT
     """Share of the steps after which the penalty is on."""
     every: int = 1
     """Take the penalty every k-th step only, k times as heavy."""
-    at: Annotated[Unsaid[Place], arg(help_behavior_hint="(default: blends for targeted and spectral, else images)")] = (
-        LEFT_OUT
-    )
+    at: Annotated[
+        Unsaid[Place],
+        arg(metavar="{images,blends}", help_behavior_hint="(default: blends for targeted and spectral, else images)"),
+    ] = LEFT_OUT
     """Where the penalty is taken: at the images, or at blends of two, where an attack passes."""
     margin: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.5 for targeted, 1 for spectral)")
