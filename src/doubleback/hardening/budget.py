@@ -31,7 +31,7 @@ HELD = 1000  # validation images that are looked at
 LOOKS = 100  # in a training
 MEMORY = 50  # the average reaches back over a fiftieth of the steps
 GAIN = 0.2  # by which log w moves at a look, at most
-SLACK = 0.1  # beyond the budget is free at first, and ever less: what a high learning rate spoils comes back
+SLACK = 0.1  # so much beyond the budget is free at first, and ever less: what a high learning rate spoils comes back
 ROOM = 0.01  # room, as a share of the measure, at which it moves by all of that
 
 
@@ -177,7 +177,7 @@ class WithinBudget(TrainingObjective):
             self.least.fill_(penalty)
             self.kept_weight.copy_(self.weight)
             self.kept_step.fill_(step + 1)
-        pressing = excess - SLACK * (1 - (step + 1) / steps)
+        pressing = excess - SLACK * (1 - (step + 1) / steps) ** 2
         self.weight.mul_(math.exp(-GAIN * max(-1.0, min(1.0, pressing / ROOM))))
 
     def keep(self) -> Measured:
