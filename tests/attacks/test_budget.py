@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from doubleback.attacks import Attack, Damage, Drift, Latent, Output, Scores, Surrogate, Within
 from doubleback.auditing import damage, r_margin, universal
 from doubleback.errors import InputError
-from doubleback.models import VAE
+from doubleback.models import VAE, Surviving
 from doubleback.settings import Budget, Search
 from tests.problems import LinearAutoencoder
 
@@ -159,6 +160,19 @@ def test_a_surrogate_is_followed_and_the_model_is_not(vae: VAE, pairs: tuple[Ten
     made = Attack(Damage(), Budget("Linf", [0.1]))(other, source, target)
     found = Attack(Damage(), Budget("Linf", [0.1]), knowledge=Surrogate(other, "other"))(vae, source, target)
     assert torch.equal(found.x_adv, made.x_adv)
+
+
+def test_a_surrogate_is_followed_through_the_channel_of_the_model(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    torch.manual_seed(5)
+    other = VAE((1, 6, 6), hidden=(24,), latent=4).eval()
+    source, target = pairs
+    attack = Attack(Damage(), Budget("Linf", [0.1]))
+    made = attack(Surviving(other, ["resize:0.5"]), source, target)
+    own = replace(attack, knowledge=Surrogate(other))
+    assert torch.equal(own(Surviving(vae, ["resize:0.5"]), source, target).x_adv, made.x_adv)
+    assert not torch.equal(own(vae, source, target).x_adv, made.x_adv)
+    has_one = replace(attack, knowledge=Surrogate(Surviving(other, ["resize:0.5"])))
+    assert torch.equal(has_one(Surviving(vae, ["resize:0.5"]), source, target).x_adv, made.x_adv)
 
 
 def test_noise_is_fresh_at_each_step_and_held_for_the_choice(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
