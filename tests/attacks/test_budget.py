@@ -11,6 +11,7 @@ from torch import Tensor
 from doubleback.attacks import Attack, Damage, Drift, Latent, Output, Scores, Surrogate, Within
 from doubleback.auditing import damage, r_margin, universal
 from doubleback.errors import InputError
+from doubleback.memory import weighed
 from doubleback.models import VAE, Surviving
 from doubleback.settings import Budget, Search
 from tests.problems import LinearAutoencoder
@@ -181,6 +182,23 @@ def test_noise_is_fresh_at_each_step_and_held_for_the_choice(vae: VAE, pairs: tu
     one, same = (attack(vae, source, target) for _ in range(2))
     assert torch.equal(one.x_adv, same.x_adv)
     assert not torch.equal(one.x_adv, Attack(Damage(), attack.capability, Search(steps=8))(vae, source, target).x_adv)
+
+
+def test_no_point_is_asked_for_twice(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    """Two starts for each of three eps: their gradients, their last points, the sources, the stretched ends."""
+    rows = {True: 0, False: 0}
+
+    class Counting(VAE):
+        def forward(self, x, noise=None):  # type: ignore[no-untyped-def]
+            rows[x.requires_grad] += len(x)
+            return super().forward(x, noise)
+
+    source, _ = pairs
+    N, E, steps = len(source), 3, 7
+    model = Counting((1, 6, 6), hidden=(24,), latent=4).eval()
+    with weighed(1, None):
+        Attack(Damage(), Budget("Linf", [0.05, 0.1, 0.2]), Search(steps))(model, source, source)
+    assert rows == {True: 2 * E * steps * N, False: 2 * E * N + 2 * N + (E - 1) * N}
 
 
 def test_known_points_are_starts(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:

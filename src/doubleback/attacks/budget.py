@@ -121,7 +121,7 @@ class _Task(Expected):
             return value, self.worth(x, pair[rows])
 
     def _best_known(self, ball: Ball, known: Sequence[Tensor]) -> Float[Tensor, "P ..."]:
-        """The best point of each ball that is known without a gradient."""
+        """The best point of each ball that is known without a gradient, the best so far among them."""
         best = Best(self.source)
         for x in self._known_in(ball, known):
             best.offer(self.pair, x, self.worth_in_chunks(x, self.pair))
@@ -135,8 +135,8 @@ class _Task(Expected):
             for share in torch.linspace(0, 1, BLENDS)[1:].tolist():
                 yield ball.project(self.source + share * way * column(_reach(ball, way), way))
         d = self.best.x - self.source
-        yield ball.project(self.best.x)
-        yield ball.project(self.source + d * column(_reach(ball, d, beyond=True), d))
+        if bool(d.any()):  # the end at the eps before, which lies in this ball, too: it is known already
+            yield ball.project(self.source + d * column(_reach(ball, d, beyond=True), d))
         yield from map(ball.project, known)
 
     def _kept(self) -> Best:
