@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from doubleback.attacks import Attack, Damage, Drift, Latent, Output, Scores, Surrogate, Within
+from doubleback.attacks.ball import balls_about
+from doubleback.attacks.budget import _Task
+from doubleback.attacks.expected import Problem
 from doubleback.auditing import damage, r_margin, universal
 from doubleback.errors import InputError
 from doubleback.memory import weighed
@@ -199,6 +202,19 @@ def test_no_point_is_asked_for_twice(vae: VAE, pairs: tuple[Tensor, Tensor]) -> 
     with weighed(1, None):
         Attack(Damage(), Budget("Linf", [0.05, 0.1, 0.2]), Search(steps))(model, source, source)
     assert rows == {True: 2 * E * steps * N, False: 2 * E * N + 2 * N + (E - 1) * N}
+
+
+def test_the_best_so_far_is_a_start_where_it_is_better_stretched_no_further() -> None:
+    source = torch.full((2, 1, 3, 3), 0.5)
+
+    def loss(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
+        del pair, noise
+        return (x - 0.55).flatten(1).square().sum(1)
+
+    task = _Task(Problem(loss, source, source, ()), Search(steps=3))
+    near, far = (balls_about(source, torch.full((2,), eps), "Linf") for eps in (0.05, 0.1))
+    task.best.offer(task.pair, near.project(source + 0.05), loss(source + 0.05, task.pair, None))
+    assert torch.allclose(task._best_known(far, ()), source + 0.05)
 
 
 def test_known_points_are_starts(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:

@@ -122,7 +122,7 @@ class _Task(Expected):
 
     def _best_known(self, ball: Ball, known: Sequence[Tensor]) -> Float[Tensor, "P ..."]:
         """The best point of each ball that is known without a gradient, the best so far among them."""
-        best = Best(self.source)
+        best = self._kept()
         for x in self._known_in(ball, known):
             best.offer(self.pair, x, self.worth_in_chunks(x, self.pair))
         self.best.offer(self.pair, best.x, best.value)

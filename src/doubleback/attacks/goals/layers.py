@@ -81,6 +81,14 @@ class Layers:
         return of
 
 
+def has_layers(model: object) -> bool:
+    """Whether its passes go through layers that can be heard: those of a compiled or exported program do not."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    if any(isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule) for module in modules):
+        return False
+    return any(not any(one.children()) and any(True for _ in one.parameters()) for one in modules[1:])
+
+
 @torch.no_grad()
 def _given(model: Autoencoder, x: Tensor, noise: Tensor | None) -> "tuple[list[tuple[nn.Module, Tensor]], Tensor]":
     """What each layer gives for these images, and what the model makes of them."""
