@@ -28,8 +28,8 @@ from doubleback.objective import Objective, Terms
 from doubleback.processes import has_bf16
 from doubleback.progress import progress_bar
 from doubleback.settings.penalty import Estimator
-from doubleback.training.graph import WARM_UP, GraphedGradients
 from doubleback.training.arithmetic import lay_channels_last
+from doubleback.training.graph import WARM_UP, GraphedGradients
 
 PENALTY = "reconstruction"
 KINDS = ("plain", "penalised", "perturbed")

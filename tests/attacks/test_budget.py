@@ -2,15 +2,20 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from doubleback.attacks import Attack, Damage, Drift, Latent, Output, Scores, Surrogate, Within
+from doubleback.attacks.ball import balls_about
+from doubleback.attacks.budget import _Task
+from doubleback.attacks.expected import Problem
 from doubleback.auditing import damage, r_margin, universal
 from doubleback.errors import InputError
-from doubleback.models import VAE
+from doubleback.memory import weighed
+from doubleback.models import VAE, Surviving
 from doubleback.settings import Budget, Search
 from tests.problems import LinearAutoencoder
 
@@ -161,12 +166,55 @@ def test_a_surrogate_is_followed_and_the_model_is_not(vae: VAE, pairs: tuple[Ten
     assert torch.equal(found.x_adv, made.x_adv)
 
 
+def test_a_surrogate_is_followed_through_the_channel_of_the_model(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    torch.manual_seed(5)
+    other = VAE((1, 6, 6), hidden=(24,), latent=4).eval()
+    source, target = pairs
+    attack = Attack(Damage(), Budget("Linf", [0.1]))
+    made = attack(Surviving(other, ["resize:0.5"]), source, target)
+    own = replace(attack, knowledge=Surrogate(other))
+    assert torch.equal(own(Surviving(vae, ["resize:0.5"]), source, target).x_adv, made.x_adv)
+    assert not torch.equal(own(vae, source, target).x_adv, made.x_adv)
+    has_one = replace(attack, knowledge=Surrogate(Surviving(other, ["resize:0.5"])))
+    assert torch.equal(has_one(Surviving(vae, ["resize:0.5"]), source, target).x_adv, made.x_adv)
+
+
 def test_noise_is_fresh_at_each_step_and_held_for_the_choice(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
     source, target = pairs
     attack = Attack(Damage(), Budget("Linf", [0.05, 0.1]), Search(steps=8, samples=3, seed=1))
     one, same = (attack(vae, source, target) for _ in range(2))
     assert torch.equal(one.x_adv, same.x_adv)
     assert not torch.equal(one.x_adv, Attack(Damage(), attack.capability, Search(steps=8))(vae, source, target).x_adv)
+
+
+def test_no_point_is_asked_for_twice(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
+    """Two starts for each of three eps: their gradients, their last points, the sources, the stretched ends."""
+    rows = {True: 0, False: 0}
+
+    class Counting(VAE):
+        def forward(self, x, noise=None):  # type: ignore[no-untyped-def]
+            rows[x.requires_grad] += len(x)
+            return super().forward(x, noise)
+
+    source, _ = pairs
+    N, E, steps = len(source), 3, 7
+    model = Counting((1, 6, 6), hidden=(24,), latent=4).eval()
+    with weighed(1, None):
+        Attack(Damage(), Budget("Linf", [0.05, 0.1, 0.2]), Search(steps))(model, source, source)
+    assert rows == {True: 2 * E * steps * N, False: 2 * E * N + 2 * N + (E - 1) * N}
+
+
+def test_the_best_so_far_is_a_start_where_it_is_better_stretched_no_further() -> None:
+    source = torch.full((2, 1, 3, 3), 0.5)
+
+    def loss(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
+        del pair, noise
+        return (x - 0.55).flatten(1).square().sum(1)
+
+    task = _Task(Problem(loss, source, source, ()), Search(steps=3))
+    near, far = (balls_about(source, torch.full((2,), eps), "Linf") for eps in (0.05, 0.1))
+    task.best.offer(task.pair, near.project(source + 0.05), loss(source + 0.05, task.pair, None))
+    assert torch.allclose(task._best_known(far, ()), source + 0.05)
 
 
 def test_known_points_are_starts(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:

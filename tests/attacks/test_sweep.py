@@ -1,5 +1,6 @@
 """Sweeps on the linear autoencoder, whose optimum is known, and what must hold for any model and any goal."""
 
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from doubleback.attacks.sweep import coefficients_of, thinned
 from doubleback.distributions import DiagonalGaussian, Gaussian
 from doubleback.errors import InputError
 from doubleback.models import VAE, Reconstruction
-from doubleback.settings import Price, Search
+from doubleback.settings import Budget, Price, Search
 from tests.problems import LinearAutoencoder
 
 
@@ -143,17 +144,43 @@ class Jumpy(nn.Module):
         return DiagonalGaussian(mean, torch.zeros_like(mean))
 
 
+class Stretchy(Jumpy):
+    """mean = x * noise: where a step leads hangs on its draw."""
+
+    def encode(self, x: Tensor, noise: Tensor | None = None) -> DiagonalGaussian:
+        mean = x.flatten(1) * (1 if noise is None else noise)
+        return DiagonalGaussian(mean, torch.zeros_like(mean))
+
+
 def test_samples_are_fresh_at_every_step_and_selection_uses_others() -> None:
-    """samples = 2 on a stochastic encoder: no draw is used for two steps, and none of them selects."""
+    """samples = 2 on a stochastic encoder: no draw is used for two steps, none of them selects, all rows share one."""
     model = Jumpy().eval()
     source, target = torch.rand(2, 2, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    latent_attack(model, source, target, coefficients=torch.tensor([1.0]), steps=20, samples=2)  # type: ignore[arg-type]
+    C = torch.tensor([1.0])
+    latent_attack(model, source, target, coefficients=C, steps=20, samples=2, restarts=1)  # type: ignore[arg-type]
     noises = [draw for draw in model.draws if draw is not None]
-    fresh = {tuple(draw.flatten().tolist()) for draw in noises if len({tuple(row) for row in draw.tolist()}) > 1}
-    held = {tuple(draw[0].tolist()) for draw in noises if len({tuple(row) for row in draw.tolist()}) == 1}
+    assert all((draw == draw[0]).all() for draw in noises)
+    times = Counter(tuple(draw[0].tolist()) for draw in noises)
+    encodings = 2  # of an attempt, and of a choice: the input's and the target's
+    fresh = [count for count in times.values() if count == encodings]
+    held = [count for count in times.values() if count > encodings]
     assert len(held) == 2
-    assert len(fresh) == 2 * 21  # samples, evaluations: every one of them new
-    assert not any(part in {draw[:4] for draw in fresh} for part in held)
+    assert len(fresh) == 2 * 2 * 21  # searches, samples, evaluations: every one of them new
+
+
+@pytest.mark.parametrize("capability", [Price((0.5, 1.0)), Budget("Linf", [0.1, 0.3])])
+def test_noise_does_not_depend_on_which_rows_go_through_together(
+    capability: Price | Budget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of three rows, of two starts for each pair, end where all rows together do; so do two pairs of five."""
+    model = Stretchy().eval()
+    source, target = torch.rand(2, 5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    attack = Attack(Latent(), capability, Search(steps=10, samples=2))
+    together = attack(model, source, target).x_adv  # type: ignore[arg-type]
+    assert torch.allclose(attack(model, source[:2], target[:2]).x_adv, together[:2], atol=1e-6)  # type: ignore[arg-type]
+    monkeypatch.setattr("doubleback.attacks.engine.rows_together", lambda _: 3)
+    monkeypatch.setattr("doubleback.attacks.projected.rows_at_once", lambda _: 3)
+    assert torch.allclose(attack(model, source, target).x_adv, together, atol=1e-6)  # type: ignore[arg-type]
 
 
 def test_linear_latent_attack_is_blind_to_output_noise() -> None:

@@ -13,7 +13,7 @@ from doubleback.attacks import Attack, Damage, Latent, Output, Own, Rate, Scores
 from doubleback.attacks.goals import Layers
 from doubleback.auditing import Audited, audit, check
 from doubleback.data import ImageData
-from doubleback.distributions import Gaussian
+from doubleback.distributions import DiagonalGaussian, Gaussian
 from doubleback.errors import InputError
 from doubleback.metrics.curve import DistortionCurve, holes, resolution
 from doubleback.metrics.images import ms_ssim
@@ -224,6 +224,49 @@ def test_checks_take_budgets(vae: VAE, tiny: ImageData) -> None:
     findings = check(vae, tiny, settings=doubleback.settings.Auditing().changed(eps=["8/255"], queries=30))
     assert any(finding.name == "gradient_untargeted" for finding in findings)
     assert all(finding.ok for finding in findings)
+
+
+def test_scores_of_signals_are_refused_before_the_first_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Module()
+    net.encoder, net.decoder = nn.Linear(12, 4), nn.Linear(4, 12)
+    attacked: list[str] = []
+    monkeypatch.setattr("doubleback.auditing.plan.Plan.run", lambda *_, **__: attacked.append("too late"))
+    signals = torch.rand(8, 12, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match="Square searches pictures"):
+        audit(doubleback.wrap(net), signals, pairs=2, eps=[0.1], queries=20, **QUICK)
+    assert not attacked
+
+
+class Coded(nn.Module):
+    """A rate, and two layers, that all hang on the noise; with an output of the image alone, or of the noise, too."""
+
+    noise_shape = (9,)
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.layer, self.share = nn.Linear(9, 9), share
+
+    def encode(self, x, noise=None):  # type: ignore[no-untyped-def]
+        mean = self.layer(x.flatten(1) + (0 if noise is None else self.share * noise))
+        return DiagonalGaussian(mean, torch.zeros_like(mean))
+
+    def forward(self, x, noise=None):  # type: ignore[no-untyped-def]
+        q = self.encode(x, noise)
+        return Reconstruction(q, Gaussian(q.mean.view_as(x), torch.zeros(())), rate=x.flatten(1).sum(1))
+
+
+@pytest.mark.parametrize("goal", [Layers("equal"), Rate(hold=1.0), Damage()])
+def test_a_source_is_no_nearer_to_its_goal_for_its_noise(goal: Layers | Rate | Damage) -> None:
+    """Before and after have the same draw: at the source nothing is moved, whatever the noise does to the answer."""
+    x = torch.rand(3, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(3, 9, generator=torch.Generator().manual_seed(1))
+    pair = torch.tensor([2, 0, 1])
+    nothing = -x[pair].flatten(1).sum(1) if isinstance(goal, Rate) else torch.zeros(3)
+    with torch.no_grad():
+        loss = goal.loss(Coded(1.0), x, x)
+        assert torch.allclose(loss(x[pair], pair, noise), nothing, atol=1e-6)
+        assert torch.allclose(loss(x[pair], pair, None), nothing, atol=1e-6)
+        assert (loss(x, pair, noise) != nothing).all()
 
 
 def test_layers_need_a_module(vae: VAE, tiny: ImageData) -> None:

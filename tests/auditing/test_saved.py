@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import doubleback
 from doubleback.auditing import Audited
+from doubleback.auditing.saved import damage_said, rates_said
+from doubleback.cli.console import show_audited
 from doubleback.data import ImageData
 from doubleback.data.given import as_data
 from doubleback.errors import InputError
@@ -123,3 +125,30 @@ def test_parts_are_drawn_by_the_pixels(tiny: ImageData) -> None:
     assert as_data(tiny) is tiny
     assert as_data(DataLoader(TensorDataset(x, y), batch_size=9)).fingerprint == whole.fingerprint
     assert as_data((x.float() / 255).numpy(), y).fingerprint == whole.fingerprint
+
+
+def test_the_page_of_text_and_the_console_say_the_same_of_budgets(capsys: pytest.CaptureFixture[str]) -> None:
+    """Damage at each eps, and of a codec the bits of the attack that raises them most."""
+
+    def figures(mean: float | None, **more: Any) -> dict[str, Any]:
+        return {"mean": mean, "ci95": None if mean is None else [mean - 0.5, mean + 0.5], **more}
+
+    of = {"untargeted": 2.0, "rate": 3.0, "output": 2.5}
+    attacks = {
+        name: {
+            "auddc": {"envelope": figures(None)},
+            "budgets": {"Linf": {"8/255": figures(1.0, rate=figures(bits), rate_before=figures(1.25))}},
+        }
+        for name, bits in of.items()
+    } | {"worst_case": {"auddc": {"envelope": figures(None)}}}
+    damage = {"area": figures(None), "relative": {"1": figures(7.0)}, "Linf": {"8/255": figures(1.5)}}
+    said = {"Linf 8/255": "1.5 [1, 2]"}
+    assert damage_said(damage) == said
+    assert damage_said({**damage, "area": figures(0.75)}) == {"area over the distortion": "0.75 [0.25, 1.25]"} | said
+    rates = rates_said(attacks)
+    assert rates == {"Linf 8/255": "1.25 before, 3 [2.5, 3.5] after (rate)"}
+    run = {"attacks": attacks, "damage": damage, "ceiling": figures(None), "pairs": {"used": 1}}
+    show_audited({"some/run": run, "some/other": run | {"damage": {}}})
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"damage Linf 8/255 run {said['Linf 8/255']} bits" in shown
+    assert shown.count(rates["Linf 8/255"]) == 2

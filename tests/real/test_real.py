@@ -140,6 +140,51 @@ def test_an_attack_on_a_codec_says_what_it_costs_in_bits(images: Tensor, net_of:
     assert results["rate"] > 0
 
 
+def bits_by_hand(net: Any, x: Tensor) -> list[float]:
+    """Bits per pixel of each image, padded as the codec needs it, by the library's own entropy coder."""
+    padded = torch.nn.functional.pad(x, (0, -SIDE % 64, 0, -SIDE % 64), mode="replicate")
+    size = padded if net.downsampling_factor == 64 else x
+    packed = [net.compress(one[None])["strings"] for one in size]
+    return [8 * sum(len(part[0]) for part in strings) / SIDE**2 for strings in packed]
+
+
+@pytest.mark.parametrize("name", ["CompressAI FactorizedPrior", "CompressAI ScaleHyperprior"])
+def test_the_rate_of_an_attacked_codec_is_that_of_its_real_bitstream(name: str, images: Tensor, net_of: Any) -> None:
+    """The attack follows the estimate; what is said are bits of files, more than noise of its size makes of them."""
+    net = copy.deepcopy(net_of(name, 250))
+    victim, x = doubleback.wrap(net, bitstreams=True), unit(KINDS[name], images)
+    attack = doubleback.Attack(doubleback.Rate(), doubleback.Budget("Linf", ["8/255"]), doubleback.Search(10))
+    own = [(0, 5), (1, 6), (2, 7), (3, 8)]
+    found = doubleback.audit(victim, x, pairs=own, attacks=[attack], progress=False)
+    at = found.results()["attacks"]["rate"]["budgets"]["Linf"]["8/255"]
+    x_adv = attack(victim, x[:4], x[5:9]).x_adv[:, 0]
+    net.update(force=True)
+    before, after = bits_by_hand(net, x[:4]), bits_by_hand(net, x_adv)
+    assert at["rate_before"]["mean"] == pytest.approx(sum(before) / 4)
+    assert at["rate"]["mean"] == pytest.approx(sum(after) / 4)
+    signs = torch.randn(x[:4].shape, generator=torch.Generator().manual_seed(0)).sign()
+    assert sum(after) > sum(bits_by_hand(net, (x[:4] + 8 / 255 * signs).clamp(0, 1)))
+    assert sum(after) > sum(before)
+    assert f"bits per pixel, Linf 8/255: {sum(before) / 4:.3g} before, {sum(after) / 4:.3g}" in str(found)
+
+
+def test_a_bitstream_is_that_of_the_weights_as_they_are(images: Tensor, net_of: Any) -> None:
+    """Tables that were made before the weights changed would code every image at the wrong length."""
+    name = "CompressAI FactorizedPrior"
+    net, other = copy.deepcopy(net_of(name)), net_of(name, 250)
+    net.update()
+    victim, x = doubleback.wrap(net, bitstreams=True), unit(KINDS[name], images, 3)
+    with at_work(victim), torch.no_grad():
+        early = victim(x).rate
+        for mine, theirs in zip(net.parameters(), other.parameters(), strict=True):
+            mine.copy_(theirs)
+        late = victim(x).rate
+    fresh = copy.deepcopy(other)
+    fresh.update(force=True)
+    assert late.tolist() == pytest.approx(bits_by_hand(fresh, x))
+    assert (early != late).all()
+
+
 @pytest.mark.parametrize("name", ["diffusers VQModel", "pythae VQVAE"])
 def test_a_quantised_code_says_which_tokens_change(name: str, images: Tensor, net_of: Any) -> None:
     net, x = net_of(name, 250), unit(KINDS[name], images)

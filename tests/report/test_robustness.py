@@ -41,9 +41,12 @@ def test_matrix(tmp_path: Path) -> None:
     found = study(make_robustness(tmp_path / "r"))
     matrix = robustness_view(found, "r").matrix
     assert [source.name for source in matrix.columns] == [*found.models, "mlp", "square", "noise"]
-    assert [eps for eps, _ in matrix.groups] == list(EPS)
-    for eps, rows in matrix.groups:
-        for i, (model, cells) in enumerate(rows):
+    assert [group.title for group in matrix.groups] == list(EPS)
+    for group in matrix.groups:
+        eps = group.title
+        for i, row in enumerate(group.rows):
+            model, cells = row.run.name, row.cells
+            assert [cell.own for cell in cells] == [source.name == model for source in matrix.columns]
             record = found.model(model)
             for source, cell in zip(matrix.columns[:4], cells, strict=False):
                 if source.name != model:

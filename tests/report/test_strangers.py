@@ -18,6 +18,7 @@ from doubleback.errors import InputError
 from doubleback.report import write_report
 from doubleback.report.folders import read_folders
 from tests.report.synthetic import change, make_audit, make_demo, make_run
+from tests.report.synthetic_budgets import made as make_budgets
 from tests.report.synthetic_studies import make_classifier_run, make_classify, make_robustness, make_transition
 
 SCRIPT = '"\'><script>steal()</script><img src=x onerror=steal()>]]>--></style></title> {{7*777}} id="#0a0b10 &lt; $x$'
@@ -190,6 +191,7 @@ FILES = (
     "run/images.npz",
     "run/audit/curves.npz",
     "run/audit/images.npz",
+    "budgets/audit/images.npz",  # with `<attack>/eps/...`
     "robustness/images.npz",
     "transition/images.npz",
 )
@@ -208,8 +210,11 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kinds")
     make_audit(make_run(folder / "run") / "audit", folder / "run")
+    make_budgets(folder / "budgets", {"output": 20})
     make_robustness(folder / "robustness")
     make_transition(folder / "transition")
+    with np.load(folder / "budgets/audit/images.npz") as stored:
+        assert {"output/eps/x_adv", "output/eps/reconstruction"} <= set(stored)
     return folder
 
 

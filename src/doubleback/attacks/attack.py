@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from doubleback.attacks.budget import within_budget
@@ -17,6 +18,7 @@ from doubleback.attacks.expected import Problem
 from doubleback.attacks.goals import Damage, Goal, Latent, Output, goal_of
 from doubleback.attacks.knowledge import Gradient, Knowledge
 from doubleback.attacks.rows import Advance
+from doubleback.attacks.squares import refuse_signals
 from doubleback.attacks.sweep import sweep
 from doubleback.attacks.weighing import bounded
 from doubleback.errors import InputError
@@ -83,6 +85,23 @@ class Attack:
         """How many steps of rows it takes for one pair, at most."""
         each = self.knowledge.queries or self.search.steps * (2 + self.search.restarts)
         return self.capability.count * each
+
+    def try_on(self, model: Autoencoder, x: Tensor) -> None:
+        """Ask of the model, and of an image, what the goal and the knowledge will ask, before anything is attacked.
+
+        Args:
+            model: in evaluation mode.
+            x: one image (1, C, H, W), where the model is.
+
+        Raises:
+            InputError: the model lacks it, or images of this kind do.
+        """
+        followed = self.knowledge.followed(model)
+        acquaint(followed, x)
+        if self.knowledge.queries:
+            refuse_signals(x)
+        with torch.no_grad():
+            self.goal.loss(followed, x, x)(x, torch.zeros(1, dtype=torch.long, device=x.device), None)
 
     def __call__(
         self, model: Autoencoder, source: Images, target: Images, *, advance: Advance | None = None

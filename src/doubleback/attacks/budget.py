@@ -18,11 +18,10 @@ from torch import Tensor
 
 from doubleback.attacks.ball import Ball, L2Ball, LinfBall, balls_about
 from doubleback.attacks.examples import Examples
-from doubleback.attacks.expected import Expected, Problem
+from doubleback.attacks.expected import Attempt, Expected, Problem
 from doubleback.attacks.projected import minimize_in_ball
 from doubleback.attacks.rows import Advance, Best
-from doubleback.attacks.squares import random_search
-from doubleback.errors import InputError
+from doubleback.attacks.squares import random_search, refuse_signals
 from doubleback.settings.ball import BallSearch, Norm
 from doubleback.settings.search import Search
 from doubleback.settings.threat import Budget
@@ -95,7 +94,7 @@ class _Task(Expected):
         starts += [ball.random(self.random) for _ in range(self.search.restarts)]
         rows, every = self.pair.repeat(len(starts)), torch.cat(starts)
         search = BallSearch(steps=self.search.steps, keep=True)
-        loss = partial(self._steps, rows)
+        loss = partial(self._steps, self.attempts(), rows)
         found = minimize_in_ball(loss, ball.at(rows), every, search, method="apgd", advance=advance)
         for x, value in zip(found.x.chunk(len(starts)), found.value.chunk(len(starts)), strict=True):
             self.best.offer(self.pair, x, value)
@@ -103,8 +102,7 @@ class _Task(Expected):
 
     def by_scores(self, ball: Ball, queries: int, advance: Advance) -> Best:
         """Square's search, which takes no gradient."""
-        if self.source.dim() != 4:
-            raise InputError("Square searches pictures, (N, C, H, W); attack signals by their gradient")
+        refuse_signals(self.source)
         assert isinstance(ball, LinfBall | L2Ball)
 
         def draw(live: Tensor, *shape: int) -> Tensor:
@@ -114,17 +112,17 @@ class _Task(Expected):
         self.best.offer(self.pair, found.x, found.value)
         return self._kept()
 
-    def _steps(self, pair: Tensor, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _steps(self, attempted: Attempt, pair: Tensor, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """What a step lowers, and what counts: with noise they are of different draws."""
-        value = self.attempted(x, pair[rows])
+        value = attempted(x, pair[rows], rows)
         if not self.samples:
             return value, value
         with torch.no_grad():
             return value, self.worth(x, pair[rows])
 
     def _best_known(self, ball: Ball, known: Sequence[Tensor]) -> Float[Tensor, "P ..."]:
-        """The best point of each ball that is known without a gradient."""
-        best = Best(self.source)
+        """The best point of each ball that is known without a gradient, the best so far among them."""
+        best = self._kept()
         for x in self._known_in(ball, known):
             best.offer(self.pair, x, self.worth_in_chunks(x, self.pair))
         self.best.offer(self.pair, best.x, best.value)
@@ -137,8 +135,8 @@ class _Task(Expected):
             for share in torch.linspace(0, 1, BLENDS)[1:].tolist():
                 yield ball.project(self.source + share * way * column(_reach(ball, way), way))
         d = self.best.x - self.source
-        yield ball.project(self.best.x)
-        yield ball.project(self.source + d * column(_reach(ball, d, beyond=True), d))
+        if bool(d.any()):  # the end at the eps before, which lies in this ball, too: it is known already
+            yield ball.project(self.source + d * column(_reach(ball, d, beyond=True), d))
         yield from map(ball.project, known)
 
     def _kept(self) -> Best:

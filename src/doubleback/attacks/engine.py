@@ -140,22 +140,18 @@ def minimize_from(
     """The best of `minimize` over several starts, row by row, in one batch: more starts never make it worse.
 
     Args:
-        objective: as in `minimize`, of rows numbered from 0 to N - 1.
+        objective: as in `minimize`, of rows numbered from 0 to S N - 1: row s N + n is row n, from start s.
         starts: S starts for each of the N rows.
         floor: as in `minimize`.
-        score: as in `minimize`.
+        score: as in `minimize`, of rows numbered from 0 to N - 1.
         settings: the others of `minimize`.
     """
     S, N = starts.shape[:2]
-
-    def each(function: RowObjective) -> RowObjective:
-        return lambda x, rows: function(x, rows % N)
-
     found = minimize(
-        each(objective),
+        objective,
         starts.flatten(0, 1),
         floor=None if floor is None else floor.repeat(S),
-        score=None if score is None else each(score),
+        score=None if score is None else lambda x, rows: score(x, rows % N),
         **settings,
     )
     parts = (part.view(S, N, *part.shape[1:]) for part in (found.x, found.value, found.converged))

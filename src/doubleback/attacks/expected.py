@@ -2,10 +2,12 @@
 
     E_noise loss(x, pair, noise)
 
-Steps draw fresh noise; what is kept is chosen on noise that no step has seen.
+Steps draw fresh noise, at each step the same for every row, so that no row's depends on which others go through with
+it; what is kept is chosen on noise that no step has seen.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +45,11 @@ class Problem:
         return 1e-8 if self.targeted else 1e-2
 
 
+Attempt = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(iterates (n, ...), pair of each (n,), row of each in its search (n,)) -> the loss that a step lowers, (n,)."""
+SEARCH = 2**32  # steps, more than a search ever has: where the next one's noise begins
+
+
 class Expected:
     """The loss of P pairs, and its randomness.
 
@@ -57,17 +64,31 @@ class Expected:
         self.loss, self.source, self.target = problem.loss, problem.source, problem.target
         self.noise_shape, self.samples, self.start_noise = problem.noise_shape, search.samples, problem.start_noise
         self.pair = torch.arange(len(self.source), device=self.source.device)
-        self.fresh = generator(search.seed, Stream.ATTEMPT)
+        self.seed, self.searches = search.seed, 0
         self.random = generator(search.seed, Stream.START)
         self.held = self.normal(generator(search.seed, Stream.SELECT), self.samples, 1, *self.noise_shape)
 
-    def attempted(self, x: Float[Tensor, "n ..."], pair: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """The loss on the mean path, or averaged over fresh noise."""
-        return self._averaged(x, pair, self.normal(self.fresh, self.samples, len(x), *self.noise_shape))
+    def attempts(self) -> Attempt:
+        """The loss of one search, on the mean path, or averaged over noise that is fresh at each of its steps.
+
+        Rows that go through together have taken as many steps, and go on together: with noise, none leaves early.
+        """
+        self.searches += 1
+        first, steps = self.searches * SEARCH, Counter[int]()
+
+        def attempted(x: Tensor, pair: Tensor, rows: Tensor) -> Tensor:
+            if not self.samples:
+                return self.loss(x, pair, None)
+            chunk = int(rows[0])
+            steps[chunk] += 1
+            fresh = generator(self.seed, Stream.ATTEMPT, first + steps[chunk])
+            return self._averaged(x, pair, self.normal(fresh, self.samples, 1, *self.noise_shape))
+
+        return attempted
 
     def worth(self, x: Float[Tensor, "n ..."], pair: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
         """The loss on the mean path, or on the held noise, the same for every row."""
-        return self._averaged(x, pair, self.held.expand(-1, len(x), *self.noise_shape))
+        return self._averaged(x, pair, self.held)
 
     @torch.no_grad()
     def worth_in_chunks(self, x: Float[Tensor, "N ..."], pair: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
@@ -85,6 +106,7 @@ class Expected:
         """Numbers from N(0, 1), as the source's."""
         return torch.randn(shape, generator=randomness).to(self.source)
 
-    def _averaged(self, x: Tensor, pair: Tensor, noise: Iterable[Tensor]) -> Tensor:
-        draws: list[Tensor | None] = [*noise] or [None]
+    def _averaged(self, x: Tensor, pair: Tensor, noise: Float[Tensor, "S 1 ..."]) -> Tensor:
+        """A mean over these draws of the noise, each the same for every row; on the mean path without any."""
+        draws: list[Tensor | None] = [*noise.expand(-1, len(x), *self.noise_shape)] or [None]
         return torch.stack([self.loss(x, pair, draw) for draw in draws]).mean(0)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from doubleback.models.base import Autoencoder, attacked
+from doubleback.models.channel import behind_the_same
 from doubleback.settings.checks import at_least
 
 
@@ -66,6 +67,8 @@ class Scores:
 class Surrogate:
     """Another model, that takes the same images: examples are made on it, and transfer or not.
 
+    Where the attacked model is behind a channel, the other is followed behind the same one.
+
     Attributes:
         model: the other one.
         name: what results call it.
@@ -83,5 +86,4 @@ class Surrogate:
 
     def followed(self, model: Autoencoder) -> Autoencoder:
         """The other model."""
-        del model
-        return attacked(self.model)
+        return attacked(behind_the_same(model, self.model))

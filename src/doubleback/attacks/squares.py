@@ -24,6 +24,7 @@ from torch import Tensor
 from doubleback.attacks.ball import L2Ball, LinfBall
 from doubleback.attacks.projected import leaving
 from doubleback.attacks.rows import Advance, Best, RowObjective
+from doubleback.errors import InputError
 from doubleback.tensors import column, norm, tiny
 
 # AutoAttack's settings: the share of the pixels in the first square, and the queries of 10,000 after which it is halved
@@ -42,6 +43,12 @@ def side(query: int, queries: int, H: int, W: int, least: int = 1) -> int:
     """
     p = P_INIT / 2 ** sum(10_000 * query > mark * queries for mark in HALVED)
     return min(max(round(math.sqrt(p * H * W)), least), H, W)
+
+
+def refuse_signals(x: Float[Tensor, "N ..."]) -> None:
+    """Its squares lie in pictures. Raises: InputError, these are none."""
+    if x.dim() != 4:
+        raise InputError("Square searches pictures, (N, C, H, W); attack signals by their gradient")
 
 
 @torch.no_grad()

@@ -80,7 +80,7 @@ def sweep(price: Price, problem: Problem, search: Search, advance: Advance) -> E
 
     def solve(places: Tensor, starts: Tensor, patience: int, advance: Advance) -> None:
         found = minimize_from(
-            task.priced(task.attempted, C[places]),
+            task.attempted_at(C[places]),
             starts,
             steps=search.steps,
             method="adam" if samples else "spectral",
@@ -132,6 +132,15 @@ class _Sweep(Expected):
         def objective(x: Tensor, rows: Tensor) -> Tensor:
             pair = rows // len(C)
             return loss(x, pair) + C[rows % len(C)] * self.cost(x, pair)
+
+        return objective
+
+    def attempted_at(self, C: Float[Tensor, "k"]) -> RowObjective:
+        """loss + C ||d||^2 of one search, whose rows are those of several starts, one after the other."""
+        attempted, own = self.attempts(), len(self.pair) * len(C)
+
+        def objective(x: Tensor, rows: Tensor) -> Tensor:
+            return self.priced(lambda x, pair: attempted(x, pair, rows), C)(x, rows % own)
 
         return objective
 

@@ -144,9 +144,7 @@ def _plan(
     with at_work(model, attacked(model)), torch.no_grad():
         first = placed(model, x[source[:1]])
         acquaint(model, first)
-        for attack in tried:  # what a goal asks of the model and the model lacks is said now
-            followed = attack.knowledge.followed(model)
-            acquaint(followed, first)
-            attack.goal.loss(followed, first, first)(first, torch.zeros(1, dtype=torch.long).to(first.device), None)
+        for attack in tried:
+            attack.try_on(model, first)
     memory = None if settings.memory is None else as_bytes(settings.memory)
     return Plan(model, x, source, target, tried, samples, settings.search.seed, memory)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from doubleback.attacks import Attack, Damage
 from doubleback.auditing.measures import DAMAGE, MEASURES
+from doubleback.auditing.saved import RELATIVE
 from doubleback.metrics.intervals import bootstrap_interval
 from doubleback.settings import Budget, Search
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 LEVELS = ("0.05", "0.1", "0.2", "0.3", "0.5", "0.7", "1")  # of the curve, u
 STEPS = 50
-RELATIVE = "relative"  # the key of shares of ||x_0 - x_t||, where the others are norms
 Array = NDArray[Any]
 
 

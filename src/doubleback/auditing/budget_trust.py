@@ -83,7 +83,8 @@ class _Losses:
         """Twice the standard error of the loss over its draws; 0 on the mean path."""
         if not self.expected.samples:
             return torch.zeros(len(x), device=x.device)
-        each = torch.stack([self.expected.attempted(x, self.expected.pair) for _ in range(8)])
+        attempted, pair = self.expected.attempts(), self.expected.pair
+        each = torch.stack([attempted(x, pair, pair) for _ in range(8)])
         return 2 * each.std(0)
 
     def after(self, attack: Attack) -> Float[Tensor, "P"]:

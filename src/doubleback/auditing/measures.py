@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from doubleback.evaluation import Answer
 from doubleback.metrics.images import l2, ms_ssim, psnr
 
 DAMAGE = "damage"
+ALIKE = 100.0  # dB, a mean squared change of 1e-10: PSNR counts as this at most, or one image alike would be no number
+PATCH = 64  # pixels a side: what LPIPS was fitted on, and enough for its network
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ def _rate(seen: Seen) -> Tensor | None:
     return seen.after.rate
 
 
+def _rate_before(seen: Seen) -> Tensor | None:
+    """Bits per pixel of the image as it was."""
+    return seen.before.rate
+
+
 def _tokens_changed(seen: Seen) -> Tensor | None:
     """The share of tokens that are not the source's."""
     if seen.after.tokens is None or seen.before.tokens is None:
@@ -69,11 +77,21 @@ def _kl_symmetric(seen: Seen) -> Tensor | None:
 
 
 def _lpips(seen: Seen) -> Tensor | None:
-    network = _lpips_network() if seen.pictures else None
+    """Of reconstructions, enlarged to `PATCH` where they are smaller; None where they are not grey or in colour."""
+    network = _lpips_network() if seen.pictures and seen.x.shape[1] in (1, 3) else None
     if network is None:
         return None
-    ends = (image.expand(-1, 3, -1, -1).float() for image in (seen.after.mean, seen.before.mean))
-    return torch.stack([network(a[None], b[None]) for a, b in zip(*ends, strict=True)])
+    a, b = (_as_patches(image) for image in (seen.after.mean, seen.before.mean))
+    return torch.stack([network(one[None], other[None]) for one, other in zip(a, b, strict=True)]).to(seen.x)
+
+
+def _as_patches(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N 3 h w"]:
+    """In colour, in [0, 1], on the processor, both sides of at least `PATCH` pixels."""
+    x = images.clamp(0, 1).float().cpu().expand(-1, 3, -1, -1)
+    if min(x.shape[-2:]) >= PATCH:
+        return x
+    factor = PATCH / min(x.shape[-2:])
+    return F.interpolate(x, size=[round(factor * side) for side in x.shape[-2:]], mode="bilinear").clamp(0, 1)
 
 
 @cache
@@ -92,7 +110,8 @@ ALWAYS: dict[str, Measure] = {DAMAGE: damage, "rate": _rate, "tokens_changed": _
 
 MEASURES: dict[str, Measure] = {
     **ALWAYS,
-    "psnr": lambda seen: psnr(seen.after.mean, seen.before.mean) if seen.pictures else None,
+    "rate_before": _rate_before,
+    "psnr": lambda seen: psnr(seen.after.mean, seen.before.mean).clamp_max(ALIKE) if seen.pictures else None,
     "ms_ssim_input": lambda seen: ms_ssim(seen.x_adv, seen.x) if seen.pictures else None,
     "ms_ssim": lambda seen: ms_ssim(seen.after.mean, seen.before.mean) if seen.pictures else None,
     "kl_symmetric": _kl_symmetric,

@@ -12,6 +12,9 @@ from doubleback.folders import CURVES, IMAGES, Folder
 if TYPE_CHECKING:
     from doubleback.auditing.record import Audited
 
+AREA = "area over the distortion"
+RELATIVE = "relative"  # the key of shares of ||x_0 - x_t||, where the others are norms
+
 
 def summary(found: "Audited") -> str:
     """What was found, a line an attack, and every flag."""
@@ -29,20 +32,34 @@ def summary(found: "Audited") -> str:
         low, high = area["ci95"] or (area["mean"], area["mean"])
         marks = "".join(f"  ! {flag}" for flag in attack.get("flags", {}))
         lines.append(f"{name.replace('_', ' '):{width}}  AUDDC {area['mean']:.3f}  [{low:.3f}, {high:.3f}]{marks}")
-    lines += damage_lines(results["damage"])
+    lines += [f"damage, {name}: {said}" for name, said in damage_said(results["damage"]).items()]
+    lines += [f"bits per pixel, {name}: {said}" for name, said in rates_said(results["attacks"]).items()]
     lines += [f"! {name}: {says}" for name, says in results["flags"].items()]
     return "\n".join(lines)
 
 
-def damage_lines(damage: Mapping[str, Any]) -> list[str]:
-    """How far the reconstruction goes: the area over the distortion, and at each eps of the budgets."""
-    lines = []
-    if (area := damage["area"])["mean"] is not None:
-        lines.append(f"damage, area over the distortion: {_with_interval(area)} (0: nothing moves)")
-    for norm, at in damage.items():
-        if norm not in ("area", "relative"):
-            lines += [f"damage, {norm} {eps}: L2 {_with_interval(one)}" for eps, one in at.items()]
-    return lines
+def damage_said(damage: Mapping[str, Any]) -> dict[str, str]:
+    """How far the reconstruction goes, lower is more robust: the area over the distortion (0: nothing moves), and, at
+    each eps of the budgets, the L2 change by the worst of all attacks; each with its 95 % interval."""
+    at = {f"{norm} {eps}": one for norm, of in damage.items() if norm not in ("area", RELATIVE)
+          for eps, one in of.items()}  # fmt: skip
+    area = damage.get("area")
+    figures = at if not area or area["mean"] is None else {AREA: area} | at
+    return {name: _with_interval(one) for name, one in figures.items()}
+
+
+def rates_said(attacks: Mapping[str, Any]) -> dict[str, str]:
+    """A codec's bits per pixel before and after, at each eps of the budgets, by the attack that raises them most."""
+    most: dict[str, tuple[float, str]] = {}
+    for attack, one in attacks.items():
+        for norm, of in one.get("budgets", {}).items():
+            for eps, figures in of.items():
+                after, before = figures.get("rate"), figures.get("rate_before")
+                if not after or not before or after["mean"] is None or before["mean"] is None:
+                    continue
+                said = f"{before['mean']:.3g} before, {_with_interval(after)} after ({attack.replace('_', ' ')})"
+                most[f"{norm} {eps}"] = max(most.get(f"{norm} {eps}", (0.0, "")), (after["mean"], said))
+    return {name: said for name, (_, said) in most.items()}
 
 
 def _with_interval(figure: Mapping[str, Any]) -> str:

@@ -128,7 +128,7 @@ def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
         )
     if any(one["auddc"]["envelope"]["mean"] is not None for run in runs.values() for one in run["attacks"].values()):
         _show(("AUDDC", "L2", *(attack.replace("_", " ") for attack in attacks), "ceiling"), rows)
-    _show_damage({os.path.relpath(Path(name).resolve(), base): run for name, run in runs.items()})
+    _show_budgets({os.path.relpath(Path(name).resolve(), base): run for name, run in runs.items()})
 
     for name, run in runs.items():
         for attack, one in run["attacks"].items():
@@ -142,23 +142,18 @@ def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:
             say(f"{name}: no pair has a meaningful curve (every reconstruction is alike); train it longer", error=True)
 
 
-def _show_damage(runs: Mapping[str, Mapping[str, Any]]) -> None:
-    """How far each reconstruction goes: the area over the distortion, and, at each eps of the budgets, the worst of all
-    attacks with its 95 % interval; lower is more robust."""
-    every = [run.get("damage", {}) for run in runs.values()]
-    budgets = list(dict.fromkeys((norm, eps) for one in every for norm in one if norm not in ("area", "relative")
-                                 for eps in one[norm]))  # fmt: skip
-    figures = [[one.get("area"), *(one.get(norm, {}).get(eps) for norm, eps in budgets)] for one in every]
-    rows = [(name, *map(_with_interval, row)) for name, row in zip(runs, figures, strict=True) if any(row)]
-    if rows:
-        _show(("damage", "area", *(f"{norm} {eps}" for norm, eps in budgets)), rows)
+def _show_budgets(runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """What budgets have done, a line a run: damage, and a codec's bits per pixel."""
+    from doubleback.auditing.saved import damage_said, rates_said  # with torch, which an audit has loaded already
 
-
-def _with_interval(figure: Mapping[str, Any] | None) -> str:
-    if not figure or figure["mean"] is None:
-        return _written(None)
-    interval = figure["ci95"]
-    return _written(figure["mean"]) + (f" [{_written(interval[0])}, {_written(interval[1])}]" if interval else "")
+    tables = {
+        "damage": {name: damage_said(run.get("damage", {})) for name, run in runs.items()},
+        "bits per pixel": {name: rates_said(run["attacks"]) for name, run in runs.items()},
+    }
+    for title, rows in tables.items():
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        if columns:
+            _show((title, *columns), [(name, *(row.get(c, "-") for c in columns)) for name, row in rows.items() if row])
 
 
 def show_findings(findings: Sequence["Finding"]) -> None:

@@ -81,6 +81,13 @@ class Surviving(nn.Module):
             return getattr(inner, name)
 
 
+def behind_the_same(model: Autoencoder, other: Autoencoder) -> Autoencoder:
+    """`other`, behind the channel that `model` is behind; where there is none, or it has one of its own, as it is."""
+    if not isinstance(model, Surviving) or isinstance(other, Surviving):
+        return other
+    return Surviving(other, model.steps)
+
+
 def _quantized(x: Tensor, bits: float, straight: bool) -> Tensor:
     levels = 2**bits - 1
     return _passed(x, (x.detach() * levels).round() / levels, straight)

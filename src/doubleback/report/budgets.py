@@ -1,14 +1,25 @@
 """What attacks within a budget have done: tables a run, who is hurt by whose examples, pictures at each eps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from doubleback.report.archives import mapping, number
-from doubleback.report.cells import Better, Cell, Column, Group, Row, filled, number_cell, written
+from doubleback.report.cells import (
+    Better,
+    Cell,
+    Column,
+    Group,
+    MatrixGroup,
+    MatrixRow,
+    Row,
+    filled,
+    number_cell,
+    written,
+)
 from doubleback.report.damage_figures import by_size, damage_panels, spread
 from doubleback.report.pictures import data_uri
 from doubleback.report.runs import TRANSFERRED, AuditFolder, RunFolder, eps_stored, heading, title
@@ -23,6 +34,7 @@ _MEASURES: tuple[tuple[str, str, str, Better], ...] = (
     ("ms_ssim_input", "MS-SSIM, inputs", "attacked against source", ""),
     ("ms_ssim", "MS-SSIM, reconstructions", "after against before", "higher"),
     ("kl_symmetric", "Symmetric KL", "of the codes, nats", "lower"),
+    ("rate_before", "Rate, no attack", "bits per pixel of the source", "lower"),
     ("rate", "Rate", "bits per pixel of the attacked image", "lower"),
     ("tokens_changed", "Tokens changed", "share of all", "lower"),
     ("lpips", "LPIPS", "after against before", "lower"),
@@ -50,10 +62,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Rows attacked, columns made on, for each norm and eps; a cell is marked where it is the victim's own."""
+    """Rows attacked, columns made on, for each norm and eps."""
 
     origins: list[Origin]
-    groups: list[tuple[str, list[tuple[Column, list[tuple[bool, Cell]]]]]]
+    groups: list[MatrixGroup]
 
 
 @dataclass(frozen=True)
@@ -233,7 +245,8 @@ def _rate(run: Column, audit: AuditFolder, norm: str) -> Rate | None:
     if not known:
         return None
     most = max(known, key=lambda name: known[name])
-    before, after = number_cell(audit.results, "rate"), damage_cell(audit.results, *paths[most])
+    of_sources, after = (damage_cell(audit.results, *paths[most][:-1], name) for name in ("rate_before", "rate"))
+    before = number_cell(audit.results, "rate") if of_sources.value is None else of_sources  # an older folder
     return Rate(run, before, after, f"{norm} {eps[-1]}", most)
 
 
@@ -248,18 +261,18 @@ def _transfer(seen: Sequence[tuple[Column, AuditFolder]]) -> Transfer:
     budgets = dict.fromkeys((norm, eps) for _, audit in rows for norm in _norms(audit) for eps in _eps(audit, norm))
     groups = []
     for norm, eps in budgets:
-        cells = [(run, [_made_on(run, audit, other, norm, eps) for other in made_on]) for run, audit in rows]
-        if any(cell.value is not None for _, row in cells for _, cell in row):
-            groups.append((f"{norm} {eps}", cells))
+        at = [MatrixRow(run, [_made_on(run, audit, other, norm, eps) for other in made_on]) for run, audit in rows]
+        if any(cell.value is not None for row in at for cell in row.cells):
+            groups.append(MatrixGroup(f"{norm} {eps}", at))
     return Transfer([_origin(name, seen) for name in made_on], groups)
 
 
-def _made_on(run: Column, audit: AuditFolder, other: str, norm: str, eps: str) -> tuple[bool, Cell]:
+def _made_on(run: Column, audit: AuditFolder, other: str, norm: str, eps: str) -> Cell:
     own = _victim(run) == other
     attack = worst_attack(audit, norm, eps, own=True) if own else f"{TRANSFERRED}{other}"
     if attack is None:
-        return own, Cell()
-    return own, damage_cell(audit.results, *_at(attack), norm, eps, note=title(attack) if own else "")
+        return Cell(own=own)
+    return replace(damage_cell(audit.results, *_at(attack), norm, eps, note=title(attack) if own else ""), own=own)
 
 
 def _victim(run: Column) -> str:

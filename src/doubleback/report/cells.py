@@ -11,12 +11,14 @@ Better = Literal["higher", "lower", ""]
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as written and as stored, its 95 % interval (or why there is none), and its multiple of the base."""
+    """A number as written and as stored, its 95 % interval (or why there is none), its multiple of the base; `own`:
+    under the model's own examples, not another's."""
 
     text: str = "\u2013"
     value: float | None = None
     interval: str = ""
     ratio: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,22 @@ class Group:
 
     title: str
     rows: list[Row]
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """What became of one run, a cell for each column of a matrix."""
+
+    run: Column
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class MatrixGroup:
+    """The rows of a matrix at one budget."""
+
+    title: str
+    rows: list[MatrixRow]
 
 
 def written(value: float) -> str:

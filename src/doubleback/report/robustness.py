@@ -1,11 +1,22 @@
 """A robustness folder as the page shows it: figures, tables, what the checks say, adversarial examples."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from doubleback.report.accuracy_figures import model_figure, ordered, worst_figure
 from doubleback.report.archives import lookup, mapping, number
-from doubleback.report.cells import Cell, Column, Group, Row, filled, number_cell, share_cell, written
+from doubleback.report.cells import (
+    Cell,
+    Column,
+    Group,
+    MatrixGroup,
+    MatrixRow,
+    Row,
+    filled,
+    number_cell,
+    share_cell,
+    written,
+)
 from doubleback.report.pictures import data_uri
 from doubleback.report.runs import title
 from doubleback.report.studies import Sees, Study
@@ -57,10 +68,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Matrix:
-    """For each epsilon a row for each attacked model: the cells, in the order of `columns`."""
+    """For each epsilon a row for each attacked model, whose cells are in the order of `columns`."""
 
     columns: list[Origin]
-    groups: list[tuple[str, list[tuple[str, list[Cell]]]]]
+    groups: list[MatrixGroup]
 
 
 @dataclass(frozen=True)
@@ -186,9 +197,15 @@ def _matrix(study: Study) -> Matrix:
         columns.append(Origin(attack, said.title, said.about, _under(study, attack)))
     groups = []
     for eps in ordered(study):
-        rows = [(model, [column.cell(model, eps) for column in columns]) for model in study.models]
-        if any(cell.value is not None for _, cells in rows for cell in cells):
-            groups.append((eps, rows))
+        rows = [
+            MatrixRow(
+                Column(model, study.place(model)),
+                [replace(column.cell(model, eps), own=column.name == model) for column in columns],
+            )
+            for model in study.models
+        ]
+        if any(cell.value is not None for row in rows for cell in row.cells):
+            groups.append(MatrixGroup(eps, rows))
     return Matrix(columns, groups)
 
 

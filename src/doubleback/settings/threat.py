@@ -70,7 +70,7 @@ class Threat(Settings):
     """How far an image may be moved is measured by this; together with --eps."""
     eps: Annotated[tuple[str | float, ...], arg(metavar="EPS [EPS ...]", help_behavior_hint="(default: none)")] = ()
     """Budgets instead of a price: how far; under Linf in pixels of [0, 1], as 8/255. Without --attack, `STANDARD` runs:
-    the attacks that were ever the worst on ten models."""
+    the attacks that were ever the worst of all (docs/threats.md)."""
     relative: bool = False
     """Read eps as shares of the distance of each pair's source and target (L2)."""
     queries: int = 0

@@ -54,12 +54,11 @@ class Layers:
         del target
         if not isinstance(model, nn.Module):
             raise InputError("this model is no torch module, so it has no layers; choose another goal")
-        with torch.no_grad(), _heard(model) as given:
-            output = made_of(model, source, None)
-        before = [(place, *one) for place, one in enumerate(given) if len(one[1]) == len(source)]
-        if not before:
+        given, output = _given(model, source, None)
+        places = [place for place, (_, one) in enumerate(given) if len(one) == len(source)]
+        if not places:
             raise InputError("none of this model's layers gives a tensor of one row an image; choose another goal")
-        condition = source.new_tensor([_condition(layer) for _, layer, _ in before])
+        condition = source.new_tensor([_condition(given[place][0]) for place in places])
         complement = condition.sum() - condition
         equal = torch.ones_like(condition)
         weights = complement / complement.sum().clamp_min(1e-12) if self.weights == "condition" else equal
@@ -67,15 +66,36 @@ class Layers:
         def of(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
             with _heard(model) as now:
                 x_hat = made_of(model, x, noise)
+            before, before_hat, rows = given, output, pair
+            if noise is not None:
+                before, before_hat = _given(model, source.index_select(0, pair), noise)
+                rows = torch.arange(len(x), device=x.device)
             of_layers = x.new_zeros(len(x))
-            for weight, (place, _, old) in zip(weights, before, strict=True):
-                new = now[place][1]
+            for weight, place in zip(weights, places, strict=True):
+                new, old = now[place][1], before[place][1]
                 if len(new) == len(x):  # not a codebook, which has as many rows whatever the batch
-                    of_layers = of_layers + weight * squared_distance(new, old.index_select(0, pair)) / new[0].numel()
-            own = squared_distance(x_hat, output.index_select(0, pair)) / x_hat[0].numel()
+                    of_layers = of_layers + weight * squared_distance(new, old.index_select(0, rows)) / new[0].numel()
+            own = squared_distance(x_hat, before_hat.index_select(0, rows)) / x_hat[0].numel()
             return -(of_layers * own + TINY).sqrt()
 
         return of
+
+
+def has_layers(model: object) -> bool:
+    """Whether its passes go through layers that can be heard: those of a compiled or exported program do not."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    if any(isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule) for module in modules):
+        return False
+    return any(not any(one.children()) and any(True for _ in one.parameters()) for one in modules[1:])
+
+
+@torch.no_grad()
+def _given(model: Autoencoder, x: Tensor, noise: Tensor | None) -> "tuple[list[tuple[nn.Module, Tensor]], Tensor]":
+    """What each layer gives for these images, and what the model makes of them."""
+    assert isinstance(model, nn.Module)
+    with _heard(model) as given:
+        x_hat = made_of(model, x, noise)
+    return given, x_hat
 
 
 @contextmanager

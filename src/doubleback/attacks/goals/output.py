@@ -44,17 +44,8 @@ class Damage:
     def loss(self, model: Autoencoder, source: Tensor, target: Tensor) -> RowLoss:
         """-||x_hat(x) - x_hat(x0)||^2."""
         del target
-        with torch.no_grad():
-            mean_path = made_of(model, source, None)
-
-        def of(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
-            with torch.no_grad():
-                before = mean_path.index_select(0, pair)
-                if noise is not None:
-                    before = made_of(model, source.index_select(0, pair), noise)
-            return -squared_distance(made_of(model, x, noise), before)
-
-        return of
+        before = made_before(model, source)
+        return lambda x, pair, noise: -squared_distance(made_of(model, x, noise), before(pair, noise))
 
 
 @dataclass(frozen=True)
@@ -97,3 +88,17 @@ class Own:
 def made_of(model: Autoencoder, x: Tensor, noise: Tensor | None) -> Tensor:
     """What a model makes of images: their reconstruction, or, of an encoder alone, their code."""
     return model(x, noise).likelihood.mean if decodes(model) else model.encode(x, noise).mean
+
+
+def made_before(model: Autoencoder, source: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """What a model makes of the sources: of these pairs, with this noise; without any it is computed once."""
+    with torch.no_grad():
+        mean_path = made_of(model, source, None)
+
+    @torch.no_grad()
+    def before(pair: Tensor, noise: Tensor | None) -> Tensor:
+        if noise is None:
+            return mean_path.index_select(0, pair)
+        return made_of(model, source.index_select(0, pair), noise)
+
+    return before

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from doubleback.attacks.goals.base import RowLoss
+from doubleback.attacks.goals.output import made_before
 from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder
 from doubleback.settings.checks import not_negative
@@ -46,14 +47,14 @@ class Rate:
         with torch.no_grad():
             if model(source[:1]).rate is None:
                 raise InputError("this model has no rate: only a codec has bits per pixel; choose another goal")
-            before = model(source).likelihood.mean if self.hold else source
+        before = made_before(model, source) if self.hold else None
 
         def of(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
             made = model(x, noise)
             assert made.rate is not None
-            if not self.hold:
+            if before is None:
                 return -made.rate
-            change = squared_distance(made.likelihood.mean, before.index_select(0, pair)) / x[0].numel()
+            change = squared_distance(made.likelihood.mean, before(pair, noise)) / x[0].numel()
             return self.hold / FORTY_DB * change - made.rate
 
         return of

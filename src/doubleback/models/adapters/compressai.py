@@ -2,9 +2,11 @@
 
 In evaluation mode they round, and have no gradient at all; the attack follows round(y - median) + median with the
 gradient of the identity (`models.straight`). Pixels are in [0, 1], sides are padded inside to 16 or 64, and the rate
-counts the bits of all latents over the pixels of the image, not of its padding.
+counts the bits of all latents over the pixels of the image, not of its padding. With `bitstreams` what is scored is the
+real bitstream, of tables that are made anew where the weights have changed; the attack follows the estimate.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,7 @@ def parts_of(net: nn.Module, *, bitstreams: bool = False) -> Parts | None:
     codec: Any = net
     if not hasattr(codec, "compress"):
         return None
-    if bitstreams:
-        codec.update()
+    tables = _Tables(codec)
     encode = codec.g_a if hasattr(codec, "g_a") else None
 
     def estimated(x: Tensor) -> Made:
@@ -37,6 +38,7 @@ def parts_of(net: nn.Module, *, bitstreams: bool = False) -> Parts | None:
         return Made(out["x_hat"], bits=bits_of(out))
 
     def streamed(x: Tensor) -> Made:
+        tables.refresh()
         return _joined([_streamed(codec, one[None]) for one in x])
 
     def further(x: Tensor) -> dict[str, Tensor]:
@@ -45,7 +47,7 @@ def parts_of(net: nn.Module, *, bitstreams: bool = False) -> Parts | None:
             return {"rate": bits_of(codec(x))}
 
     def save(folder: Path) -> None:
-        codec.update(force=True)  # its tables of probabilities follow the weights
+        tables.refresh()
         save_file({name: one.contiguous() for name, one in codec.state_dict().items()}, folder / "model.safetensors")
 
     return Parts(
@@ -63,6 +65,25 @@ def parts_of(net: nn.Module, *, bitstreams: bool = False) -> Parts | None:
 def bits_of(out: dict[str, Any]) -> Tensor:
     """Of each image, (B,), by the likelihoods of its latents."""
     return torch.stack([-one.log2().flatten(1).sum(1) for one in out["likelihoods"].values()]).sum(0)
+
+
+@dataclass
+class _Tables:
+    """What the entropy coder reads its probabilities from: it follows from the weights, but not by itself."""
+
+    codec: Any
+    made_for: tuple[tuple[int, int], ...] = ()
+
+    def refresh(self) -> None:
+        """Make them anew where the weights are not those that they were made for; a scale table of its own stays."""
+        weights = tuple((id(weight), weight._version) for weight in self.codec.parameters())
+        if weights == self.made_for:
+            return
+        self.codec.update()  # what is still empty
+        for part in self.codec.modules():
+            if hasattr(part, "quantiles"):  # an entropy bottleneck, whose probabilities are learned
+                part.update(force=True)
+        self.made_for = weights
 
 
 @torch.no_grad()
