@@ -29,9 +29,14 @@ def test_demo_keeps_what_is_done(tmp_path: Path) -> None:
     changed = {name for name in after if before.get(name) != after[name]}
     assert changed == {"demo/results.json"}
     command = json.loads((tmp_path / "demo" / "hardened" / "config.json").read_text())["command"]
-    assert command[:2] == ["doubleback", "train"]
-    assert command[command.index("--penalty") + 1] == "reconstruction"
-    assert "--resume" not in command
+    assert command[:3] == ["doubleback", "harden", str(tmp_path / "demo" / "plain")]
+    start, end = (results["hardened"]["harden"][when]["reconstruction_l2"] for when in ("start", "end"))
+    assert end <= 1.02 * start
+
+
+def test_a_budget_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--within is 'much'"):
+        Demo(tmp_path / "x", within="much")
 
 
 def test_what_demo_refuses(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def test_a_batch_must_be_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("has", "precision"), [(True, "bf16-mixed"), (False, "32")])
 def test_the_fast_precision_is_the_machines(has: bool, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doubleback.training.loop.has_bf16", lambda: has)
+    monkeypatch.setattr("doubleback.training.arithmetic.has_bf16", lambda: has)
     assert resolve(said(**SMALL, precision="fast"), None)[0].loop.precision == precision
 
 

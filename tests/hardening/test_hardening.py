@@ -41,7 +41,7 @@ def victim(weights: dict[str, Tensor]) -> VAE:
     return model
 
 
-@pytest.mark.parametrize("within", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("within", [0.0, 0.02, pytest.param(0.1, marks=pytest.mark.slow)])
 def test_it_ends_within_the_budget_and_stretches_less(
     within: float, trained: dict[str, Tensor], tiny: ImageData
 ) -> None:
@@ -56,6 +56,7 @@ def test_it_ends_within_the_budget_and_stretches_less(
     assert not model.training
 
 
+@pytest.mark.slow
 def test_more_budget_stretches_less(trained: dict[str, Tensor], tiny: ImageData) -> None:
     few, many = (harden(victim(trained), tiny, within, alone=True, **FEW).penalty_end for within in (0.0, 0.2))
     assert many < few
@@ -220,6 +221,7 @@ def test_the_parts_of_a_model_are_told_by_gradients(tiny: ImageData) -> None:
         weights_of_part(DRAW((1, 8, 8), steps=2, hidden=4, latent=2), "encoder", tiny.test.images[:2])
 
 
+@pytest.mark.slow
 def test_the_weights_of_a_loss_are_read_off_from_a_trained_model(tiny: ImageData) -> None:
     """A VAE that was trained with a KL weight of 0.5 and 3 says so, within a fifth."""
     for kl_weight in (0.5, 3.0):

@@ -141,7 +141,7 @@ def said(name: str) -> list[Any]:
         ],
         "Reproduce": [commands.Reproduce(("table1", "figure6"), "smoke", A, B, 3, ("mnist", "celeba"), True)],
         "Report": [commands.Report((A, B), Path("page.html"))],
-        "Demo": [commands.Demo(A, "mnist", 3, 4, 5, 6)],
+        "Demo": [commands.Demo(A, "mnist", 3, "4%", 4, 5, 6)],
     }
     return every[name]
 
@@ -280,7 +280,7 @@ READ: dict[str, dict[str, str]] = {
     "Transition": always("classifiers from_class to count eta steps confidence beyond judge split seed output"),
     "Reproduce": always("what scale data_dir output jobs withhold plan"),
     "Report": always("folders output"),
-    "Demo": always("output data epochs pairs coefficients seed"),
+    "Demo": always("output data epochs within pairs coefficients seed"),
 }
 
 

@@ -177,7 +177,7 @@ def _dispatch(command: Any, line: str) -> None:
         from doubleback.experiments.attacking import attack
         from doubleback.experiments.auditing import audit, look
         from doubleback.experiments.classifiers import CLASSIFIER, classify
-        from doubleback.experiments.demo import PENALTIES, demo
+        from doubleback.experiments.demo import RUNS, demo
         from doubleback.experiments.hardening import harden
         from doubleback.experiments.robustness import robustness
         from doubleback.experiments.training import train
@@ -212,7 +212,7 @@ def _dispatch(command: Any, line: str) -> None:
                 _say_report(command.output, line)
             case commands.Demo():
                 results = demo(command)
-                console.show_audited({name: results[name] for name in PENALTIES})
+                console.show_audited({name: results[name] for name in RUNS})
                 _say_report(command.output, line)
 
 
