@@ -67,7 +67,9 @@ def test_it_leaves_a_run(done: Path, plain: Path) -> None:
 def test_it_can_be_audited_beside_the_victim(done: Path, plain: Path, tmp_path: Path) -> None:
     found = audit(quick(plain, done, done / TWIN, output=tmp_path, pairs=2, steps=2), WORDS)
     assert len(found) == 3
-    assert json.loads((tmp_path / "within" / "config.json").read_text())["weights"] == load_run(done).weights
+    config = json.loads((tmp_path / "within" / "config.json").read_text())
+    assert config["weights"] == load_run(done).weights
+    assert config["harden"]["within"] == "10%", "or the report would take it for the plain run"
 
 
 def test_what_is_finished_is_kept(done: Path, plain: Path) -> None:

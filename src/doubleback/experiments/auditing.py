@@ -139,6 +139,8 @@ def _planned(
         "weights": run.weights,
         "images": fingerprint(split),
     }
+    if isinstance(run, TrainedRun) and run.hardened is not None:
+        described["harden"] = run.hardened
     if others:
         described["transfer"] = [other.weights for other in others]
     if code := {name: code_digest(name) for name in attacks if is_named(name)}:

@@ -67,8 +67,8 @@ def _check(folder: Path) -> None:
 
 
 def _trained(folder: Path, command: Demo) -> dict[str, Any]:
-    few = FEW if command.data == "digits" else None
-    loop = Loop(epochs=command.epochs, batch_size=few, seed=command.seed)
+    loop = Loop(epochs=command.epochs, seed=command.seed)
+    loop = loop.changed(batch_size=FEW) if command.data == "digits" else loop
     architecture = Architecture(likelihood="gaussian")
     run = Train(folder, Training(images=Data(command.data), architecture=architecture, loop=loop), resume=True)
     return train(run, _line(run))

@@ -79,6 +79,7 @@ class TrainedRun:
         identity: digest of what it was made from, that every file of the run names.
         weights: digest of its weights.
         fingerprint: of the images that it was trained, validated and tested on; None where it was not written down.
+        hardened: how it was hardened since, as its configuration has it; None: it was not.
     """
 
     folder: Path
@@ -87,6 +88,7 @@ class TrainedRun:
     identity: str
     weights: str
     fingerprint: str | None = None
+    hardened: dict[str, Any] | None = None
 
     def images(self, data: str | None = None) -> ImageData:
         """The data that it was trained on, or other data brought to the same size; a line says if they have changed."""
@@ -155,7 +157,7 @@ def load_run(folder: str | Path) -> TrainedRun:
     measured = read_json(folder / RESULTS).get("weights") if (folder / RESULTS).exists() else None
     if measured not in (None, weights):
         raise InputError(f"{folder / WEIGHTS} holds other weights than results.json was measured on; train it again")
-    return TrainedRun(folder, settings, model.eval(), identity, weights, config.get("images"))
+    return TrainedRun(folder, settings, model.eval(), identity, weights, config.get("images"), config.get("harden"))
 
 
 def refuse_not_finite(model: Autoencoder | Classifier, images: Tensor, folder: Path) -> None:

@@ -141,8 +141,9 @@ class RunFolder:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it was trained without a penalty."""
-        penalty = self.settings.get("penalty")
+        """Whether it was trained without a penalty, and not hardened since."""
+        hardened = self.config.get("harden")
+        penalty = hardened.get("penalty") if isinstance(hardened, Mapping) else self.settings.get("penalty")
         if isinstance(penalty, Mapping):
             return "none" in penalty.values()
         return penalty in (None, "none")

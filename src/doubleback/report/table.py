@@ -47,6 +47,15 @@ _AUDIT = [
     _Figure("Pairs used", "attacked and counted", "", "pairs.used", "audit", form=".0f"),
     _Figure("Pairs flagged", "no meaningful v, left out", "", "pairs.flagged", "audit", form=".0f"),
 ]
+_HARDENING = [
+    _Figure("Budget", "the L2, and the rate, may grow by so much", "", "harden.within", form=".1%"),
+    _Figure("L2 before", "validation images, which decide", "", "harden.start.reconstruction_l2"),
+    _Figure("L2 after", "the same", "", "harden.end.reconstruction_l2"),
+    _Figure("L2 of its twin", "trained on without the penalty", "", "harden.twin.reconstruction_l2"),
+    _Figure("Rate before", "bits per pixel", "", "harden.start.rate"),
+    _Figure("Rate after", "bits per pixel", "", "harden.end.rate"),
+    _Figure("Codes moved", "mean share of their length", "", "harden.latents_moved", form=".1%"),
+]
 _COST = [
     _Figure("Training", "seconds", "", "train.seconds", form=",.1f"),
     _Figure("Mixtures", "seconds to fit", "", "mixtures.seconds", "classifier", form=",.1f"),
@@ -69,6 +78,7 @@ def comparison(runs: Sequence[RunFolder], baseline: int | None) -> list[Group]:
         "What attacks do: damage": _damage(runs),
         "Classification": _CLASSES,
         "Smoothness": _SMOOTHNESS,
+        "Hardening": _HARDENING,
         "Cost": _COST,
     }
     return filled({name: [_row(figure, runs, baseline) for figure in figures] for name, figures in groups.items()})
