@@ -231,6 +231,12 @@ def test_the_weights_of_a_loss_are_read_off_from_a_trained_model(tiny: ImageData
         assert found["kl"] == pytest.approx(kl_weight, rel=0.2)
 
 
+def test_the_weights_of_a_loss_depend_on_no_global_state(tiny: ImageData) -> None:
+    """Or a hardening that was killed would go on with another loss."""
+    model, x = fresh(), tiny.train.images[:64].float() / 255
+    assert weights_of(model, x) == weights_of(model, x)
+
+
 def test_its_own_loss_has_named_terms(theirs: nn.Module, tiny: ImageData) -> None:
     model = AutoencoderAdapter(theirs.encoder, theirs.decoder, latent=4)  # type: ignore[arg-type]
     terms = Deployed({})(model, tiny.test.images[:3].float() / 255, None)

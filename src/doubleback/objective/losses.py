@@ -13,6 +13,7 @@ from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder, Reconstruction, attacked, is_variational
 from doubleback.objective.base import Terms
 from doubleback.objective.penalties.gradient import reconstruction_loss
+from doubleback.randomness import Stream, generator
 from doubleback.state import evaluating
 
 
@@ -133,8 +134,9 @@ def weights_of(model: nn.Module, x: Float[Tensor, "N ..."], batch: int = 32) -> 
     loss = Deployed({})
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sums: dict[str, Tensor] = {}
+    random = generator(0, Stream.NOISE)
     for part in torch.split(x, batch):
-        noise = torch.randn(len(part), *getattr(model, "noise_shape", ())).to(part)
+        noise = torch.randn(len(part), *getattr(model, "noise_shape", ()), generator=random).to(part)
         terms = loss(model, part, noise)  # type: ignore[arg-type]
         for name, values in terms.items():
             if not values.requires_grad:
