@@ -136,6 +136,20 @@ def test_the_weight_rises_with_room_and_falls_without(trained: dict[str, Tensor]
     assert objective.weight.item() == pytest.approx(first * torch.tensor(-budgets.GAIN * excess / budgets.ROOM).exp())
 
 
+def test_of_two_looks_within_the_budget_the_smaller_penalty_is_kept(
+    trained: dict[str, Tensor], tiny: ImageData
+) -> None:
+    objective = WithinBudget(Objective(victim(trained), "spectral", penalty_start=0.0), tiny.validation, 0.01)
+    penalty = objective.least.item()
+    with torch.no_grad():
+        for least, kept in ((penalty / 2, False), (penalty * 2, True)):
+            objective.least.fill_(least)
+            objective.kept_step.zero_()
+            objective._look(4, 10)
+            assert objective.kept_step.item() == (5 if kept else 0)
+            assert objective.least.item() == (penalty if kept else least)
+
+
 @pytest.mark.parametrize(
     ("now", "start", "within", "excess"),
     [
