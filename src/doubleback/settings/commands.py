@@ -287,7 +287,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Demo:
-    """Train an autoencoder, attack it, harden it, attack it again, and write a report: about a minute."""
+    """Train an autoencoder, attack it, harden it, attack it again, and write a report: under two minutes."""
 
     output: Annotated[Path, arg(metavar="DIR")] = Path("doubleback-demo")
     """Gets plain/, hardened/, report.html and results.json; what is finished there already is kept."""
