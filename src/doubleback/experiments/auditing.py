@@ -11,10 +11,10 @@ from doubleback.attacks.goals import GOALS
 from doubleback.auditing import Plan, check, plan_audit
 from doubleback.auditing.asked import usual_goals
 from doubleback.auditing.plan import CHUNK
-from doubleback.data import ImageData, Split, fingerprint, settled
+from doubleback.data import Split, fingerprint, settled
 from doubleback.errors import InputError
 from doubleback.experiments.runs import TrainedRun, refuse_not_finite
-from doubleback.experiments.victims import Stranger, is_there, load_victim, named_as
+from doubleback.experiments.victims import Stranger, images_of, is_there, load_victim, named_as
 from doubleback.files import write_arrays, write_json
 from doubleback.folders import CURVES, IMAGES, SCHEMA, Folder, is_begun, within
 from doubleback.imports import code_digest, is_named
@@ -88,19 +88,11 @@ def _leave(folder: Folder, plan: Plan, known: list[Check]) -> None:
 def look(command: Look) -> list[Finding]:
     """`check`: the findings of one model, written as JSON where that is asked for."""
     victim = load_victim(command.victim, command.wrapping)
-    images = _images(victim, command.data, command.image_size)
+    images = images_of(victim, command.data, command.image_size)
     findings = check(victim.autoencoder, images, attacks=command.attack, settings=command.auditing)
     if command.json is not None:
         write_json(command.json, {"schema": SCHEMA, "findings": [asdict(finding) for finding in findings]})
     return findings
-
-
-def _images(victim: TrainedRun | Stranger, data: str | None, image_size: int | None) -> ImageData:
-    if isinstance(victim, Stranger):
-        return victim.images(data, image_size)
-    if image_size is not None:
-        raise InputError(f"--image-size has no effect on {victim.folder}, a run, which has a size; leave it out")
-    return victim.images(data)
 
 
 def _planned(
@@ -108,7 +100,7 @@ def _planned(
 ) -> tuple[Folder, Plan]:
     """One victim's folder, and what will be done to it; the others are there for what transfers."""
     run = runs[path]
-    images = _images(run, command.data, command.image_size)
+    images = images_of(run, command.data, command.image_size)
     split: Split = getattr(images, command.split)
     names = images.label_names
     attacks = command.attack

@@ -8,10 +8,9 @@ from typing import Any
 from doubleback.checkpoints import load_weights, save_tensors, weights_digest
 from doubleback.data import ImageData, digests, settled
 from doubleback.errors import InputError
-from doubleback.evaluation import evaluate, reconstruct
 from doubleback.experiments.runs import TrainedRun
-from doubleback.experiments.training import SHOWN_RECONSTRUCTIONS
-from doubleback.experiments.victims import Stranger, load_victim
+from doubleback.experiments.training import reconstruction_figures, training_figures
+from doubleback.experiments.victims import Stranger, images_of, load_victim
 from doubleback.files import write_arrays, write_json
 from doubleback.folders import CONFIG, IMAGES, SEEN, WEIGHTS, Folder, within
 from doubleback.hardening import Hardened, Twin
@@ -24,7 +23,6 @@ from doubleback.processes import processes
 from doubleback.settings import Loop
 from doubleback.settings.commands import Harden
 from doubleback.settings.stored import flat
-from doubleback.tensors import as_pixels, placed
 from doubleback.training.home import Home
 
 TWIN = "twin"
@@ -48,7 +46,7 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
     if processes(command.hardening.loop.devices) > 1:
         raise InputError("harden is for one process; start it without torchrun, and with --devices 1")
     victim = load_victim(command.victim, command.wrapping)
-    images = _images(victim, command)
+    images = images_of(victim, command.data, command.image_size)
     settings, loop = command.hardening, _loop(victim, command.hardening.loop)
     owners = named_object(settings.loss) if settings.loss else _own_loss(victim)
     folder = Folder(command.output, "harden", _described(victim, images, command), words, _PROMISED)
@@ -65,7 +63,12 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
         )
         if found.twin is not None:
             _leave_twin(folder, victim, images, found, found.twin)
-        return _leave(folder, victim.autoencoder, images, {"harden": found.results(), "train": _trained(found, images)})
+        return _leave(
+            folder,
+            victim.autoencoder,
+            images,
+            {"harden": found.results(), "train": training_figures(found.history, images)},
+        )
 
 
 def _leave(folder: Folder, model: Any, images: ImageData, results: dict[str, Any]) -> dict[str, Any]:
@@ -73,11 +76,8 @@ def _leave(folder: Folder, model: Any, images: ImageData, results: dict[str, Any
     save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
     if isinstance(model, Wrapped):
         model.save(within(folder.path, "weights"))
-    shown = images.test.images[:SHOWN_RECONSTRUCTIONS]
-    reconstruction = as_pixels(reconstruct(model, placed(model, shown)))
-    write_arrays(folder.path / IMAGES, {"test": shown.numpy(), "test_reconstruction": reconstruction})
     write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
-    test = evaluate(model, images.test.images, progress=True)
+    test = reconstruction_figures(model, images.test, folder)
     return folder.finish({**results, "test": test, "weights": weights_digest(model)})
 
 
@@ -94,30 +94,9 @@ def _leave_twin(folder: Folder, victim: Any, images: ImageData, found: Hardened,
             return
         load_weights(model, twin_of.weights, twin.path)
         try:
-            _leave(twin, model, images, {"train": _trained(found, images)})
+            _leave(twin, model, images, {"train": training_figures(found.history, images)})
         finally:
             load_weights(model, now, folder.path)
-
-
-def _trained(found: Hardened, images: ImageData) -> dict[str, Any]:
-    history = found.history
-    remarks = [str(remark) for remark in images.remarks]
-    return {
-        "seconds": history.seconds,
-        "compile_seconds": history.compile_seconds,
-        "epochs": len(history.rows),
-        "steps": history.step,
-        "images": len(images.train),
-        **({"remarks": remarks} if remarks else {}),
-    }
-
-
-def _images(victim: TrainedRun | Stranger, command: Harden) -> ImageData:
-    if isinstance(victim, Stranger):
-        return victim.images(command.data, command.image_size)
-    if command.image_size is not None:
-        raise InputError(f"--image-size has no effect on {victim.folder}, a run, which has a size; leave it out")
-    return victim.images(command.data)
 
 
 def _loop(victim: TrainedRun | Stranger, said: Loop) -> Loop:

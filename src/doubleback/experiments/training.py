@@ -91,7 +91,7 @@ def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
         write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
         return folder.finish(
             {
-                "train": _training_figures(history, settings, images),
+                "train": training_figures(history, images),
                 "test": test,
                 "weights": weights_digest(model),
             }
@@ -104,12 +104,13 @@ def _objective(model: Any, settings: Training) -> TrainingObjective:
     return Objective(model, settings.penalty, kl_weight=settings.kl_weight)
 
 
-def _training_figures(history: History, settings: Training, images: ImageData) -> dict[str, Any]:
+def training_figures(history: History, images: ImageData) -> dict[str, Any]:
+    """What `results.json` holds under `train`, of a training that has come to its end."""
     remarks = [str(remark) for remark in images.remarks]
     return {
         "seconds": history.seconds,
         "compile_seconds": history.compile_seconds,
-        "epochs": settings.loop.epochs,
+        "epochs": len(history.rows),
         "steps": history.step,
         "images": len(images.train),
         **({"remarks": remarks} if remarks else {}),
@@ -120,7 +121,12 @@ def _test_figures(model: Any, test: Split, settings: Training, folder: Folder) -
     """What a finished model does on the test images; an autoencoder's reconstructions are kept to be shown."""
     if settings.architecture.classifies:
         return {"images": len(test), **classification_quality(model, test)}
+    return reconstruction_figures(model, test, folder, seed=settings.loop.seed)
+
+
+def reconstruction_figures(model: Any, test: Split, folder: Folder, *, seed: int = 0) -> dict[str, Any]:
+    """What an autoencoder does on the test images; some reconstructions are kept to be shown."""
     shown = test.images[:SHOWN_RECONSTRUCTIONS]
     reconstruction = as_pixels(reconstruct(model, placed(model, shown)))
     write_arrays(folder.path / IMAGES, {"test": shown.numpy(), "test_reconstruction": reconstruction})
-    return evaluate(model, test.images, seed=settings.loop.seed, progress=True)
+    return evaluate(model, test.images, seed=seed, progress=True)

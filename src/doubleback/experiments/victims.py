@@ -97,6 +97,19 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
     return Stranger(Path(text), victim, identity, weights_digest(module))
 
 
+def images_of(victim: "TrainedRun | Stranger", data: str | None, image_size: int | None) -> ImageData:
+    """The images that a victim is attacked with, or learns from: its own, or this data set's.
+
+    Raises:
+        InputError: it has none of its own and none are named, or a run is given a size, which it has.
+    """
+    if isinstance(victim, Stranger):
+        return victim.images(data, image_size)
+    if image_size is not None:
+        raise InputError(f"--image-size has no effect on {victim.folder}, a run, which has a size; leave it out")
+    return victim.images(data)
+
+
 def named_as(named: Path | str) -> str:
     """A victim's name, as a folder can have it.
 

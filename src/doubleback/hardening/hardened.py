@@ -12,7 +12,7 @@ from doubleback.data.given import as_data
 from doubleback.errors import InputError
 from doubleback.hardening.budget import Measured, WithinBudget, balanced, looked_at, measured
 from doubleback.hardening.freezing import frozen
-from doubleback.models.base import Autoencoder, acquaint, decodes
+from doubleback.models.base import Autoencoder, acquaint, decodes, encodes
 from doubleback.models.victim import Wrapped
 from doubleback.models.wrapping import wrap
 from doubleback.objective import ELBO, Loss, Objective
@@ -200,7 +200,7 @@ def _loss(victim: Any, said: Loss | Owners | None, data: ImageData) -> Loss:
 
 def _codes(victim: Any, images: Tensor) -> Tensor | None:
     """The means of the codes, flat; None without codes."""
-    if not getattr(victim, "encodes", True):
+    if not encodes(victim):
         return None
     with at_work(victim), torch.no_grad():
         mean: Tensor = victim.encode(placed(victim, images)).mean

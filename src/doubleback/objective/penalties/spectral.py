@@ -8,14 +8,13 @@ estimator moves the image along J'v and looks how far the reconstruction goes, a
 (Miyato et al. 2017).
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from doubleback.models.base import Autoencoder, Reconstruction
-from doubleback.objective.penalties.derivatives import PullBack, full_precision, hinge, length, pulled, unit
+from doubleback.objective.penalties.derivatives import Measured, PullBack, full_precision, hinge, length, pulled, unit
 from doubleback.objective.penalties.gradient import Images, Noise, Penalised
 
 SECANT = 0.5  # how far apart, in units of x, are the two images whose difference stands for J w: the way of v alone
@@ -39,7 +38,7 @@ def spectral_penalty(
     """
     output = partial(_output, model, noise)
     here, pull_back, reconstruction = pulled(output, x)
-    _, v = _power_iteration(lambda x: output(x)[0], here, pull_back, x, direction, power_steps)
+    _, v = _power_iteration(output, here, pull_back, x, direction, power_steps)
     return reconstruction, hinge(length(pull_back(v)), margin)
 
 
@@ -58,7 +57,7 @@ def spectral_penalty_by_differences(
     with full_precision(x):
         with torch.no_grad():
             here, pull_back, _ = pulled(output, x)
-            w, _ = _power_iteration(lambda x: output(x)[0], here, pull_back, x, direction, power_steps)
+            w, _ = _power_iteration(output, here, pull_back, x, direction, power_steps)
         there, _ = output(x + step * w)
         here, reconstruction = output(x)
         return reconstruction, hinge(length(there - here) / step, margin)
@@ -66,12 +65,12 @@ def spectral_penalty_by_differences(
 
 @torch.no_grad()
 def _power_iteration(
-    f: Callable[[Tensor], Tensor], here: Tensor, pull_back: PullBack, x: Images, v: Images, steps: int
+    f: Measured[Reconstruction], here: Tensor, pull_back: PullBack, x: Images, v: Images, steps: int
 ) -> tuple[Tensor, Tensor]:
     """Unit vectors: w, the change of x that moves f(x) the farthest, and v, the way that it goes."""
     w = unit(pull_back(v))
     for step in range(steps):
-        v = unit(f(x + SECANT * w) - here)
+        v = unit(f(x + SECANT * w)[0] - here)
         if step < steps - 1:
             w = unit(pull_back(v))
     return w, v

@@ -99,8 +99,13 @@ class PenaltyTaken:
     @property
     def has_own_pass(self) -> bool:
         """Whether the pass of the loss will not do for it: at blends, or where a part acts otherwise in training."""
+        return self.at_blends or attacked(self.model) is not self.model or self._acts_otherwise
+
+    @property
+    def _acts_otherwise(self) -> bool:
+        """Whether a part of the model acts otherwise in training."""
         parts = self.model.modules() if isinstance(self.model, nn.Module) else ()
-        return self.at_blends or attacked(self.model) is not self.model or any(isinstance(p, _OWN_PASS) for p in parts)
+        return any(isinstance(part, _OWN_PASS) for part in parts)
 
     def __call__(self, site: Site) -> Penalised:
         """The reconstruction at the site, and the penalty there, (n,)."""
@@ -110,7 +115,7 @@ class PenaltyTaken:
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
         """In evaluation mode, where that makes a difference: else rows would interact."""
-        if not any(isinstance(part, _OWN_PASS) for part in getattr(self.model, "modules", tuple)()):
+        if not self._acts_otherwise:
             yield
             return
         with evaluating(self.model):
