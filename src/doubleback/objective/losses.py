@@ -147,11 +147,6 @@ def weights_of(model: nn.Module, x: Float[Tensor, "N ..."], batch: int = 32) -> 
     further = [name for name in sums if name != "reconstruction"]
     if not further:
         return {}
-    every = torch.stack([sums[name] for name in further])
-    # the normal equations are as many as there are terms: A'A w = -A'b by their Cholesky factor
-    gram = every @ every.mT
-    scale = gram.diagonal().sqrt().clamp_min(1e-30)
-    factor = torch.linalg.cholesky(gram / scale / scale[:, None] + 1e-9 * torch.eye(len(gram)).to(gram)).mT
-    right = torch.linalg.solve_triangular(factor.mT, (-(every @ sums["reconstruction"]) / scale)[:, None], upper=False)
-    found_weights, _ = nnls(factor.cpu().numpy(), right[:, 0].cpu().numpy())
-    return {name: float(w / s) for name, w, s in zip(further, found_weights, scale.tolist(), strict=True)}
+    columns = torch.stack([sums[name] for name in further], dim=1)
+    found_weights, _ = nnls(columns.cpu().numpy(), -sums["reconstruction"].cpu().numpy())
+    return dict(zip(further, found_weights.tolist(), strict=True))
