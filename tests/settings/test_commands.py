@@ -76,6 +76,7 @@ def said(name: str) -> list[Any]:
             ),
             commands.Train(B, Training(architecture=DRAW, penalty=Penalty("reconstruction", 0.0, False))),
             commands.Train(B, Training(penalty=Penalty("spectral", margin=0.5, power_steps=2))),
+            commands.Train(B, Training(penalty=Penalty("kept-code", radius=0.5, ascent_steps=2))),
             commands.Train(B, Training(loop=Loop(cuda_graph=True))),
         ],
         "Harden": [
@@ -96,6 +97,7 @@ def said(name: str) -> list[Any]:
             ),
             commands.Harden(A, B, Hardening(penalty=Penalty("spectral", margin=0.5, power_steps=2))),
             commands.Harden(A, B, Hardening(penalty=Penalty("reconstruction", through_target=True))),
+            commands.Harden(A, B, Hardening(penalty=Penalty("smooth-code", radius=0.5, ascent_steps=2))),
             commands.Harden(A, B, Hardening(loop=Loop(cuda_graph=True))),
         ],
         "Audit": [
@@ -234,13 +236,15 @@ READ: dict[str, dict[str, str]] = {
         "penalty_weight": "--penalty-weight 1; --penalty none --penalty-weight 0; --model mlp --penalty-weight 1",
         "through_target": "--through-target yes; --penalty output --through-target no",
         "projections": "--projections 2; --penalty reconstruction --projections 2",
-        "estimator": "--estimator perturbed; --penalty none --estimator finite-difference",
+        "estimator": "--estimator perturbed; --penalty noise --estimator finite-difference",
         "difference_step": "--difference-step 0.1; --penalty output --difference-step 0.1",
         "penalty_start": "--penalty-start 0; --penalty none --penalty-start 1",
         "every": "--every 2",
         "at": "--at blends; --penalty none --at images",
         "margin": "--margin 1; --penalty output --margin 0",
         "power_steps": "--power-steps 2; --penalty targeted --power-steps 3",
+        "radius": "--radius 0.1; --penalty spectral --radius 0.1",
+        "ascent_steps": "--ascent-steps 2; --penalty noise --ascent-steps 2",
         "kl_weight": "--model ae --kl-weight 1; --model conv-ae --kl-weight 2; --model lenet --kl-weight 1",
         "epochs": ALWAYS,
         "batch_size": ALWAYS,
@@ -259,7 +263,7 @@ READ: dict[str, dict[str, str]] = {
     "Harden": always(
         "victim output within freeze loss alone data image_size weights input_range output_range mean std penalty "
         "penalty_weight through_target projections estimator difference_step penalty_start every at margin power_steps "
-        "epochs batch_size learning_rate max_grad_norm seed precision compile cuda_graph devices tensorboard"
+        "radius ascent_steps epochs batch_size learning_rate max_grad_norm seed precision compile cuda_graph devices tensorboard"
     ),
     "Audit": always(
         "runs attack data image_size split pairs source_label target_label coefficients steps restarts samples seed "

@@ -20,7 +20,8 @@ from doubleback.models.base import Autoencoder, acquaint
 from doubleback.objective.base import Terms, TrainingObjective
 from doubleback.objective.losses import ELBO, Loss
 from doubleback.objective.penalties.gradient import perturbed_gradient_penalty, target_moves
-from doubleback.objective.penalties.taken import PenaltyTaken, Site
+from doubleback.objective.penalties.kinds import Site
+from doubleback.objective.penalties.taken import PenaltyTaken
 from doubleback.progress import note
 from doubleback.settings.checks import not_negative
 from doubleback.settings.penalty import Penalty
@@ -34,6 +35,10 @@ DEFAULT_WEIGHTS = {
     "targeted": {"bernoulli": 30.0, "gaussian": 30.0, "gaussian-learned": 30.0},
     "spectral": {"bernoulli": 100.0, "gaussian": 100.0, "gaussian-learned": 100.0},
     "latent": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
+    # as heavy as the squared error of the images themselves at a variance of 0.02; and guesses
+    "noise": {"bernoulli": 25.0, "gaussian": 25.0, "gaussian-learned": 25.0},
+    "smooth-code": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
+    "kept-code": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
 }
 
 
@@ -47,8 +52,7 @@ class Objective(TrainingObjective):
 
     Args:
         model: what is trained.
-        penalty: its settings, or only what is kept small: "none", "reconstruction", "output", "latent", "targeted" or
-            "spectral".
+        penalty: its settings, or only what is kept small: "none", or one of `penalties.kinds.KINDS`.
         kl_weight: lambda1.
         loss: L0 and L1 in one; None: the negative ELBO.
         changes: fields of `Penalty` by name, such as `penalty_weight`; a weight that is left out takes a measured
@@ -114,7 +118,7 @@ class Objective(TrainingObjective):
     def prepare(self, x: Float[Tensor, "n ..."]) -> None:
         """Let the model see its first images; where it has no second derivative, take finite differences instead."""
         acquaint(self.model, x)
-        if self.settings.penalty == "none" or self.settings.estimator != "exact":
+        if not self.settings.differentiates or self.settings.estimator != "exact":
             return
         noise, *site = self.draw(x.cpu(), torch.Generator().manual_seed(0))
         try:
@@ -201,6 +205,7 @@ class Objective(TrainingObjective):
         site = Site(x, noise, directions, target) if at is None else Site(at, noise_there, directions, target)
         reconstruction, penalty = self.penalty(site)
         if isinstance(self.loss, ELBO) and not self.penalty.has_own_pass:
+            assert reconstruction is not None
             return {**self.loss.of(self.model, reconstruction, x), "penalty": penalty}
         return {**self.loss(self.model, x, noise), "penalty": penalty}
 

@@ -8,13 +8,16 @@ from tyro.conf import arg
 from doubleback.errors import InputError
 from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, at_least, not_negative, one_of, positive
 
-Differentiated = Literal["none", "reconstruction", "output", "latent", "targeted", "spectral"]
+Differentiated = Literal[
+    "none", "reconstruction", "output", "latent", "targeted", "spectral", "noise", "smooth-code", "kept-code"
+]
 Estimator = Literal["exact", "finite-difference", "perturbed"]
 Place = Literal["images", "blends"]
 MARGINS = {
     "targeted": 0.5,
     "spectral": 1.0,
 }  # what is free: an isometry has 1 (docs/choices.md says how it was measured)
+RADII = {"noise": 0.2, "smooth-code": 0.1, "kept-code": 0.1}  # the usual ones, in units of a pixel
 if TYPE_CHECKING:
     Switch = bool | None
 else:
@@ -31,8 +34,10 @@ class Penalty(Settings):
     """
 
     penalty: Differentiated = "none"
-    """What is kept small: the gradient of the reconstruction loss, or of the distance to another image (targeted); the
-    Jacobian of the output or of the code, or its largest singular value (spectral)."""
+    """What is kept small. By double backpropagation: the gradient of the reconstruction loss, or of the distance to
+    another image (targeted); the Jacobian of the output or of the code, or its largest singular value (spectral). By
+    other defences: the error on noisy images (noise); the way of the code under the worst small change (smooth-code),
+    or its way from the code before the training (kept-code)."""
     penalty_weight: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: as measured for the model and the images)")
     ] = LEFT_OUT
@@ -65,6 +70,27 @@ class Penalty(Settings):
     """The slope, or the singular value, that is free."""
     power_steps: int = 1
     """Steps of power iteration behind the spectral penalty."""
+    radius: Annotated[
+        Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.2 for noise, 0.1 for the codes)")
+    ] = LEFT_OUT
+    """How far an image is moved: the standard deviation of the noise, or the most that a pixel changes."""
+    ascent_steps: int = 5
+    """Steps of the search for the worst change, behind smooth-code and kept-code."""
+
+    @property
+    def reach(self) -> float:
+        """The radius, as said or by default."""
+        return RADII.get(self.penalty, 0.0) if self.radius is None else self.radius
+
+    @property
+    def directions(self) -> int:
+        """How many directions are drawn a step, of those penalties that draw any."""
+        return self.projections if self.penalty in ("output", "latent") else 1
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether it holds a derivative, whose gradient can be taken in several ways."""
+        return self.penalty != "none" and self.penalty not in RADII
 
     @property
     def place(self) -> Place:
@@ -80,18 +106,20 @@ class Penalty(Settings):
     def unread(self) -> dict[str, str]:
         """The settings that are said although nothing reads them, and what would have to be said for that."""
         some, of_jacobian = self.penalty != "none", self.penalty in ("output", "latent")
-        by_differences = some and self.estimator == "finite-difference"
+        by_differences = self.differentiates and self.estimator == "finite-difference"
         needs = {
             "penalty_weight": (some, "a penalty"),
             "penalty_start": (some, "a penalty"),
             "every": (some, "a penalty"),
-            "estimator": (some, "a penalty"),
+            "estimator": (self.differentiates, "a penalty on a derivative"),
             "difference_step": (by_differences, "a penalty and the estimator finite-difference"),
             "through_target": (self.penalty == "reconstruction", "the penalty reconstruction"),
             "projections": (of_jacobian, "the penalty output or latent"),
             "at": (some, "a penalty"),
             "margin": (self.penalty in MARGINS, "the penalty targeted or spectral"),
             "power_steps": (self.penalty == "spectral", "the penalty spectral"),
+            "radius": (self.penalty in RADII, "the penalty noise, smooth-code or kept-code"),
+            "ascent_steps": (self.penalty.endswith("-code"), "the penalty smooth-code or kept-code"),
         }
         said = {name for name in needs if getattr(self, name) != getattr(Penalty, name)}
         return {name: need for name, (read, need) in needs.items() if name in said and not read}
@@ -105,7 +133,8 @@ class Penalty(Settings):
         one_of(get_args(Place), at=self.at)
         not_negative(penalty_weight=self.penalty_weight, margin=self.margin)
         at_least(1, projections=self.projections, every=self.every, power_steps=self.power_steps)
-        positive(difference_step=self.difference_step)
+        at_least(1, ascent_steps=self.ascent_steps)
+        positive(difference_step=self.difference_step, radius=self.radius)
         if self.estimator == "perturbed" and self.at == "blends":
             raise InputError("the perturbed estimator is of a penalty at the images; take the estimator exact")
         if self.estimator == "perturbed" and self.penalty not in ("none", "reconstruction"):

@@ -18,7 +18,7 @@ from doubleback.tensors import column, squared_norm
 
 Images = Float[Tensor, "n ..."]
 Noise = Float[Tensor, "n ..."] | None
-Penalised = tuple[Reconstruction, Float[Tensor, "n"]]
+Penalised = tuple[Reconstruction | None, Float[Tensor, "n"]]
 
 
 def reconstruction_loss(reconstruction: Reconstruction, x: Images) -> Float[Tensor, "n"]:
