@@ -25,7 +25,7 @@ test: $(READY)  ## format, lint, types, layers, quick tests: what CI runs
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow and not real'
 
 test-slow: $(READY)  ## the long tests
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m 'slow and not real'
 
 test-shapes: $(READY)  ## the quick tests again, with every shape and type checked as the code runs: twice the time
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow and not real' $(SHAPES)

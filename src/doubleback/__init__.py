@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.auditing import universal as universal
     from doubleback.data import ImageData as ImageData
     from doubleback.data import load_images as load_images
+    from doubleback.defences import defended as defended
     from doubleback.experiments.classifiers import load_classifier as load_classifier
     from doubleback.experiments.runs import load_run as load_run
     from doubleback.hardening import harden as harden
@@ -74,6 +75,7 @@ _ROOMS = {
     "attacks.standard": "STANDARD",
     "auditing": "audit check damage r_margin universal",
     "data": "ImageData load_images",
+    "defences": "defended",
     "experiments.classifiers": "load_classifier",
     "experiments.runs": "load_run",
     "hardening": "harden",

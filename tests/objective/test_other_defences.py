@@ -1,4 +1,4 @@
-"""Penalties that differentiate nothing: noisy images, codes under the worst small change; against hand-worked values."""
+"""Penalties that hold no derivative: noisy images, codes under the worst small change; hand-worked values."""
 
 from pathlib import Path
 

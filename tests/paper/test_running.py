@@ -14,7 +14,7 @@ import pytest
 
 from doubleback.errors import InputError
 from doubleback.paper import members
-from doubleback.paper.launching import terminable
+from doubleback.paper.launching import ending
 from doubleback.paper.running import Progress, Reproduction
 from doubleback.settings.commands import Classify
 
@@ -132,6 +132,17 @@ def test_an_interruption_leaves_nobody_behind_and_nothing_undone(tmp_path: Path,
     assert record["commands"]["long"]["seconds"] > 0
 
 
+def test_a_signal_that_comes_as_a_process_is_forked_is_not_lost(tmp_path: Path) -> None:
+    """Python drops what is raised there."""
+    due = [signal.SIGTERM]
+    os.register_at_fork(before=lambda: os.kill(os.getpid(), due.pop()) if due else None)
+    found = planned(tmp_path, Member("a", GOOD, "mnist"), Member("b", GOOD, "mnist", ("a",)))
+    with pytest.raises(KeyboardInterrupt):
+        found.run(lambda member, progress: None)
+    assert not due
+    assert states(found)["b"] == "due"
+
+
 def test_commands_can_be_stopped_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
     """As in a shell's background job, which passes that on to what it starts."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -147,7 +158,7 @@ def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """Under nohup the terminal may go."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with terminable():
+        with ending():
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
             os.kill(os.getpid(), signal.SIGHUP)
     finally:

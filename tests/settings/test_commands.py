@@ -112,7 +112,9 @@ def said(name: str) -> list[Any]:
                 B,
             ),
             commands.Audit(
-                (A,), auditing=Auditing(threat=Threat("L2", ("8/255", "1"), True, 9, ("jpeg:75",))), transfer=True
+                (A,),
+                auditing=Auditing(threat=Threat("L2", ("8/255", "1"), True, 9, ("jpeg:75",), ("hmc:3",))),
+                transfer=True,
             ),
             commands.Audit((A,), auditing=Auditing(price=Price(9))),
         ],
@@ -126,11 +128,15 @@ def said(name: str) -> list[Any]:
                 WRAPPING,
                 B,
             ),
-            commands.Check(A, auditing=Auditing(threat=Threat("L2", ("8/255", "1"), True, 9, ("jpeg:75",)))),
+            commands.Check(
+                A, auditing=Auditing(threat=Threat("L2", ("8/255", "1"), True, 9, ("jpeg:75",), ("hmc:3",)))
+            ),
         ],
         "Attack": [
             commands.Attack(A, A, B, ("output",), 0.5, Price(9), Search(11, 2, 3, 4), WRAPPING, B),
-            commands.Attack(A, A, B, threat=Threat("L2", ("8/255",), True, 9, ("quantize:8", "resize:0.5"))),
+            commands.Attack(
+                A, A, B, threat=Threat("L2", ("8/255",), True, 9, ("quantize:8", "resize:0.5"), ("smooth:0.5",))
+            ),
         ],
         "Classify": [commands.Classify(A, Mixture(3, "tied", 0.0, 5), B)],
         "Robustness": [
@@ -263,19 +269,20 @@ READ: dict[str, dict[str, str]] = {
     "Harden": always(
         "victim output within freeze loss alone data image_size weights input_range output_range mean std penalty "
         "penalty_weight through_target projections estimator difference_step penalty_start every at margin power_steps "
-        "radius ascent_steps epochs batch_size learning_rate max_grad_norm seed precision compile cuda_graph devices tensorboard"
+        "radius ascent_steps epochs batch_size learning_rate max_grad_norm seed precision compile cuda_graph devices "
+        "tensorboard"
     ),
     "Audit": always(
         "runs attack data image_size split pairs source_label target_label coefficients steps restarts samples seed "
-        "memory norm eps relative queries survive weights input_range output_range mean std output transfer"
+        "memory norm eps relative queries survive defend weights input_range output_range mean std output transfer"
     ),
     "Check": always(
         "victim data image_size attack pairs source_label target_label coefficients steps restarts samples seed memory "
-        "norm eps relative queries survive weights input_range output_range mean std json"
+        "norm eps relative queries survive defend weights input_range output_range mean std json"
     ),
     "Attack": always(
         "victim source target attack coefficient coefficients steps restarts samples seed weights input_range "
-        "output_range mean std output norm eps relative queries survive"
+        "output_range mean std output norm eps relative queries survive defend"
     ),
     "Classify": always("run components covariance regularization seed output"),
     "Robustness": always(

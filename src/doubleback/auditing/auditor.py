@@ -14,8 +14,9 @@ from doubleback.auditing.plan import Plan
 from doubleback.auditing.record import BLEND, CEILING, WORST_CASE, Audited
 from doubleback.data import ImageData, Split
 from doubleback.data.given import gathered, is_batches
+from doubleback.defences import as_deployed
 from doubleback.errors import InputError
-from doubleback.models import Autoencoder, Surviving
+from doubleback.models import Autoencoder
 from doubleback.models.base import acquaint, attacked
 from doubleback.settings import Auditing
 from doubleback.settings.checks import as_bytes
@@ -60,7 +61,7 @@ def audit(
             or, where `eps` are given, `STANDARD`.
         progress: show a bar with the time left.
         changes: fields of `settings` by name: `memory`, `source_label`, `target_label`, `coefficients`, `norm`,
-            `eps`, `relative`, `queries`, `survive`, `steps`, `restarts`, `samples`, `seed`.
+            `eps`, `relative`, `queries`, `survive`, `defend`, `steps`, `restarts`, `samples`, `seed`.
 
     Raises:
         InputError: a setting is out of range, images or labels are not to be used (`tensors`), the images do not fit
@@ -128,9 +129,7 @@ def _plan(
     places: tuple[Tensor, Tensor] | None = None,
 ) -> Plan:
     """The plan; `places` of sources and of targets, where they are not drawn."""
-    threat = settings.threat
-    if threat.survive:
-        model = Surviving(model, threat.survive)
+    model = as_deployed(model, settings.threat)
     with at_work():
         x, own = let_in(images, labels, model)
     tried = attacks_asked(model, attacks, settings)

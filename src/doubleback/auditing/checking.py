@@ -20,11 +20,12 @@ from doubleback.auditing.asked import attacks_asked
 from doubleback.auditing.cost import cost
 from doubleback.data import ImageData
 from doubleback.data.given import gathered, is_batches
+from doubleback.defences import as_deployed
 from doubleback.errors import reason
 from doubleback.evaluation import reconstruct
 from doubleback.memory import rows_within
 from doubleback.metrics.images import l2
-from doubleback.models import Autoencoder, Surviving
+from doubleback.models import Autoencoder
 from doubleback.models.base import acquaint, attacked, decodes, encodes, is_variational
 from doubleback.settings import Auditing
 from doubleback.settings.checks import as_bytes
@@ -65,8 +66,7 @@ def check(
         InputError: the images are not to be used (`tensors.as_images`), or a goal is unknown.
     """
     settings = settings or Auditing()
-    if settings.threat.survive:
-        victim = Surviving(victim, settings.threat.survive)
+    victim = as_deployed(victim, settings.threat)
     with at_work():
         x = as_images(_first_of(images), victim)[:LOOKED_AT]
     tried = attacks_asked(victim, attacks, settings)
@@ -142,7 +142,7 @@ def _found(name: str, ok: bool, well: str, bad: str, *, spoils: bool = True) -> 
 def _code_in_words(victim: Autoencoder) -> str:
     if not encodes(victim):
         return ", without a code"
-    shape = tuple(victim.noise_shape)
+    shape = tuple(getattr(victim, "code_shape", victim.noise_shape))
     return f", code {shape}{'' if is_variational(victim) else ', without a variance'}"
 
 

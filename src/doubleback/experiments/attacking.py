@@ -16,12 +16,12 @@ from doubleback.auditing.asked import attacks_asked
 from doubleback.auditing.pairs import Pairs
 from doubleback.data import Split, fingerprint
 from doubleback.data.pixels import looks, to_pixels
+from doubleback.defences import as_deployed
 from doubleback.errors import InputError
 from doubleback.evaluation import reconstruct
 from doubleback.experiments.victims import load_victim
 from doubleback.files import opened, replacing, write_arrays
 from doubleback.folders import CURVES, IMAGES, Folder
-from doubleback.models import Surviving
 from doubleback.models.base import acquaint, decodes
 from doubleback.settings import Auditing, Threat
 from doubleback.settings.commands import Attack as Command
@@ -46,9 +46,9 @@ def attack(command: Command, words: Sequence[str]) -> list[str]:
     model = victim.autoencoder
     ends = _read(command.source, command.target, model)
     threat = command.threat
-    if threat.survive:
-        model = Surviving(model, threat.survive)
-    settings = Auditing(price=command.price, search=command.search, threat=replace(threat, survive=())).resolved
+    model = as_deployed(model, threat)
+    undefended = replace(threat, survive=(), defend=())
+    settings = Auditing(price=command.price, search=command.search, threat=undefended).resolved
     capability = threat.budget or Price((command.coefficient,))
     attacks = attacks_asked(model, command.attack, settings, capability)
     kinds = ("adversarial", "reconstruction") if decodes(model) else ("adversarial",)

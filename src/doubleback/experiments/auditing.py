@@ -31,6 +31,7 @@ _UNSAID = (
     "queries",
     "transfer",
     "survive",
+    "defend",
 )  # of an audit without budgets, which is the one that it was before there were any
 
 
@@ -115,7 +116,7 @@ def _planned(
     unsaid = (
         "runs",
         "output",
-        *_UNSAID * (not (command.auditing.threat.eps or command.auditing.threat.survive)),
+        *_unsaid(command.auditing.threat),
         "memory",
         *flat(command.wrapping),
         *["image_size"] * (command.image_size is None),
@@ -139,6 +140,13 @@ def _planned(
         described["code"] = code
     noted = {"run": str(run.folder.resolve())}
     return Folder(path, "audit", described, words, (CURVES, IMAGES), noted), plan
+
+
+def _unsaid(threat: Threat) -> Sequence[str]:
+    """What an audit that says nothing of it does not write down: it is the one that it was before there was any."""
+    if not (threat.eps or threat.survive or threat.defend):
+        return _UNSAID
+    return () if threat.defend else ("defend",)
 
 
 def _transferred(other: TrainedRun | Stranger, command: Audit) -> Attack:

@@ -100,6 +100,10 @@ class AutoencoderAdapter(nn.Module):
         """Encode, draw z (None: the mean), decode."""
         posterior = self.encode(x)
         noise = None if noise is None else noise.reshape(posterior.mean.shape)
-        z = drawn(posterior, noise, variational=self.variational)
+        return Reconstruction(posterior, self.decode_as(drawn(posterior, noise, variational=self.variational), x))
+
+    def decode_as(self, z: Float[Tensor, "B ..."], x: Float[Tensor, "B C H W"]) -> Gaussian:
+        """p(x|z) over images like x."""
+        del x
         x_hat = (self.decoder(z) - self.shift) / self.scale
-        return Reconstruction(posterior, Gaussian(x_hat, x_hat.new_tensor(math.log(self.variance))))
+        return Gaussian(x_hat, x_hat.new_tensor(math.log(self.variance)))

@@ -9,39 +9,36 @@ the real thing has none (Athalye, Carlini & Wagner 2018, section 4.1).
 
 import io
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from doubleback.distributions import DiagonalGaussian
 from doubleback.errors import InputError
-from doubleback.models.base import Autoencoder, Reconstruction, acquaint, attacked
+from doubleback.models.around import Around
+from doubleback.models.base import Autoencoder, Reconstruction
 from doubleback.settings.threat import Step, survival
 
 
-class Surviving(nn.Module):
+class Surviving(Around):
     """An autoencoder behind a channel: an `Autoencoder`, too.
 
     Args:
         model: the autoencoder.
         steps: what happens to an image, in order: "quantize:8", "jpeg:75", "resize:0.5", or `Step`s.
+        straight: whether a step without a gradient passes it through.
 
     Raises:
         InputError: a step is none of these; or, of a call, JPEG is asked of what is no grey or colour picture.
     """
 
     def __init__(self, model: Autoencoder, steps: Sequence[str | Step], *, straight: bool = False) -> None:
-        super().__init__()
+        super().__init__(model, straight=straight)
         self.steps = tuple(survival(step) if isinstance(step, str) else step for step in steps)
-        self.straight = straight
-        self.inner: Any = model
-        self.training = bool(getattr(model, "training", False))
 
     def encode(self, x: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."] | None = None) -> DiagonalGaussian:
         """q(z|T(x))."""
@@ -59,26 +56,9 @@ class Surviving(nn.Module):
             x = _STEPS[step.kind](x, step.value, self.straight)
         return x
 
-    @cached_property
-    def surrogate(self) -> Autoencoder:
-        """What is attacked: the model's own surrogate behind the same channel, with a gradient through it."""
-        return Surviving(attacked(self.inner), self.steps, straight=True)
-
-    def meet(self, images: Float[Tensor, "N ..."]) -> None:
-        """As the model's own."""
-        acquaint(self.inner, images)
-        if not self.straight:
-            acquaint(self.surrogate, images)
-
-    def __getattr__(self, name: str) -> Any:
-        """What it does not have itself is the model's: its noise, its size, what it takes."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name in ("inner", "unclamped", "own", "surrogate"):
-                raise
-            inner = self.__dict__.get("inner", self.__dict__.get("_modules", {}).get("inner"))
-            return getattr(inner, name)
+    def about(self, model: Autoencoder, *, straight: bool) -> "Surviving":
+        """The same channel before another model."""
+        return Surviving(model, self.steps, straight=straight)
 
 
 def behind_the_same(model: Autoencoder, other: Autoencoder) -> Autoencoder:

@@ -64,6 +64,11 @@ class CodeAutoencoder(nn.Module, ABC):
         likelihood: Likelihood = self.pixels(self.decoder(z))
         return likelihood
 
+    def decode_as(self, z: Float[Tensor, "B D"], x: Float[Tensor, "B C H W"]) -> Likelihood:
+        """p(x|z) over images like x."""
+        del x
+        return self.decode(z)
+
     def forward(self, x: Float[Tensor, "B C H W"], noise: Float[Tensor, "B D"] | None = None) -> Reconstruction:
         """Encode, draw z = mean + sigma * noise (None: the mean), decode."""
         posterior = self.encode(x)

@@ -141,6 +141,18 @@ class Wrapped(nn.Module):
         shown = clamped_straight(mean) if self.straight else mean.clamp(0, 1)
         return replace(raw, likelihood=Gaussian(shown, self._log_variance(shown)))
 
+    def decode_as(self, z: Float[Tensor, "B ..."], x: Float[Tensor, "B ..."]) -> Gaussian:
+        """p(x|z) over images like x, clamped to [0, 1].
+
+        Raises:
+            InputError: the model has no decoder of its own.
+        """
+        if self.parts.decode is None or self.parts.forward is not None:
+            raise InputError("this model does not decode a code of one's own choice; leave out what needs that")
+        given = self._to_model(x)
+        _, x_hat = self._read(self._asked(self.parts.decode, z.to(given.dtype)), given, x)
+        return Gaussian(clamped_straight(x_hat) if self.straight else x_hat.clamp(0, 1), self._log_variance(x_hat))
+
     # -- what is more than the protocol --------------------------------------------------------------------------
 
     def unclamped(self, x: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."] | None = None) -> Reconstruction:
@@ -155,8 +167,7 @@ class Wrapped(nn.Module):
             posterior = self.encode(x)
             z = posterior.sample(noise) if self.variational and noise is not None else posterior.mean
             answer = self._asked(parts.decode, z.to(given.dtype))
-        made = answer if isinstance(answer, Made) else Made(answer)
-        x_hat = self._from_model(image_of(made.image, given.shape), x)
+        made, x_hat = self._read(answer, given, x)
         rate = None if made.bits is None else made.bits.to(x) / math.prod(x.shape[2:])
         return Reconstruction(posterior, Gaussian(x_hat, self._log_variance(x_hat)), rate, made.tokens)
 
@@ -235,6 +246,11 @@ class Wrapped(nn.Module):
         save_model(self.net, str(folder / "model.safetensors"))
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _read(self, answer: Any, given: Tensor, x: Tensor) -> tuple[Made, Tensor]:
+        """What a decoder has made, and the image of it, like x."""
+        made = answer if isinstance(answer, Made) else Made(answer)
+        return made, self._from_model(image_of(made.image, given.shape), x)
 
     def _asked(self, function: Function, x: Tensor) -> Any:
         with StraightThrough() if self.straight else nullcontext():

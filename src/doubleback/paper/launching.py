@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from doubleback.folders import within
 from doubleback.paper.members import Member
@@ -72,7 +72,9 @@ def _from_here(environment: Mapping[str, str]) -> dict[str, str]:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """What is started here can be interrupted, even if we cannot: a shell's background job ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:  # any handler of ours is left behind by the new program
+        signal.signal(signal.SIGINT, lambda *_: None)
     try:
         yield
     finally:
@@ -80,19 +82,25 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """What ends a job whose time is up, or whose terminal is gone, is taken for Ctrl-C; what is ignored stays so."""
+def ending() -> Iterator[Callable[[], None]]:
+    """A function that raises KeyboardInterrupt once a signal has asked for the end; what is ignored stays so.
 
-    def interrupted(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    The signals are Ctrl-C, and those of a job whose time is up or whose terminal is gone. The handler only notes them:
+    Python drops what a handler raises while a process is being forked.
+    """
+    asked = threading.Event()
 
-    ending = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
-    before = {number: signal.getsignal(number) for number in ending}
+    def check() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.getsignal(number) for number in numbers}
     for number, handler in before.items():
         if handler != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, interrupted)
+            signal.signal(number, lambda *_: asked.set())
     try:
-        yield
+        yield check
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -16,7 +16,7 @@ from typing import Any
 from doubleback._version import __version__
 from doubleback.files import read_json, write_json
 from doubleback.folders import CONFIG, SCHEMA, is_finished, locked, within
-from doubleback.paper.launching import Launched, terminable
+from doubleback.paper.launching import Launched, ending
 from doubleback.paper.members import Member
 from doubleback.paper.record import RECORD, State, read_reproduction
 from doubleback.processes import machine
@@ -69,7 +69,7 @@ class Reproduction:
             InputError: another process fills this folder, or it cannot be written.
             KeyboardInterrupt: after Ctrl-C or SIGTERM; the commands have been stopped and have kept what they had done.
         """
-        with locked(self.folder), terminable(), self._leaving_nobody():
+        with locked(self.folder), ending() as check, self._leaving_nobody():
             self._look_again()
             self._write()
             while self._running or self.of_state("due"):
@@ -78,6 +78,7 @@ class Reproduction:
                     self.progress[member.folder].state = "running"
                     told(member, self.progress[member.folder])
                 time.sleep(_POLL)
+                check()
                 for folder, command in list(self._running.items()):
                     if command.process.poll() is not None:
                         self._ended(folder)

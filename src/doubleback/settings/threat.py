@@ -1,6 +1,6 @@
 """How far an attacker of an autoencoder may go: a budget for the change of the input."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, get_args
 
@@ -60,7 +60,7 @@ class Budget(Settings):
 
 @dataclass(frozen=True)
 class Threat(Settings):
-    """What an attacker may do and know, where it is not the paper's price on the distortion.
+    """What an attacker may do and know, if it is not the paper's price on the distortion; and what stands in the way.
 
     Raises:
         InputError: as `Budget`; or a setting has no effect without another.
@@ -78,6 +78,9 @@ class Threat(Settings):
     survive: Annotated[tuple[str, ...], arg(metavar="STEP [STEP ...]", help_behavior_hint="(default: none)")] = ()
     """What happens to an image on its way to the model, in order: quantize:8 (bits), jpeg:75 (quality), resize:0.5. The
     attack goes through it, and is scored through the real thing."""
+    defend: Annotated[tuple[str, ...], arg(metavar="STEP [STEP ...]", help_behavior_hint="(default: none)")] = ()
+    """Defences at test time about the model, in order: those of --survive, smooth:0.1 (the mean over noisy copies, of
+    this standard deviation), hmc:10 (so many steps of Hamiltonian Monte Carlo on the code). The attacker knows them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", eps_as_given(self.eps))
@@ -90,6 +93,8 @@ class Threat(Settings):
         at_least(0, queries=self.queries)
         for step in self.survive:
             survival(step)
+        for step in self.defend:
+            defence(step)
 
     @property
     def budget(self) -> Budget | None:
@@ -105,18 +110,27 @@ def eps_as_given(eps: "str | float | Sequence[str | float]") -> tuple[str | floa
 @dataclass(frozen=True)
 class Step:
     """What happens to an image on its way: `kind` is "quantize" (to `value` bits), "jpeg" (of this quality) or "resize"
-    (by this factor, and back)."""
+    (by this factor, and back). Or what a defence does: "smooth" (by noise of this standard deviation), or "hmc" (of so
+    many steps)."""
 
     kind: str
     value: float
 
 
-_RANGES = {"quantize": (1, 16, "bits, as quantize:8"), "jpeg": (1, 100, "quality, as jpeg:75"),
-           "resize": (0.01, 16, "factor, as resize:0.5")}  # fmt: skip
+_SURVIVED = {
+    "quantize": (1, 16, "bits, as quantize:8"),
+    "jpeg": (1, 100, "quality, as jpeg:75"),
+    "resize": (0.01, 16, "factor, as resize:0.5"),
+}
+_DEFENCES = _SURVIVED | {
+    "smooth": (0.001, 1, "standard deviation, as smooth:0.1"),
+    "hmc": (1, 1000, "steps, as hmc:10"),
+}
+_FRACTIONS = ("resize", "smooth")
 
 
 def survival(text: str) -> Step:
-    """One step of the way from its words.
+    """One step of an image's way from its words.
 
     Raises:
         InputError: it is none, or its number is out of range.
@@ -124,15 +138,31 @@ def survival(text: str) -> Step:
     >>> survival("jpeg:75")
     Step(kind='jpeg', value=75.0)
     """
+    return _step("survive", text, _SURVIVED)
+
+
+def defence(text: str) -> Step:
+    """One defence at test time from its words.
+
+    Raises:
+        InputError: as `survival`.
+
+    >>> defence("smooth:0.1")
+    Step(kind='smooth', value=0.1)
+    """
+    return _step("defend", text, _DEFENCES)
+
+
+def _step(option: str, text: str, ranges: Mapping[str, tuple[float, float, str]]) -> Step:
     kind, _, number = text.partition(":")
-    if kind not in _RANGES:
-        raise InputError(f"survive is {text!r}; choose from {', '.join(f'{name}:N' for name in _RANGES)}")
-    low, high, words = _RANGES[kind]
+    if kind not in ranges:
+        raise InputError(f"{option} is {text!r}; choose from {', '.join(f'{name}:N' for name in ranges)}")
+    low, high, words = ranges[kind]
     try:
         value = float(number)
     except ValueError:
-        raise InputError(f"survive is {text!r}; say the {words}") from None
-    whole = kind == "resize" or value.is_integer()
+        raise InputError(f"{option} is {text!r}; say the {words}") from None
+    whole = kind in _FRACTIONS or value.is_integer()
     if not (low <= value <= high and whole):
-        raise InputError(f"survive is {text!r}; give {low} to {high} for the {words}")
+        raise InputError(f"{option} is {text!r}; give {low} to {high} for the {words}")
     return Step(kind, value)
