@@ -22,6 +22,7 @@ from doubleback.processes import launched, noticing_lost_processes, refuse_too_l
 from doubleback.settings.commands import Audit
 from doubleback.settings.commands import Check as Look
 from doubleback.settings.stored import flat
+from doubleback.settings.threat import Threat
 from doubleback.trust import Check, Finding
 
 _UNSAID = (
