@@ -18,7 +18,7 @@ class Architecture:
     Attributes:
         home: module and class below `doubleback.models`.
         task: "autoencode" or "classify".
-        sizes: the names of its sizes, and whether each is one number (int) or several (tuple).
+        sizes: the names of its sizes, and whether each is one number (int, float) or several (tuple).
         presets: the name under which its presets stand in `doubleback.presets`.
         fixed: constructor arguments that the name stands for.
     """
@@ -49,9 +49,9 @@ class Architecture:
             if size not in self.sizes:
                 own = ", ".join(map(flag, self.sizes)) or "none"
                 raise InputError(f"{flag(size)} is no size of {name}; it has {own}")
-            if self.sizes[size] is int and isinstance(value, tuple) and len(value) != 1:
+            if self.sizes[size] is not tuple and isinstance(value, tuple) and len(value) != 1:
                 raise InputError(f"{flag(size)} is {value}; {name} has one: give one number")
-        one = {size for size, value in sizes.items() if self.sizes[size] is int and isinstance(value, tuple)}
+        one = {size for size, value in sizes.items() if self.sizes[size] is not tuple and isinstance(value, tuple)}
         return {size: value[0] if size in one else value for size, value in sizes.items()}
 
 
@@ -59,6 +59,7 @@ _VAE = {"hidden": tuple, "latent": int}
 _CONV = {"filters": tuple, "hidden": int, "latent": int}
 _DRAW = {"steps": int, "hidden": int, "latent": int, "read_size": int, "write_size": int}
 _PLAIN = {"variational": False}
+_LIPSCHITZ = {"hidden": tuple, "latent": int, "slope": float}
 
 MODELS: dict[str, Architecture] = {
     "vae": Architecture("vae:VAE", "autoencode", _VAE, "vae"),
@@ -66,6 +67,7 @@ MODELS: dict[str, Architecture] = {
     "draw": Architecture("draw:DRAW", "autoencode", _DRAW, "draw"),
     "ae": Architecture("vae:VAE", "autoencode", _VAE, "vae", _PLAIN),
     "conv-ae": Architecture("conv:ConvVAE", "autoencode", _CONV, "conv-vae", _PLAIN),
+    "lipschitz": Architecture("lipschitz:LipschitzAE", "autoencode", _LIPSCHITZ, "lipschitz", _PLAIN),
     "mlp": Architecture("classifiers:MLP", "classify", {"hidden": tuple}, "mlp"),
     "lenet": Architecture("classifiers:LeNet", "classify", {}, "lenet"),
     "cvnet": Architecture("classifiers:CvNet", "classify", {"filters": tuple, "hidden": int}, "cvnet"),

@@ -157,13 +157,14 @@ MODELS: dict[str, dict[str, Any]] = {
     "draw": {"steps": 2, "hidden": (8,), "latent": 2, "read_size": 3, "write_size": 4},
     "ae": {"hidden": (16,), "latent": 3},
     "conv-ae": {"filters": (4,), "hidden": (8,), "latent": 3},
+    "lipschitz": {"hidden": (16,), "latent": 3},
 }
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_trains_is_read_back_and_audited(tmp_path: Path, model: str) -> None:
     """The same keys as the VAE's; a plain autoencoder has no KL."""
-    plain = model in ("ae", "conv-ae")
+    plain = model in ("ae", "conv-ae", "lipschitz")
     changes = {"penalty": "reconstruction", "epochs": 1, "batch_size": 32, "kl_weight": None if plain else 0.1}
     results = train(settings(tmp_path / "run", model=model, **changes | MODELS[model]), WORDS)
     for key in TRAIN_KEYS["test"]:

@@ -77,6 +77,7 @@ def said(name: str) -> list[Any]:
             commands.Train(B, Training(architecture=DRAW, penalty=Penalty("reconstruction", 0.0, False))),
             commands.Train(B, Training(penalty=Penalty("spectral", margin=0.5, power_steps=2))),
             commands.Train(B, Training(penalty=Penalty("kept-code", radius=0.5, ascent_steps=2))),
+            commands.Train(B, Training(architecture=Architecture("lipschitz", Sizes(slope=1.5)))),
             commands.Train(B, Training(loop=Loop(cuda_graph=True))),
         ],
         "Harden": [
@@ -236,6 +237,7 @@ READ: dict[str, dict[str, str]] = {
         "steps": "--model vae --model.steps 3; --model conv-vae --model.steps 3",
         "read_size": "--model ae --model.read-size 3",
         "write_size": "--model conv-ae --model.write-size 3",
+        "slope": "--model vae --model.slope 2",
         "likelihood": "--model lenet --likelihood gaussian",
         "variance": "--model cvnet --variance 0.1",  # with bernoulli: `resolve`, which knows the images
         "penalty": "--model mlp --penalty output",

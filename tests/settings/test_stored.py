@@ -43,6 +43,7 @@ def test_the_names_are_those_of_the_fields() -> None:
         "steps": None,
         "read_size": None,
         "write_size": None,
+        "slope": None,
     }
     assert (stored["data"], stored["init"], stored["through_target"]) == ("digits", "runs/a", True)
     assert {"model", "likelihood", "penalty", "kl_weight", "epochs", "seed"} < set(stored)

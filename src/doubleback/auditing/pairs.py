@@ -168,6 +168,13 @@ class Pairs:
         return {name: torch.stack(each).mean(0) for name, each in found.items()}
 
     @property
+    def ends(self) -> tuple[Float[Tensor, "P"], Float[Tensor, "P"], Float[Tensor, "P"]]:
+        """||x_0 - x_t||, ||x_hat_0 - x_t|| and ||x_hat_t - x_t||, on the first draw of the noise."""
+        from_target = (self.source, self.rec_source[0], self.rec_target[0])
+        apart, start, floor = (l2(one, self.target) for one in from_target)
+        return apart, start, floor
+
+    @property
     def way(self) -> Float[Tensor, "P"]:
         """||x_hat_0 - x_hat_t||, a mean over the draws: damage in units of it is comparable between pairs."""
         return torch.stack(list(map(l2, self.rec_source, self.rec_target))).mean(0)

@@ -104,6 +104,7 @@ class Plan:
             judged[0] if judged else Judged(),
             time.perf_counter() - started,
             findings,
+            sheet.certified,
         )
 
     def _attack(self, sheet: Sheet, tasks: "list[_Task]", progress: bool) -> None:

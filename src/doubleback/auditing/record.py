@@ -115,6 +115,8 @@ class Audited:
         judged: checks of whether the figures are to be trusted; none without a pair to check by.
         seconds: wall time of it all.
         findings: of `check`, before the first attack.
+        certified: (P,), the AUDDC below which no attack can come, of a model whose Lipschitz constant is proven
+            (`metrics.certificate`); NaN of any other.
     """
 
     attacks: list[Attack]
@@ -129,6 +131,7 @@ class Audited:
     judged: Judged
     seconds: float
     findings: list[Finding] = field(default_factory=list)
+    certified: Float[np.ndarray, "P"] = field(default_factory=lambda: np.full(1, np.nan))
 
     def curves(self, name: str) -> list[DistortionCurve | None]:
         """The envelope of each pair: of an attack, of "blend", or the "worst_case"; None for flagged pairs."""
@@ -231,6 +234,7 @@ class Audited:
         return {
             "attacks": attacks,
             "ceiling": ceiling,
+            **({} if np.isnan(self.certified).all() else {"certified": summary(self.certified[~self.flagged])}),
             "damage": damage_curve(self.points[DAMAGE], self.way, ~self.flagged) | worst_damage(budgets, self.points),
             **self._flagged(not_measured.get("damage")),
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},

@@ -32,6 +32,8 @@ def summary(found: "Audited") -> str:
         low, high = area["ci95"] or (area["mean"], area["mean"])
         marks = "".join(f"  ! {flag}" for flag in attack.get("flags", {}))
         lines.append(f"{name.replace('_', ' '):{width}}  AUDDC {area['mean']:.3f}  [{low:.3f}, {high:.3f}]{marks}")
+    if certified := results.get("certified"):
+        lines.append(f"{'certified':{width}}  AUDDC {certified['mean']:.3f}: no attack can come lower")
     lines += [f"damage, {name}: {said}" for name, said in damage_said(results["damage"]).items()]
     lines += [f"bits per pixel, {name}: {said}" for name, said in rates_said(results["attacks"]).items()]
     lines += [f"! {name}: {says}" for name, says in results["flags"].items()]

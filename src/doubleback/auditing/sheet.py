@@ -15,6 +15,7 @@ from doubleback.auditing.measures import ALWAYS, DAMAGE, MEASURES, Measure
 from doubleback.auditing.pairs import Pairs
 from doubleback.auditing.record import BLEND, BUDGETS, Array, Points, has_curve
 from doubleback.evaluation import reconstruct
+from doubleback.metrics.certificate import certified_auddc
 from doubleback.metrics.images import l2
 from doubleback.models.base import decodes
 from doubleback.settings import Budget, Price
@@ -42,6 +43,7 @@ class Sheet:
         }
         self.points[BLEND] = Points.none_yet(pairs, BLEND_POINTS)
         self.way = np.full(pairs, np.nan)
+        self.certified = np.full(pairs, np.nan)
         self.gallery: dict[str, Array] = {"budgets": np.array(BUDGETS)}
         pictures = pictures and len(image_shape) == 3  # a signal has none
         for name in ("source", "target", "source_reconstruction", "target_reconstruction") if pictures else ():
@@ -74,6 +76,8 @@ class Sheet:
         """Which pairs are flagged, and what the gallery shows of every pair."""
         self.flagged[rows] = pairs.flagged.cpu().numpy()
         self.way[rows] = pairs.way.cpu().double().numpy()
+        if lipschitz := getattr(pairs.model, "lipschitz", None):
+            self.certified[rows] = certified_auddc(lipschitz, *(one.cpu().double().numpy() for one in pairs.ends))
         if decodes(pairs.model):
             for name, measure in QUALITY.items():
                 self._grade(name, rows, measure(pairs.rec_source[0], pairs.source))

@@ -6,6 +6,7 @@ from doubleback.models.channel import Surviving
 from doubleback.models.classifiers import MLP, CvNet, LeNet
 from doubleback.models.conv import ConvVAE
 from doubleback.models.draw import DRAW
+from doubleback.models.lipschitz import LipschitzAE
 from doubleback.models.vae import VAE
 from doubleback.models.victim import Wrapped
 from doubleback.models.wrapping import wrap
@@ -20,6 +21,7 @@ __all__ = [
     "ConvVAE",
     "CvNet",
     "LeNet",
+    "LipschitzAE",
     "Reconstruction",
     "Surviving",
     "Wrapped",

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from doubleback.distributions import DiagonalGaussian
 from doubleback.models.base import Autoencoder, Reconstruction, acquaint, attacked
 
-_OWN = ("inner", "unclamped", "own", "surrogate")  # what the inner model has of these says nothing about the outer one
+_OWN = (
+    "inner",
+    "unclamped",
+    "own",
+    "surrogate",
+    "lipschitz",
+)  # what the inner model has of these says nothing about the outer one
 
 
 class Around(nn.Module, ABC):

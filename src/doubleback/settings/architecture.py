@@ -33,6 +33,8 @@ class Sizes(Settings):
     """draw: side of the window that is read."""
     write_size: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: no attention)")] = LEFT_OUT
     """draw: side of the window that is written."""
+    slope: Annotated[Unsaid[float], arg(metavar="L", help_behavior_hint="(default: 1)")] = LEFT_OUT
+    """lipschitz: no change of the image moves the reconstruction by more than L times as much."""
 
     def __post_init__(self) -> None:
         for name, size in self.given.items():
@@ -40,7 +42,7 @@ class Sizes(Settings):
                 at_most(LARGEST, **{name: one})
 
     @property
-    def given(self) -> dict[str, int | tuple[int, ...]]:
+    def given(self) -> dict[str, float | tuple[int, ...]]:
         """Those that are not left out."""
         return {name: size for name, size in vars(self).items() if size is not None}
 
@@ -56,8 +58,8 @@ class Architecture(Settings):
     model: Annotated[Unsaid[str], arg(metavar=f"{{{','.join(MODELS)}}}", help_behavior_hint="(default: vae)")] = (
         LEFT_OUT
     )
-    """Which architecture: dense, convolutional or recurrent; ae and conv-ae are plain: no KL, no noise; mlp, lenet and
-    cvnet are classifiers, and have no penalty."""
+    """Which architecture: dense, convolutional or recurrent; ae and conv-ae are plain: no KL, no noise; lipschitz
+    is plain, and its robustness is proven; mlp, lenet and cvnet are classifiers, and have no penalty."""
     sizes: Annotated[Sizes, arg(name="model")] = field(default=Sizes(), metadata={"kept": True})
     """Sizes of the model."""
     likelihood: Annotated[
