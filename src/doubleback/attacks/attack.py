@@ -23,6 +23,7 @@ from doubleback.attacks.sweep import sweep
 from doubleback.attacks.weighing import bounded
 from doubleback.errors import InputError
 from doubleback.models.base import Autoencoder, acquaint
+from doubleback.models.channel import levels_of
 from doubleback.settings.search import Price, Search
 from doubleback.settings.threat import Budget
 from doubleback.state import at_work
@@ -133,7 +134,13 @@ class Attack:
             with bounded(followed, start[:1]):
                 loss = self.goal.loss(followed, start, end)
                 problem = Problem(
-                    loss, start, end, followed.noise_shape, self.goal.targeted, queries=self.knowledge.queries
+                    loss,
+                    start,
+                    end,
+                    followed.noise_shape,
+                    self.goal.targeted,
+                    queries=self.knowledge.queries,
+                    levels=levels_of(followed),
                 )
                 found = pursue(self.capability, problem, self.search, advance or (lambda _: None))
                 return replace(found, x_adv=found.x_adv.to(own))

@@ -19,6 +19,7 @@ from torch import Tensor
 from doubleback.attacks.ball import Ball, L2Ball, LinfBall, balls_about
 from doubleback.attacks.examples import Examples
 from doubleback.attacks.expected import Attempt, Expected, Problem
+from doubleback.attacks.flips import flipped
 from doubleback.attacks.projected import minimize_in_ball
 from doubleback.attacks.rows import Advance, Best
 from doubleback.attacks.squares import random_search, refuse_signals
@@ -57,10 +58,13 @@ class Within:
         if not self.informed:
             problem = replace(problem, target=problem.source)
         task = _Task(problem, search)
-        found = []
-        for place, radius in enumerate(self.radii.to(problem.source).unbind(1)):
+        radii, found, known_to = self.radii.to(problem.source), [], self.known
+        if problem.levels and self.norm == "L2" and not problem.queries:  # a gradient is blind to what lies beyond
+            path = flipped(problem.loss, problem.source, problem.target, problem.levels, radii)[:, :, None]
+            known_to = path if known_to is None else torch.cat([known_to, path], dim=2)
+        for place, radius in enumerate(radii.unbind(1)):
             ball = balls_about(problem.source, radius, self.norm)
-            known = () if self.known is None else self.known[:, place].unbind(1)
+            known = () if known_to is None else known_to[:, place].unbind(1)
             if problem.queries:
                 found.append(task.by_scores(ball, problem.queries, advance))
             else:

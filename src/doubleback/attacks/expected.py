@@ -29,6 +29,7 @@ class Problem:
         source, target: images in [0, 1].
         noise_shape: of the model's noise.
         targeted: whether the loss knows the target; if not, its gradient vanishes at the source.
+        levels: steps from 0 to 1 into which the model's images are rounded, where that is coarse.
         queries: how often the model may be asked, where only its scores are known; 0: its gradient is known.
     """
 
@@ -38,6 +39,7 @@ class Problem:
     noise_shape: tuple[int, ...]
     targeted: bool = True
     queries: int = 0
+    levels: int | None = None
 
     @property
     def start_noise(self) -> float:

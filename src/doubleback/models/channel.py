@@ -61,6 +61,17 @@ class Surviving(Around):
         return Surviving(model, self.steps, straight=straight)
 
 
+COARSE = 5  # bits: with more of them, small steps of an image reach the model
+
+
+def levels_of(model: Autoencoder) -> int | None:
+    """Into how many steps from 0 to 1 an image is rounded before it reaches the model; None: finely, or not at all."""
+    steps = model.steps if isinstance(model, Surviving) else ()
+    own = [2 ** int(step.value) - 1 for step in steps if step.kind == "quantize" and step.value <= COARSE]
+    inside = levels_of(model.inner) if isinstance(model, Around) else None
+    return min([*own, *([inside] if inside else [])], default=None)
+
+
 def behind_the_same(model: Autoencoder, other: Autoencoder) -> Autoencoder:
     """`other`, behind the channel that `model` is behind; where there is none, or it has one of its own, as it is."""
     if not isinstance(model, Surviving) or isinstance(other, Surviving):

@@ -1,0 +1,91 @@
+"""Attacks through few levels of grey: against hand-worked optima, and against the search that follows a gradient."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import doubleback
+from doubleback.attacks import Attack, Damage, Output
+from doubleback.attacks.flips import flipped
+from doubleback.defences import defended
+from doubleback.models import VAE, Surviving
+from doubleback.models.channel import levels_of
+from doubleback.settings import Budget, Search
+
+X = torch.rand(3, 1, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def rounded(x: Tensor, levels: int) -> Tensor:
+    return x + ((x * levels).round() / levels - x).detach()
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_of_a_linear_loss_the_pixels_that_gain_most_for_their_cost_are_moved(levels: int) -> None:
+    """L = w . round(x): from levels exactly, every pixel's threshold is as far, so the largest |w| go first."""
+    source = (X * levels).round() / levels
+    w = torch.randn(25, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def loss(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
+        return rounded(x, levels).flatten(1) @ w
+
+    step = 0.501 / levels
+    radii = torch.full((3, 1), 3**0.5 * step * 1.01, dtype=torch.float64)  # three pixels
+    found = flipped(loss, source, X.roll(1, 0), levels, radii)[:, 0]
+    gained = (loss(source, torch.arange(3), None) - loss(found, torch.arange(3), None)).detach()
+    possible = torch.where(w > 0, source.flatten(1) > 0, source.flatten(1) < 1)
+    best = torch.where(possible, w.abs(), 0).topk(3, dim=1).values.sum(1) / levels
+    assert torch.allclose(gained, best)
+    assert ((found - source).flatten(1).norm(dim=1) <= radii[:, 0]).all()
+
+
+def test_a_path_stays_in_the_box_and_within_every_radius() -> None:
+    model = Surviving(VAE((1, 5, 5), hidden=(8,), latent=3).double().eval(), ["quantize:2"], straight=True)
+    radii = torch.tensor([[0.2, 0.5, 1.0]] * 3, dtype=torch.float64)
+    for goal in (Output(), Damage()):
+        found = flipped(goal.loss(model, X, X.roll(1, 0)), X, X.roll(1, 0), 3, radii)
+        assert (found >= 0).all()
+        assert (found <= 1).all()
+        assert ((found - X[:, None]).flatten(2).norm(dim=2) <= radii + 1e-9).all()
+        assert (found != X[:, None]).flatten(1).any(1).all()
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[VAE, doubleback.ImageData]:
+    images = doubleback.load_images("digits")
+    torch.manual_seed(0)
+    model = VAE(images.image_shape, hidden=(64,), latent=8)
+    doubleback.fit(model, images, epochs=30, batch_size=64, learning_rate=3e-3, progress=False)
+    return model.eval(), images
+
+
+def test_a_coarse_rounding_protects_less_than_a_gradient_says(digits: tuple[VAE, doubleback.ImageData]) -> None:
+    """The sweep alone, as it is at the start of a curve, against the whole attack."""
+    model, images = digits
+    found = doubleback.audit(defended(model, ["quantize:1"]), images, pairs=8, coefficients=8, progress=False)
+    points = found.points["output"]
+    swept = doubleback.metrics.curve.auddc
+    alone = [swept(u[:9], v[:9]) for u, v in zip(points.distortion, points.adversarial_distance, strict=True)]
+    whole = found.auddc("output")
+    assert whole.mean() < sum(alone) / len(alone) - 0.05
+
+
+def test_a_budget_finds_it_too(digits: tuple[VAE, doubleback.ImageData]) -> None:
+    model, images = digits
+    behind, x = defended(model, ["quantize:1"]), images.test.images[:8].float() / 255
+    attack = Attack(Output(), Budget("L2", (0.4,), relative=True), Search(steps=20))
+    found = attack(behind, x, x.roll(1, 0))
+    radius = 0.4 * (x - x.roll(1, 0)).flatten(1).norm(dim=1)
+    assert ((found.x_adv[:, 0] - x).flatten(1).norm(dim=1) <= radius * (1 + 1e-5)).all()
+    loss = Output().loss(behind, x, x.roll(1, 0))
+    path = flipped(Output().loss(behind.surrogate, x, x.roll(1, 0)), x, x.roll(1, 0), 1, radius[:, None])[:, 0]
+    with torch.no_grad():
+        assert (found.objective[:, 0] <= loss(path, torch.arange(8), None) + 1e-6).all()
+
+
+def test_the_coarsest_step_counts_and_a_fine_one_does_not() -> None:
+    model = VAE((1, 5, 5), hidden=(8,), latent=3)
+    assert levels_of(model) is None
+    assert levels_of(defended(model, ["quantize:8"])) is None
+    assert levels_of(defended(model, ["quantize:2", "smooth:0.1"])) == 3
+    assert levels_of(defended(model, ["smooth:0.1", "quantize:3", "quantize:1"])) == 1
+    assert levels_of(defended(model, ["hmc:3"])) is None
