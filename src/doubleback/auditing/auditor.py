@@ -114,9 +114,7 @@ def plan_audit(
 
     `model`, `settings` and `attacks` as in `audit`; `names` are those of the labels, where they have any.
     """
-    return _plan(
-        model, split.images, split.labels, settings, _goals_of(model, settings) if attacks is None else attacks, names
-    )
+    return _plan(model, split.images, split.labels, settings, attacks, names)
 
 
 def _plan(

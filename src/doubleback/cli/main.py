@@ -41,6 +41,7 @@ NAMES = (
     "Classify",
     "Robustness",
     "Transition",
+    "Frontier",
     "Reproduce",
     "Report",
 )
@@ -210,6 +211,8 @@ def _dispatch(command: Any, line: str) -> None:
             case commands.Transition():
                 console.show_transition(transition(command, words))
                 _say_report(command.output, line)
+            case commands.Frontier():
+                _frontier(command, line)
             case commands.Demo():
                 results = demo(command)
                 console.show_audited({name: results[name] for name in RUNS})
@@ -220,6 +223,17 @@ def _say_report(folder: Path, line: str) -> None:
     from doubleback.report import write_report
 
     console.say(f"{write_report([folder], command=line)}: open it in a browser")
+
+
+def _frontier(command: commands.Frontier, line: str) -> None:
+    from doubleback.frontier import frontier
+    from doubleback.frontier.page import sentences, write_page
+
+    rows = frontier(command)
+    page = write_page(command.output, rows, line)
+    for sentence in sentences(rows):
+        console.say(sentence)
+    console.say(f"{page}: open it in a browser")
 
 
 def _reproduce(command: commands.Reproduce) -> None:

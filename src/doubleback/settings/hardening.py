@@ -47,8 +47,17 @@ class Hardening(Settings):
         >>> Hardening("2%").share, Hardening("0.02").share
         (0.02, 0.02)
         """
-        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(%?)\s*", self.within)
-        share = float(found[1]) / (100 if found[2] else 1) if found else math.nan
-        if not 0 <= share <= 1:
-            raise InputError(f"--within is {self.within!r}; give a share from 0% to 100%, as 2% or 0.02")
-        return share
+        return share_of(self.within)
+
+
+def share_of(within: str) -> float:
+    """A budget as a number.
+
+    Raises:
+        InputError: it is no share.
+    """
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(%?)\s*", within)
+    share = float(found[1]) / (100 if found[2] else 1) if found else math.nan
+    if not 0 <= share <= 1:
+        raise InputError(f"--within is {within!r}; give a share from 0% to 100%, as 2% or 0.02")
+    return share

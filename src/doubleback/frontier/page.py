@@ -1,0 +1,133 @@
+"""The frontier as one HTML page: reconstruction against the worst case and against damage, and a sentence a budget."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from matplotlib.axes import Axes
+
+from doubleback.files import write_text
+from doubleback.folders import within
+from doubleback.frontier.contenders import CONTENDERS
+from doubleback.frontier.row import PLAIN, Row, dominated
+from doubleback.report.svg import INK, Panel, colour, draw_svg
+
+PAGE = "frontier.html"
+WORST, DAMAGE = "worst_case", "damage"
+HIGHER = {WORST: True, DAMAGE: False}
+_TITLES = {
+    WORST: ("Worst-case AUDDC", "higher is harder to steer"),
+    DAMAGE: ("Damage", "area over the distortion; lower is harder to break"),
+}
+_MARKERS = "osD^vPX*<>dph"
+
+
+def write_page(folder: Path, rows: Sequence[Row], command: str) -> Path:
+    """Write DIR/frontier.html.
+
+    Args:
+        folder: where it goes.
+        rows: of one victim; the plain model's is among them.
+        command: the line that asked for it.
+    """
+    plain = next(row for row in rows if row.defence == PLAIN)
+    measured = [row for row in rows if row.measured]
+    loader = ChoiceLoader([PackageLoader("doubleback.frontier", ""), PackageLoader("doubleback.report", "")])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+                              lstrip_blocks=True)  # fmt: skip
+    text = environment.get_template("frontier.html").render(
+        sentences=sentences(rows),
+        panels=[_panel(measured, plain, name) for name in HIGHER],
+        table=[_line(row, plain, measured) for row in rows],
+        abouts=[(name, one.about) for name, one in CONTENDERS.items()],
+        pairs=len(plain.worst_case),
+        command=command,
+    )
+    path = within(folder, PAGE)
+    write_text(path, text)
+    return path
+
+
+def sentences(rows: Sequence[Row]) -> list[str]:
+    """For each budget, which defence serves best, what it gains, and what it costs on test images."""
+    plain = next(row for row in rows if row.defence == PLAIN)
+    found = []
+    for share in sorted({row.within for row in rows if row.within is not None}):
+        inside = [row for row in rows if row.within == share and row.measured]
+        if not inside:
+            found.append(f"Within {share:.0%} no defence was found.")
+            continue
+        best, least = max(inside, key=lambda row: row.mean(WORST)), min(inside, key=lambda row: row.mean(DAMAGE))
+        said = f"Within {share:.0%}, {_said(best, plain, WORST)} is the hardest to steer"
+        also = best.defence == least.defence
+        said += " and to break: " if also else ": "
+        said += f"AUDDC {plain.mean(WORST):.3f} becomes {best.mean(WORST):.3f} ({_gain(best, plain, WORST)}), "
+        said += f"damage {plain.mean(DAMAGE):.2f} becomes {best.mean(DAMAGE):.2f}."
+        if not also:
+            said += f" {_said(least, plain, DAMAGE).capitalize()} is the hardest to break: damage "
+            said += f"{least.mean(DAMAGE):.2f} ({_gain(least, plain, DAMAGE)}), AUDDC {least.mean(WORST):.3f}."
+        found.append(said)
+    return found
+
+
+def _said(row: Row, plain: Row, _name: str) -> str:
+    return f"{row.defence} ({row.setting}; {row.cost(plain):+.1%} on test images)"
+
+
+def _gain(row: Row, plain: Row, name: str) -> str:
+    mean, interval = row.gain(plain, name)
+    return f"{mean:+.3f}" + (f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else "")
+
+
+def _line(row: Row, plain: Row, measured: Sequence[Row]) -> dict[str, Any]:
+    """A row of the table, in words."""
+    words: dict[str, Any] = {
+        "defence": row.defence,
+        "within": "" if row.within is None else f"{row.within:.0%}",
+        "setting": row.setting or "nothing within the budget",
+        "measured": row.measured,
+    }
+    if not row.measured:
+        return words
+    front = [name for name, higher in HIGHER.items() if not dominated(row, measured, name, higher=higher)]
+    return words | {
+        "l2": f"{row.reconstruction_l2:.3f}",
+        "cost": f"{row.cost(plain):+.1%}",
+        "worst": f"{row.mean(WORST):.3f}",
+        "gain": "" if row is plain else _gain(row, plain, WORST),
+        "damage": f"{row.mean(DAMAGE):.2f}",
+        "change": "" if row is plain else _gain(row, plain, DAMAGE),
+        "certified": f"{row.mean('certified'):.3f}" if row.certified else "",
+        "front": " and ".join({WORST: "steering", DAMAGE: "breaking"}[name] for name in front),
+        "seconds": f"{row.seconds:.0f}" if row.seconds else "",
+    }
+
+
+def _panel(rows: Sequence[Row], plain: Row, name: str) -> Panel:
+    title, note = _TITLES[name]
+    return Panel(title, note, draw_svg(lambda axes: _draw(axes, rows, plain, name), name, f"{title} against the cost "
+                                       "in reconstruction, a line for each defence", (7, 4.6)))  # fmt: skip
+
+
+def _draw(axes: Axes, rows: Sequence[Row], plain: Row, name: str) -> None:
+    """Cost on the way across, the figure on the way up; the rows that none dominates are joined."""
+    kinds = list(dict.fromkeys(row.defence.partition(":")[0] for row in rows))
+    for place, kind in enumerate(kinds):
+        own = [row for row in rows if row.defence.partition(":")[0] == kind]
+        x, y = [100 * row.cost(plain) for row in own], [row.mean(name) for row in own]
+        bars = [row.interval(name) or (at, at) for row, at in zip(own, y, strict=True)]
+        reach = [[at - low for at, (low, _) in zip(y, bars, strict=True)],
+                 [high - at for at, (_, high) in zip(y, bars, strict=True)]]  # fmt: skip
+        ink = INK if kind == PLAIN else colour(place - 1)
+        axes.errorbar(x, y, yerr=reach, color=ink, marker=_MARKERS[place % len(_MARKERS)], ms=5, lw=0.8, elinewidth=0.5,
+                      label=kind, alpha=0.9)  # fmt: skip
+    front = sorted((row for row in rows if not dominated(row, rows, name, higher=HIGHER[name])),
+                   key=lambda row: row.reconstruction_l2 or 0)  # fmt: skip
+    axes.plot([100 * row.cost(plain) for row in front], [row.mean(name) for row in front], color=INK, lw=2, alpha=0.25,
+              zorder=0)  # fmt: skip
+    if max(100 * row.cost(plain) for row in rows) > 30:
+        axes.set_xscale("symlog", linthresh=10)
+    axes.set_xlabel("reconstruction L2 on test images, % above the plain model's")
+    axes.set_ylabel(_TITLES[name][0])
+    axes.legend(fontsize=8, ncols=2, frameon=False)
