@@ -95,6 +95,6 @@ class SortedPairs(nn.Module):
 def _orthogonal(widths: Sequence[int]) -> nn.Sequential:
     layers = dense(widths, SortedPairs)
     for one in layers:
-        if isinstance(one, nn.Linear):
+        if isinstance(one, nn.Linear) and not one.weight.is_meta:  # on `meta` weights are only counted
             orthogonal(one, orthogonal_map="cayley")  # the quickest here: 0.2 s a step, where others take 1 s and more
     return layers
