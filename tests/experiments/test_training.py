@@ -157,7 +157,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "draw": {"steps": 2, "hidden": (8,), "latent": 2, "read_size": 3, "write_size": 4},
     "ae": {"hidden": (16,), "latent": 3},
     "conv-ae": {"filters": (4,), "hidden": (8,), "latent": 3},
-    "lipschitz": {"hidden": (16,), "latent": 3},
+    "lipschitz": {"hidden": (16,), "latent": 3, "slope": 2.0},
 }
 
 

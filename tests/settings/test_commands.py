@@ -46,6 +46,7 @@ LEAST = {
     "Classify": (A,),
     "Robustness": ((A,),),
     "Transition": ((A,),),
+    "Frontier": (A, B),
     "Reproduce": (),
     "Report": ((A,),),
     "Demo": (),
@@ -147,6 +148,22 @@ def said(name: str) -> list[Any]:
         ],
         "Transition": [
             commands.Transition((A, B), "9", "7", 3, Walk(0.5, 12, 0.9, 0), B, "validation", 4, A),
+        ],
+        "Frontier": [
+            commands.Frontier(
+                A,
+                B,
+                ("1%", "5%"),
+                ("noise", "jpeg"),
+                3,
+                4,
+                5,
+                Loop(3, 20, 0.01, 1e-05, 9, "64", compile=True, devices=2, tensorboard=True),
+                "./images",
+                16,
+                WRAPPING,
+            ),
+            commands.Frontier(A, B, loop=Loop(cuda_graph=True)),
         ],
         "Reproduce": [commands.Reproduce(("table1", "figure6"), "smoke", A, B, 3, ("mnist", "celeba"), True)],
         "Report": [commands.Report((A, B), Path("page.html"))],
@@ -291,6 +308,10 @@ READ: dict[str, dict[str, str]] = {
         "models attack norm eps steps restarts queries noise_samples seed samples black_box split output"
     ),
     "Transition": always("classifiers from_class to count eta steps confidence beyond judge split seed output"),
+    "Frontier": always(
+        "victim output within defences pairs coefficients steps seed data image_size weights input_range output_range "
+        "mean std epochs batch_size learning_rate max_grad_norm precision compile cuda_graph devices tensorboard"
+    ),
     "Reproduce": always("what scale data_dir output jobs withhold plan"),
     "Report": always("folders output"),
     "Demo": always("output data epochs within pairs coefficients seed"),

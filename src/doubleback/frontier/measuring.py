@@ -66,7 +66,7 @@ class Bench:
         self.victim: TrainedRun | Stranger = load_victim(command.victim, command.wrapping)
         self.images: ImageData = images_of(self.victim, command.data, command.image_size)
         self.auditing = Auditing(
-            Pairing(command.pairs), Price(command.coefficients), Search(command.steps, seed=command.seed)
+            Pairing(command.pairs), Price(command.coefficients), Search(command.steps, seed=command.loop.seed)
         )
         self.identity = digest(
             {
@@ -116,7 +116,14 @@ class Bench:
 
     def _made(self, folder: Path, name: str, share: float | None) -> Row:
         if name == PLAIN:
-            return self._row(name, None, "as it is", self.victim.autoencoder, ["audit", str(self.command.victim)])
+            line = ["doubleback", "audit", str(self.command.victim)]
+            plain = self._row(name, None, "as it is", self.victim.autoencoder, line)
+            if not plain.measured:
+                raise InputError(
+                    f"{self.command.victim} reconstructs too badly to be compared: no pair has a meaningful curve; "
+                    "train it longer, or give more --pairs"
+                )
+            return plain
         kind, _, slope = name.partition(":")
         contender = CONTENDERS[kind]
         if isinstance(contender, Proven):

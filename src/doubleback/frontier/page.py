@@ -85,7 +85,8 @@ def _line(row: Row, plain: Row, measured: Sequence[Row]) -> dict[str, Any]:
     words: dict[str, Any] = {
         "defence": row.defence,
         "within": "" if row.within is None else f"{row.within:.0%}",
-        "setting": row.setting or "nothing within the budget",
+        "setting": (row.setting or "nothing within the budget")
+        + ("" if row.measured or not row.setting else ": no curve"),
         "measured": row.measured,
     }
     if not row.measured:

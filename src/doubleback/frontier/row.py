@@ -48,8 +48,8 @@ class Row:
 
     @property
     def measured(self) -> bool:
-        """Whether anything keeps to the budget."""
-        return self.reconstruction_l2 is not None
+        """Whether anything keeps to the budget, and some pair has a curve."""
+        return self.reconstruction_l2 is not None and any(one is not None for one in self.worst_case)
 
     def mean(self, name: str) -> float:
         """The mean of `worst_case`, `damage` or `certified` over the pairs that have one."""

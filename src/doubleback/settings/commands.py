@@ -312,10 +312,7 @@ class Frontier:
     """Weights of the distortion in the attack, from 2^-20 to 2^20, beside 0."""
     steps: int = 300
     """Steps of an attack, at most."""
-    seed: int = 0
-    """Of the pairs and the attacks."""
-    loop: Annotated[Loop, arg(name="train")] = Loop()
-    """The training of the defences that are trained."""
+    loop: Annotated[Loop, UNPREFIXED] = Loop()
     data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
     """Images to learn from and to attack. Of a model that is no run: needed."""
     image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
@@ -324,7 +321,7 @@ class Frontier:
 
     def __post_init__(self) -> None:
         at_least(1, image_size=self.image_size)
-        Auditing(Pairing(self.pairs), Price(self.coefficients), Search(self.steps, seed=self.seed))
+        Auditing(Pairing(self.pairs), Price(self.coefficients), Search(self.steps))
         for share in self.within:
             share_of(share)
         if not self.within:
