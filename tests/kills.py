@@ -25,6 +25,7 @@ import numpy as np
 
 OF_THE_CLOCK = {"seconds", "compile_seconds", "peak_memory_mb", "minutes", "machine"}
 _TRAINED = "--data digits --limit 120 --epochs 2 --batch-size 30"
+_HARDENED = "--epochs 1 --batch-size 30"
 _ATTACKED = "--pairs 2 --coefficients 3 --steps 5"
 
 
@@ -51,6 +52,12 @@ CASES = (
         "robustness", "robustness mixture mlp --samples 4 --steps 2 --queries 4 --output out", (_PLAIN, _MLP, _MIXTURE)
     ),
     Case("transition", "transition mixture --count 2 --steps 3 --judge mlp --output out", (_PLAIN, _MLP, _MIXTURE)),
+    Case("harden", f"harden plain --within 20% {_HARDENED} --output out", (_PLAIN,)),
+    Case(
+        "frontier",
+        f"frontier plain --within 50% --defences noise quantize lipschitz {_HARDENED} {_ATTACKED} --output out",
+        (_PLAIN,),
+    ),
     Case("report", "report plain --output page.html", (_PLAIN, f"audit plain {_ATTACKED}")),
     Case("demo", "demo --epochs 1 --pairs 2 --coefficients 3 --output out"),
 )

@@ -163,7 +163,7 @@ def test_the_command_leaves_a_page_and_says_its_sentences(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["--within", "100%", "--defences", "resize", "--pairs", "3", "--coefficients", "3", "--steps", "5"]
+    words = ["--within", "5%", "--defences", "quantize", "--pairs", "3", "--coefficients", "3", "--steps", "5"]
     assert main(["frontier", str(plain), "--output", str(tmp_path / "out"), *words]) == 0
     assert (tmp_path / "out" / "frontier.html").exists()
-    assert "Within 100%, resize" in capsys.readouterr().out.replace("\n", " ")
+    assert "Within 5%, quantize (quantize:" in capsys.readouterr().out.replace("\n", " ")
