@@ -56,7 +56,7 @@ CASES = (
     Case(
         "frontier",
         f"frontier plain --within 50% --defences noise quantize lipschitz {_HARDENED} {_ATTACKED} --output out",
-        (_PLAIN,),
+        ("train --data digits --limit 300 --epochs 12 --batch-size 10 --kl-weight 0.1 --output plain",),
     ),
     Case("report", "report plain --output page.html", (_PLAIN, f"audit plain {_ATTACKED}")),
     Case("demo", "demo --epochs 1 --pairs 2 --coefficients 3 --output out"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from doubleback.errors import InputError
 
@@ -33,7 +34,14 @@ def at_work(*models: object, warn: bool = False) -> Iterator[None]:
         if warn and module.training:
             message = "the model is in training mode; it is attacked in evaluation mode (call model.eval() before)"
             warnings.warn(message, stacklevel=4)
-    with torch.inference_mode(False), torch.enable_grad(), exact_float32(), evaluating(*modules), kept(*modules):
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        exact_float32(),
+        evaluating(*modules),
+        kept(*modules),
+        parametrize.cached(),  # weights that are computed from others are computed once
+    ):
         yield
 
 

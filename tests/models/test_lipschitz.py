@@ -95,6 +95,16 @@ def test_what_cannot_be_proven_is_refused(settings: dict[str, object], said: str
         LipschitzAE(SHAPE, **settings)  # type: ignore[arg-type]
 
 
+def test_an_audit_works_its_weights_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = trained(1.5)
+    worked: list[int] = []
+    layer = model.encoder[0].parametrizations.weight[0]
+    own = type(layer).forward
+    monkeypatch.setattr(type(layer), "forward", lambda self, *given: worked.append(1) or own(self, *given))
+    doubleback.audit(model, x, pairs=2, coefficients=3, steps=10, progress=False)
+    assert 0 < len(worked) < 100
+
+
 def test_its_weights_come_back_from_a_file() -> None:
     model, other = made(), made(2.0)
     for one in other.parameters():
