@@ -9,10 +9,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.front_page import blocks
 from benchmarks.real import HEAD, row
 
 HOME = Path(__file__).parent
-PAGES = tuple(HOME.parent / page for page in ("docs/performance.md", "docs/your-own-model.md", "README.md"))
+PAGES = tuple(
+    HOME.parent / page
+    for page in ("README.md", *(f"docs/{name}.md" for name in ("concepts", "index", "performance", "your-own-model")))
+)
 MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
 
 
@@ -23,6 +27,7 @@ def tables() -> dict[str, str]:
         for name in ("audit", "train", "train-bf16", "train-gpu", "classifier")
     )
     return {
+        **blocks(),
         "summary": _summary(audit, train, bf16, gpu, classifier),
         "audit": _audit(audit),
         "growth": _growth(audit),

@@ -1,0 +1,87 @@
+"""The blocks of README.md and docs/index.md: from benchmarks.front's record, and from results/results.json."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HOME = Path(__file__).parent
+DATA = {"mnist": "MNIST", "svhn": "SVHN", "celeba": "faces"}
+FIVE = (("vae", "mnist"), ("draw", "mnist"), ("draw-12", "mnist"), ("conv-vae", "svhn"), ("conv-vae", "celeba"))
+NAMES = {"vae": "dense VAE", "draw": "DRAW", "draw-12": "DRAW, attention", "conv-vae": "convolutional VAE"}
+
+
+def front() -> dict[str, Any]:
+    """The record of benchmarks.front, on whichever machine it was made."""
+    (path,) = (one for one in (HOME / "results").glob("fron*.json") if "quick" not in one.name)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def blocks() -> dict[str, str]:
+    """Each block in Markdown, by the name that the pages call it."""
+    record = front()
+    results = json.loads((HOME.parent / "results" / "results.json").read_text(encoding="utf-8"))
+    return {
+        "caption": _caption(record),
+        "example": f"```text\n{record['readme']}\n```",
+        "five": _five(results["autoencoders"]),
+        "pictured": _pictured(record),
+    }
+
+
+def _caption(record: dict[str, Any]) -> str:
+    plain, hardened = (record[name]["worst_case"]["mean"] for name in ("plain", "hardened"))
+    before, after = record["validation_l2"]
+    return (
+        "An attacker changes each image by at most 30 % of the way to another one. The plain model puts out what the "
+        "attacker\nwants; the hardened one keeps nearer to the source. AUDDC "
+        f"{plain:.3f} → {hardened:.3f} (higher withstands more), validation error {before:.2f} → {after:.2f}.\n"
+        f"A small VAE, {record['images']:,} MNIST images, seed 0, the first three pairs: `python -m benchmarks.front`."
+    )
+
+
+def _pictured(record: dict[str, Any]) -> str:
+    rows = []
+    for name in ("plain", "hardened"):
+        one = record[name]
+        worst, area = one["worst_case"], one["damage_area"]
+        rows.append(
+            f"| {name} | {one['reconstruction_l2']:.2f} | {_with_interval(worst)} | {one['ceiling']['mean']:.3f} | "
+            f"{one['share_of_ceiling']:.0%} | {_with_interval(area)} |"
+        )
+    head = "| | reconstruction L2 of the sources | worst-case AUDDC | ceiling | of the ceiling | damage, area |"
+    return "\n".join([head, "|---" * 6 + "|", *rows])
+
+
+def _with_interval(figure: dict[str, Any]) -> str:
+    low, high = figure["ci95"]
+    return f"{figure['mean']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _five(every: list[dict[str, Any]]) -> str:
+    first = {(row["key"], row["data"]): row for row in reversed(every)}
+    rows = []
+    for key in FIVE:
+        row = first[key]
+        gain = row["difference"]["worst_case"]
+        rows.append(
+            f"| {NAMES[key[0]]}, {DATA[key[1]]} | {_both(row, '.2f', 'reconstruction_l2')} | "
+            f"{_both(row, '.3f', 'auddc', 'worst_case', 'envelope')} | "
+            f"{gain['mean']:+.3f} [{gain['ci95'][0]:+.3f}, {gain['ci95'][1]:+.3f}] | "
+            f"{_both(row, '.0%', 'share_of_ceiling', 'worst_case')} | {row['seeds']} |"
+        )
+    head = "| model, images | error (L2) | AUDDC | gain | of the ceiling | seeds |"
+    return "\n".join([head, "|---" * 6 + "|", *rows])
+
+
+def _both(row: dict[str, Any], form: str, *names: str) -> str:
+    """The means over the seeds, plain and hardened."""
+    means = []
+    for kind in ("plain", "hardened"):
+        found: Any = row[kind]
+        for name in names:
+            found = found[name]
+        means.append(format(float(np.mean(found)), form))
+    return " → ".join(means)
