@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import doubleback
 from benchmarks import pictures
 from benchmarks.recording import record, told
@@ -45,10 +47,15 @@ def audited(model: Any, images: doubleback.ImageData) -> Any:
     return doubleback.audit(model, images, attacks=GOALS[:2], pairs=PAIRS, coefficients=COEFFICIENTS)
 
 
-def hidden(model: Any, images: doubleback.ImageData) -> Any:
-    """The audit of the same model once it hides its gradient, as a defence might."""
-    hides = doubleback.wrap(lambda x: model(x.detach()).likelihood.mean)
-    return doubleback.audit(hides, images.test.images[:400], images.test.labels[:400], pairs=4, coefficients=5)
+def hidden(model: Any, images: doubleback.ImageData) -> dict[str, Any]:
+    """The same model once it hides its gradient, as a defence might; and attacked by a twin that does not."""
+
+    def hides(x: torch.Tensor) -> torch.Tensor:
+        return model(x.detach()).likelihood.mean
+
+    victims = {"hidden": doubleback.wrap(hides), "twin": doubleback.wrap(hides, surrogate=model)}
+    asked = {"attacks": ["output"], "pairs": PAIRS, "coefficients": COEFFICIENTS, "steps": 100}
+    return {name: figures(doubleback.audit(victim, images, **asked)) for name, victim in victims.items()}
 
 
 def three_goals(model: Any, images: doubleback.ImageData) -> Any:
@@ -108,7 +115,7 @@ def main() -> None:
         "coefficients": COEFFICIENTS,
         "validation_l2": [cost[when]["reconstruction_l2"] for when in ("start", "end")],
         **{name: figures(one) for name, one in found.items()},
-        "hidden": figures(hidden(model, images)),
+        **hidden(model, images),
         "readme": "" if given.quick else printed(example((ROOT / "README.md").read_text(encoding="utf-8"))),
     }
     record("front", known, quick=given.quick)

@@ -15,7 +15,10 @@ from benchmarks.real import HEAD, row
 HOME = Path(__file__).parent
 PAGES = tuple(
     HOME.parent / page
-    for page in ("README.md", *(f"docs/{name}.md" for name in ("concepts", "index", "performance", "your-own-model")))
+    for page in (
+        "README.md",
+        *(f"docs/{name}.md" for name in ("concepts", "index", "performance", "results", "your-own-model")),
+    )
 )
 MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
 

@@ -51,9 +51,9 @@ def test_nothing_is_missing_and_no_path_of_a_machine_is_told(results: dict[str, 
     assert not [word for word in words if word.startswith("/")]
 
 
-def test_the_readme_shows_rows_of_the_tables(results: dict[str, Any]) -> None:
-    """What stands between the marks in the README are lines of the tables, unchanged."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_results_page_shows_rows_of_the_tables(results: dict[str, Any]) -> None:
+    """What stands between the marks in docs/results.md are lines of the tables, unchanged."""
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     block = re.search(r"<!-- from results/tables -->\n(.*?)<!-- end -->", text, re.DOTALL)
     assert block is not None
     known = {line for table in tables(results) for line in markdown(table).splitlines()}
@@ -73,3 +73,14 @@ def test_what_is_said_of_speed_was_measured(path: Path) -> None:
         assert not record["quick"]
         assert not record["machine"]["changed"]
         assert record["data"] == {"real": "faces", "passes": "random"}.get(stored.stem, "mnist")
+
+
+def test_the_figures_in_the_words_of_the_readme_are_those_of_the_records(results: dict[str, Any]) -> None:
+    """Its blocks are compared above; the sentences say how fast an audit is, and how many statements hold."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    verdicts = [one.verdict for one in claims(results)]
+    holds, partly, fails = (verdicts.count(verdict) for verdict in ("agrees", "in part", "does not"))
+    assert f"of {len(verdicts)} statements" in text
+    assert f"{holds} hold here, {partly} hold in part and {fails} do not" in text
+    speedup = json.loads((speed.HOME / "results" / "audit.json").read_text(encoding="utf-8"))["speedup"]
+    assert f"an audit is {speedup:.0f} times faster" in text
