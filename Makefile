@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 SHAPES := --jaxtyping-packages=doubleback,typechecking.checked
 
-.PHONY: help demo test test-slow test-shapes test-real test-kills bench format clean
+.PHONY: help demo test test-slow test-shapes test-real test-kills bench docs format clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -42,6 +42,10 @@ bench: $(READY)  ## speed, as ratios measured side by side, in minutes; without 
 	$(BIN)/python -m benchmarks.train --quick
 	$(BIN)/python -m benchmarks.audit --quick
 	$(BIN)/python -m benchmarks.classifier --quick
+
+docs: $(READY)  ## the documentation site in build/site: open build/site/index.html
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --quiet
 
 format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format src tests benchmarks examples

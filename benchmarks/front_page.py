@@ -35,8 +35,8 @@ def _caption(record: dict[str, Any]) -> str:
     plain, hardened = (record[name]["worst_case"]["mean"] for name in ("plain", "hardened"))
     before, after = record["validation_l2"]
     return (
-        "An attacker changes each image by at most 30 % of the way to another one. The plain model puts out what the "
-        "attacker\nwants; the hardened one keeps nearer to the source. AUDDC "
+        "An attacker moves each source by at most 30 % of the distance to another image. What the plain model puts\n"
+        "out turns into what the attacker wants; the hardened model stays nearer to the source. AUDDC "
         f"{plain:.3f} → {hardened:.3f} (higher withstands more), validation error {before:.2f} → {after:.2f}.\n"
         f"A small VAE, {record['images']:,} MNIST images, seed 0, the first three pairs: `python -m benchmarks.front`."
     )
