@@ -36,7 +36,7 @@ def front(found: dict[str, Any], rows: int = 3) -> Figure:
     columns = [("source", found["plain"].gallery["source"]), ("attacker wants", found["plain"].gallery["target"])]
     for name in COLOURS:
         gallery = found[name].gallery
-        columns.append((f"sent to the {name} one", gallery["output/x_adv"][:, SHOWN]))
+        columns.append((f"sent to {name}", gallery["output/x_adv"][:, SHOWN]))
         columns.append(("comes out", gallery["output/reconstruction"][:, SHOWN]))
     figure = Figure(figsize=(9, 0.6 + 1.45 * rows), layout="constrained")
     axes = figure.subplots(rows, len(columns), squeeze=False)
@@ -44,7 +44,7 @@ def front(found: dict[str, Any], rows: int = 3) -> Figure:
         colour = "black" if place < 2 else PLAIN if place < 4 else HARDENED
         for row, pair in enumerate(kept):
             _image(axes[row, place], images[pair], colour, framed=place in (3, 5))
-        axes[0, place].set_title(title, color=colour, fontsize=10)
+        axes[0, place].set_title(title, color=colour, fontsize=11.5)
     return figure
 
 
