@@ -18,8 +18,8 @@ demo: $(READY)  ## harden a VAE, attack it and its plain twin, write doubleback-
 	$(BIN)/doubleback demo
 
 test: $(READY)  ## format, lint, types, layers, quick tests: what CI runs
-	$(BIN)/ruff format --check src tests benchmarks examples docs
-	$(BIN)/ruff check src tests benchmarks examples docs
+	$(BIN)/ruff format --check src tests benchmarks examples docs/*.py
+	$(BIN)/ruff check src tests benchmarks examples docs/*.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not slow and not real'
@@ -48,8 +48,8 @@ docs: $(READY)  ## the documentation site in build/site: open build/site/index.h
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --quiet
 
 format: $(READY)  ## format and mend what can be mended
-	$(BIN)/ruff format src tests benchmarks examples docs
-	$(BIN)/ruff check --fix src tests benchmarks examples docs
+	$(BIN)/ruff format src tests benchmarks examples docs/*.py
+	$(BIN)/ruff check --fix src tests benchmarks examples docs/*.py
 
 clean:  ## remove the environment and the caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -35,10 +35,10 @@ def _caption(record: dict[str, Any]) -> str:
     plain, hardened = (record[name]["worst_case"]["mean"] for name in ("plain", "hardened"))
     before, after = record["validation_l2"]
     return (
-        "An attacker moves each source by at most 30 % of the distance to another image. The output of the plain model\n"
-        "turns into what the attacker wants. The output of the hardened model stays nearer to the source. Its AUDDC is\n"
-        f"{hardened:.3f} instead of {plain:.3f} (higher withstands more), its validation error {after:.2f} instead of "
-        f"{before:.2f}. A small VAE,\n{record['images']:,} MNIST images, seed 0, the first three pairs: "
+        "An attacker moves each source by at most 30 % of the distance to another image. The plain model's output turns\n"
+        "into what the attacker wants. The hardened model's output stays nearer to the source: its AUDDC is "
+        f"{hardened:.3f} instead\nof {plain:.3f} (higher withstands more), at a validation error of {after:.2f} instead "
+        f"of {before:.2f}. A small VAE,\n{record['images']:,} MNIST images, seed 0, the first three pairs: "
         "`python -m benchmarks.front`."
     )
 
