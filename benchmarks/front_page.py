@@ -1,6 +1,7 @@
 """The blocks of README.md and docs/index.md: from benchmarks.front's record, and from results/results.json."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ def blocks() -> dict[str, str]:
 def _caption(record: dict[str, Any]) -> str:
     plain, hardened = (record[name]["worst_case"]["mean"] for name in ("plain", "hardened"))
     before, after = record["validation_l2"]
-    return (
-        "An attacker moves each source by at most 30 % of the distance to another image. The plain model's output turns\n"
+    said = (
+        "An attacker moves each source by at most 30 % of the distance to another image. The plain model's output turns "
         "into what the attacker wants. The hardened model's output stays nearer to the source: its AUDDC is "
-        f"{hardened:.3f} instead\nof {plain:.3f} (higher withstands more), at a validation error of {after:.2f} instead "
-        f"of {before:.2f}. A small VAE,\n{record['images']:,} MNIST images, seed 0, the first three pairs: "
+        f"{hardened:.3f} instead of {plain:.3f} (higher withstands more), at a validation error of {after:.2f} "
+        f"instead of {before:.2f}. A small VAE, {record['images']:,} MNIST images, seed 0, the first three pairs: "
         "`python -m benchmarks.front`."
     )
+    return textwrap.fill(said, 118, break_on_hyphens=False)
 
 
 def _pictured(record: dict[str, Any]) -> str:
