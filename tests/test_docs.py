@@ -16,6 +16,7 @@ import doubleback
 from conftest import blobs
 from doubleback.cli.main import _parsed
 from doubleback.data import ImageData
+from doubleback.settings import Threats
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,7 +27,7 @@ SMALL = {
     "audit": {"pairs": 2, "coefficients": 2, "steps": 3, "progress": False},
     "harden": {"epochs": 1, "alone": True, "progress": False},
     "fit": {"epochs": 1, "progress": False},
-    "robust_accuracy": {"steps": 2, "queries": 2, "progress": False},
+    "robust_accuracy": {"threats": Threats(steps=2, queries=2), "progress": False},
     "apgd": {"steps": 2},
     "r_margin": {"steps": 3},
 }
