@@ -55,7 +55,7 @@ CASES = (
     Case("harden", f"harden plain --within 20% {_HARDENED} --output out", (_PLAIN,)),
     Case(
         "frontier",
-        f"frontier plain --within 50% --defences noise quantize lipschitz {_HARDENED} {_ATTACKED} --output out",
+        f"frontier plain --within 50% --defences noise quantize {_HARDENED} {_ATTACKED} --output out",
         ("train --data digits --limit 300 --epochs 12 --batch-size 10 --kl-weight 0.1 --output plain",),
     ),
     Case("report", "report plain --output page.html", (_PLAIN, f"audit plain {_ATTACKED}")),
