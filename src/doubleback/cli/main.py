@@ -44,6 +44,8 @@ NAMES = (
     "Frontier",
     "Reproduce",
     "Report",
+    "Leaderboard",
+    "Push",
 )
 DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
 
@@ -172,6 +174,12 @@ def _dispatch(command: Any, line: str) -> None:
 
         console.say(write_report(command.folders, command.output, command=line))
         return
+    if isinstance(command, commands.Leaderboard):
+        from doubleback.leaderboard import write_leaderboard
+
+        page = write_leaderboard(command.folders, command.output, command.markdown, command=line)
+        console.say(f"{page}: open it in a browser")
+        return
     check_environment()
     yield_while_waiting()
     with leaving_at_once(), console.ERRORS.status("loading torch"):
@@ -213,6 +221,10 @@ def _dispatch(command: Any, line: str) -> None:
                 _say_report(command.output, line)
             case commands.Frontier():
                 _frontier(command, line)
+            case commands.Push():
+                from doubleback.sharing import push
+
+                console.say(push(command))
             case commands.Demo():
                 results = demo(command)
                 console.show_audited({name: results[name] for name in RUNS})
