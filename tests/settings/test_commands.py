@@ -49,6 +49,8 @@ LEAST = {
     "Frontier": (A, B),
     "Reproduce": (),
     "Report": ((A,),),
+    "Leaderboard": ((A,),),
+    "Push": (A, "owner/name"),
     "Demo": (),
 }
 
@@ -167,6 +169,11 @@ def said(name: str) -> list[Any]:
         ],
         "Reproduce": [commands.Reproduce(("table1", "figure6"), "smoke", A, B, 3, ("mnist", "celeba"), True)],
         "Report": [commands.Report((A, B), Path("page.html"))],
+        "Leaderboard": [commands.Leaderboard((A, B), Path("page.html"), Path("page.md"))],
+        "Push": [
+            commands.Push(A, "owner/name", B, license="cc-by-4.0"),
+            commands.Push(A, "owner/name", public=True),
+        ],
         "Demo": [commands.Demo(A, "mnist", 3, "4%", 4, 5, 6)],
     }
     return every[name]
@@ -314,6 +321,8 @@ READ: dict[str, dict[str, str]] = {
     ),
     "Reproduce": always("what scale data_dir output jobs withhold plan"),
     "Report": always("folders output"),
+    "Leaderboard": always("folders output markdown"),
+    "Push": always("run name output public license"),
     "Demo": always("output data epochs within pairs coefficients seed"),
 }
 

@@ -181,7 +181,9 @@ def read_model(folder: Path, kind: type[Any], changed: Mapping[str, Any]) -> Any
     given = {name: _rows(value) for name, value in arguments.items()} | dict(changed)
     tensors, _ = read_tensors(folder / WEIGHTS)
     try:
-        refuse_too_large(2 * weight_of(lambda: kind(**given)), f"the {kind.__name__} of {path}")
+        if math.isinf(weight := weight_of(lambda: kind(**given))):
+            raise ValueError("its arguments do not fit, or go beyond every memory")
+        refuse_too_large(2 * weight, f"the {kind.__name__} of {path}; pull a smaller model")
         model = kind(**given)
     except InputError:
         raise

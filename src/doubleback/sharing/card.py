@@ -147,8 +147,8 @@ class Card:
         lines.append("- Flags: " + ("; ".join(flags_of(audit)) or "none; every check passed") + ".")
         reading = (
             "The worst case (AUDDC, 0 to 1) says how far the reconstruction stays from the attacker's target, "
-            "the worst of all attacks for each pair: higher is better. Damage says how far an attack moves the reconstruction: "
-            "lower is better. In brackets: 95 % interval over pairs."
+            "the worst of all attacks for each pair: higher is better. Damage says how far an attack moves the "
+            "reconstruction: lower is better. In brackets: 95 % interval over pairs."
         )
         return "\n\n".join(["## What it withstands", "\n".join(lines), _rows(self.figures), reading])
 

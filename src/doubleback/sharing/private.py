@@ -4,7 +4,7 @@ import re
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-_PATH = re.compile(r"""(?:(?<=[\s'"(=,:])|^)(?:~[^/\s]*)?(?:[A-Za-z]:[\\/]|/)[^\s'"),;]*""")
+_PATH = re.compile(r"""(?:(?<=[\s'"(=,:])|^)(?:~[^/\s]*)?(?:[A-Za-z]:[\\/]|/(?!/))[^\s'"),;]*""")
 
 
 def without_paths(value: Any) -> Any:
