@@ -18,9 +18,9 @@ MARK = "<!-- doubleback leaderboard -->"
 _EXPLAINED = (
     "Each table is one protocol: the same images, the same pairs, the same attacks with the same settings. Figures of "
     "two tables cannot be compared. In brackets stands the 95\u00a0% interval over pairs. The worst case (AUDDC) "
-    "says how hard a model is to steer: higher is better. Damage says how far its reconstruction can be moved: lower is better. "
-    "Read both beside the reconstruction: a model that reconstructs badly can look robust. What a check has flagged is "
-    "not to be trusted: it is struck through and has no rank."
+    "says how hard a model is to steer: higher is better. Damage says how far its reconstruction can be moved: lower "
+    "is better. Read both beside the reconstruction: a model that reconstructs badly can look robust. What a check has "
+    "flagged is not to be trusted: it is struck through and has no rank."
 )
 
 
