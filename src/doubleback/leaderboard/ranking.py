@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 from doubleback.metrics.differences import paired_figures
 from doubleback.report.archives import interval, mapping, number
@@ -11,6 +10,7 @@ from doubleback.report.comparison import protocols
 from doubleback.report.folders import distinct
 from doubleback.report.protocol import (
     HARDENED,
+    by_size,
     flags_of,
     images_words,
     made_words,
@@ -157,15 +157,8 @@ def _damage_at(audit: AuditFolder) -> tuple[str, ...]:
     damage = mapping(audit.results, "damage")
     for norm in damage:
         if norm not in (AREA, "relative") and (eps := list(mapping(damage, (norm,)))):
-            return norm, max(eps, key=_size)
+            return norm, by_size(eps)[-1]
     return (AREA,)
-
-
-def _size(eps: str) -> Fraction:
-    try:
-        return Fraction(eps)
-    except (ValueError, ZeroDivisionError):
-        return Fraction(0)
 
 
 def _cell(audit: AuditFolder, path: tuple[str, ...]) -> Cell:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import PurePath
 from typing import Any
 
@@ -10,6 +11,22 @@ from doubleback.report.doubts import pairs_words
 from doubleback.report.runs import AuditFolder, RunFolder, title
 
 PLAIN, HARDENED, DEFENDED = "plain", "hardened", "defended"
+
+
+def by_size(eps: object) -> list[str]:
+    """Budgets as they were typed, the smallest first; none where they are no list.
+
+    >>> by_size(["16/255", 0.01, "2/255"])
+    ['2/255', '0.01', '16/255']
+    """
+    return sorted(map(str, eps), key=_size) if isinstance(eps, list) else []
+
+
+def _size(eps: str) -> Fraction:
+    try:
+        return Fraction(eps)
+    except (ValueError, ZeroDivisionError):
+        return Fraction(0)
 
 
 def images_words(run: RunFolder) -> str:
@@ -24,10 +41,9 @@ def threat_words(audit: AuditFolder) -> str:
     """What the attacker may do, in words: goals, capability, what stands in the way."""
     asked = mapping(audit.config, "audit")
     goals = ", ".join(map(title, audit.attacks)) or "no attack"
-    eps = asked.get("eps")
-    if isinstance(eps, list) and eps:
+    if eps := by_size(asked.get("eps")):
         norm = "L2, as a share of the pair's distance" if asked.get("relative") else asked.get("norm") or "Linf"
-        may = f"moves the image by at most {', '.join(map(str, eps))} ({norm})"
+        may = f"moves the image by at most {', '.join(eps)} ({norm})"
     else:
         may = "pays for every change of the image, at every price"
     said = [f"The attacker {may}; goals: {goals}"]
@@ -43,8 +59,8 @@ def threat_label(audit: AuditFolder) -> str:
     """The same in a few words, to choose from: `at any price; latent, output`."""
     asked = mapping(audit.config, "audit")
     goals = ", ".join(map(title, audit.attacks))
-    eps = asked.get("eps")
-    may = f"{asked.get('norm') or 'Linf'} {', '.join(map(str, eps))}" if isinstance(eps, list) and eps else "any price"
+    eps = by_size(asked.get("eps"))
+    may = f"{asked.get('norm') or 'Linf'} {', '.join(eps)}" if eps else "any price"
     further = [asked[key] for key in ("survive", "defend") if isinstance(asked.get(key), list) and asked[key]]
     return "; ".join([may, goals, *(", ".join(map(str, steps)) for steps in further)])
 
