@@ -136,6 +136,14 @@ def test_folders_of_every_depth_and_each_once(three: Path) -> None:
     assert sorted(run.name for run in found) == ["best", "last", "middle"]
 
 
+def test_an_audit_in_a_models_folder_is_named_as_the_model(tmp_path: Path) -> None:
+    folder = victim(tmp_path, "model", 0.3)
+    (folder / "audit").rename(folder / "audit-svhn")
+    assert [run.name for run in read_audits([tmp_path])] == ["model"]
+    change(folder / "audit-svhn" / "config.json", run=None)
+    assert [run.name for run in read_audits([folder / "audit-svhn"])] == ["model"]
+
+
 def test_names_that_are_alike_get_the_folder_above(tmp_path: Path) -> None:
     for home in ("x", "y"):
         folder = victim(tmp_path / home, "plain", 0.3)

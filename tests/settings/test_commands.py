@@ -171,7 +171,7 @@ def said(name: str) -> list[Any]:
         "Report": [commands.Report((A, B), Path("page.html"))],
         "Leaderboard": [commands.Leaderboard((A, B), Path("page.html"), Path("page.md"))],
         "Push": [
-            commands.Push(A, "owner/name", B, license="cc-by-4.0"),
+            commands.Push(A, "owner/name", A, B, license="cc-by-4.0"),
             commands.Push(A, "owner/name", public=True),
         ],
         "Demo": [commands.Demo(A, "mnist", 3, "4%", 4, 5, 6)],
@@ -322,7 +322,7 @@ READ: dict[str, dict[str, str]] = {
     "Reproduce": always("what scale data_dir output jobs withhold plan"),
     "Report": always("folders output"),
     "Leaderboard": always("folders output markdown"),
-    "Push": always("run name output public license"),
+    "Push": always("run name audit output public license"),
     "Demo": always("output data epochs within pairs coefficients seed"),
 }
 

@@ -33,7 +33,7 @@ def files(folder: Path) -> set[str]:
 
 
 def test_a_run_its_figures_and_its_card(audited: Path, tmp_path: Path) -> None:
-    said = push(Push(audited, "owner/name", tmp_path / "out"))
+    said = push(Push(audited, "owner/name", output=tmp_path / "out"))
     assert "nothing has left this machine" in said
     assert files(tmp_path / "out") == {
         "config.json", "model.safetensors", "README.md", "results.json",
@@ -45,7 +45,7 @@ def test_a_run_its_figures_and_its_card(audited: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_that_is_pushed_names_a_folder_of_this_machine(audited: Path, tmp_path: Path) -> None:
-    push(Push(audited, "owner/name", tmp_path / "out"))
+    push(Push(audited, "owner/name", output=tmp_path / "out"))
     for path in (tmp_path / "out").rglob("*"):
         if path.is_file():
             assert str(audited.parent).encode() not in path.read_bytes(), path.name
@@ -89,8 +89,9 @@ def test_push_pull_audit_harden_push_again(audited: Path, hub: Hub, tmp_path: Pa
     assert isinstance(harder, Stranger)
     assert harder.weights != victim.weights
 
-    audit(quick(tmp_path / "harder", data="digits", output=tmp_path / "audits", steps=30), ("doubleback", "audit"))
-    (table,) = tables(read_audits([tmp_path / "audits"]))
+    settings = {"data": "digits", "steps": 30}
+    audit(quick(tmp_path / "harder", **settings), ("doubleback", "audit"))  # type: ignore[arg-type]
+    (table,) = tables(read_audits([tmp_path / "audits", tmp_path / "harder"]))
     assert {one.name: one.made for one in table.entries} == {"small": "plain", "harder": "hardened"}
 
     push(Push(tmp_path / "harder", "owner/harder"))
@@ -98,11 +99,35 @@ def test_push_pull_audit_harden_push_again(audited: Path, hub: Hub, tmp_path: Pa
     assert again.weights == harder.weights
     assert again.hardened is not None
     assert again.hardened["penalty"] == "spectral"
+    card = (hub.home / "owner" / "harder" / "README.md").read_text()
+    assert "It learned from digits images" in card
+    assert "| worst-case AUDDC |" in card
     assert "hardened" in ModelCard.load(hub.home / "owner" / "harder" / "README.md").data.tags
 
 
+def test_which_audit_the_card_tells_of(audited: Path, tmp_path: Path) -> None:
+    """RUN/audit; else the only one beside it; else the one that is named, if it is of these very weights."""
+    run = Path(shutil.copytree(audited, tmp_path / "run"))
+    (run / "audit").rename(run / "audit-other")
+    push(Push(run, "owner/name", output=tmp_path / "one"))
+    assert (tmp_path / "one" / "audit" / "curves.npz").is_file()
+    shutil.copytree(run / "audit-other", run / "audit-third")
+    with pytest.raises(InputError, match=r"has several audits \(audit-other, audit-third\); name one: --audit DIR"):
+        push(Push(run, "owner/name", output=tmp_path / "two"))
+    push(Push(run, "owner/name", run / "audit-third", tmp_path / "two"))
+    assert (tmp_path / "two" / "README.md").read_text() == (tmp_path / "one" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("other", ["hardened/audit", "plain", "nowhere"])
+def test_an_audit_of_other_weights_is_refused(audited: Path, hardened: Path, tmp_path: Path, other: str) -> None:
+    assert (hardened / "audit").is_dir()
+    with pytest.raises(InputError, match=r"is no finished audit|is of other weights"):
+        push(Push(audited, "owner/name", audited.parent / other, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_classifier(mlp: Path, tmp_path: Path) -> None:
-    push(Push(mlp, "owner/mlp", tmp_path / "out"))
+    push(Push(mlp, "owner/mlp", output=tmp_path / "out"))
     card = (tmp_path / "out" / "README.md").read_text()
     assert "This is a classifier of the class MLP" in card
     assert "| accuracy, test images |" in card
@@ -121,21 +146,21 @@ def test_a_classifier(mlp: Path, tmp_path: Path) -> None:
 def test_what_is_no_run(audited: Path, tmp_path: Path, make: Callable[[Path], Path], says: str) -> None:
     copy = Path(shutil.copytree(audited, tmp_path / "copy"))
     with pytest.raises(InputError, match=says):
-        push(Push(make(copy), "owner/name", tmp_path / "out"))
+        push(Push(make(copy), "owner/name", output=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_mixture_is_no_model_to_push(mixture: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no model that can be pushed"):
-        push(Push(mixture, "owner/name", tmp_path / "out"))
+        push(Push(mixture, "owner/name", output=tmp_path / "out"))
 
 
 def test_an_output_that_is_not_empty_is_kept(audited: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    push(Push(audited, "owner/name", tmp_path / "out"))
+    push(Push(audited, "owner/name", output=tmp_path / "out"))
     before = snapshot(tmp_path)
     with pytest.raises(InputError, match="is there already and not empty"):
-        push(Push(audited, "owner/name", tmp_path / "out"))
+        push(Push(audited, "owner/name", output=tmp_path / "out"))
     assert snapshot(tmp_path) == before
 
 

@@ -91,7 +91,7 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
         )
     if is_folder(path) and _is_hardened_stranger(path):
         made = load_victim(_weights_of(path), wrapping)
-        return replace(made, hardened=read_json(path / CONFIG)["harden"])
+        return replace(made, folder=path, hardened=read_json(path / CONFIG)["harden"])
     if is_folder(path) and _is_run(path):
         if wrapping.said:
             raise InputError(f"{wrapping.said[0]} has no effect on {text}, a run of `doubleback train`; leave it out")

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from doubleback.errors import InputError
 from doubleback.files import read_json
@@ -52,5 +52,8 @@ def _homes(folder: Path) -> Iterator[Path]:
 
 def _read(home: Path) -> RunFolder:
     """The audit; named as its model, also where it lies in the model's folder."""
-    run = read_run(home, read_json(home / CONFIG))
-    return replace(run, name=home.resolve().parent.name) if run.name == "audit" else run
+    config = read_json(home / CONFIG)
+    run, place, said = read_run(home, config), home.resolve(), config.get("run")
+    if place.name != "audit" and not place.name.startswith("audit-"):
+        return run
+    return replace(run, name=(PurePath(said).name if isinstance(said, str) else "") or place.parent.name)

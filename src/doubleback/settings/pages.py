@@ -97,13 +97,15 @@ class Push:
     Example: doubleback push runs/hardened owner/name --output pushed    (look first: nothing leaves this machine)
 
     The repository is private unless you say --public. It gets config.json, model.safetensors, README.md (the card), and
-    the figures of the run and of RUN/audit; no images. hub:owner/name is a victim then. Log in with `hf auth login`.
+    the figures of the run and of its audit; no images. hub:owner/name is a victim then. Log in with `hf auth login`.
     """
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """A run of `doubleback train`, or a folder of `doubleback harden`."""
     name: Annotated[Positional[str], arg(metavar="OWNER/NAME")]
     """The repository on the hub; it is made if it is not there."""
+    audit: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/audit)")] = None
+    """The audit that the card tells of, of these very weights. Where RUN/audit is not there: the only RUN/audit-*."""
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: upload)")] = None
     """Write what would be pushed there instead, and push nothing."""
     public: bool = False

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from doubleback.report.archives import lookup
 from doubleback.report.runs import RunFolder
 
 
@@ -46,9 +47,10 @@ def origin_of(run: RunFolder) -> Origin:
     >>> origin_of(RunFolder("plain", Path("plain"), {"train": {"data": "/home/me/photos"}})).sentence
     'Images: photos. Licence: unknown; ask whoever owns them before you use them.'
     """
-    audited = run.audit.config.get("audit") if run.audit else None
-    named = run.settings.get("data") or (audited.get("data") if isinstance(audited, dict) else None)
-    if not isinstance(named, str) or not named:
+    audit = run.audit.config if run.audit else {}
+    said = (lookup(run.config, "train.data"), lookup(run.config, "harden.data"), lookup(audit, "audit.data"))
+    named = next((one for one in said if isinstance(one, str) and one), None)
+    if named is None:
         return Origin("unknown")
     if named in _KNOWN:
         return _KNOWN[named]

@@ -46,13 +46,15 @@ class Pushed:
     """What can be pushed: a model, as it is read, and the folder with its figures.
 
     Attributes:
-        run: the folder as the report reads it, with the audit that lies in it.
+        run: the folder as the report reads it, with the audit that the card tells of.
+        audit: where that lies.
         architecture: the class of the model.
         model: one of ours; None: `layout` holds it in the layout of its library.
         layout: where.
     """
 
     run: RunFolder
+    audit: Path | None
     architecture: str
     model: Any = None
     layout: Path | None = None
@@ -70,7 +72,7 @@ def push(command: Push) -> str:
     Raises:
         InputError: the run is unfinished or damaged, the folder is not empty, or the hub refuses.
     """
-    pushed = _read(command.run)
+    pushed = _read(command.run, command.audit)
     if command.output is not None:
         _leave(pushed, command, command.output)
         return f"{command.output}: this is what would be pushed; nothing has left this machine"
@@ -79,17 +81,17 @@ def push(command: Push) -> str:
         return _upload(command, Path(home))
 
 
-def _read(folder: Path) -> Pushed:
+def _read(folder: Path, asked: Path | None) -> Pushed:
     """The model of a folder, and its figures."""
     if not is_folder(folder) or not is_finished(folder):
         raise InputError(f"{folder} is no finished run; give a folder of `doubleback train` or `harden`")
     config = read_json(folder / CONFIG)
     if "classify" in config or not ("train" in config or isinstance(config.get("harden"), dict)) or "audit" in config:
         raise InputError(f"{folder} holds no model that can be pushed; give a folder of `doubleback train` or `harden`")
-    run = read_run(folder, config)
+    run, audit = _audited(read_run(folder, config), asked)
     if "train" in config:
         model = load_run(folder).model
-        return Pushed(run, type(model).__name__, model)
+        return Pushed(run, audit, type(model).__name__, model)
     layout = within(folder, "weights")
     if not (layout / CONFIG).is_file():
         raise InputError(
@@ -97,7 +99,35 @@ def _read(folder: Path) -> Pushed:
         )
     net = of_folder(layout)
     net = net.net if isinstance(net, Wrapped) else net
-    return Pushed(run, type(net).__name__, layout=layout)
+    return Pushed(run, audit, type(net).__name__, layout=layout)
+
+
+def _audited(run: RunFolder, asked: Path | None) -> tuple[RunFolder, Path | None]:
+    """The run with the audit that is meant, and where that lies."""
+    if asked is None and run.audit is not None:
+        return run, run.folder / AUDIT
+    if asked is None:
+        beside = [
+            one for one in sorted(run.folder.glob(f"{AUDIT}-*")) if _weights_in(one) == run.results.get("weights")
+        ]
+        if len(beside) > 1:
+            names = ", ".join(one.name for one in beside)
+            raise InputError(f"{run.folder} has several audits ({names}); name one: --audit DIR")
+        if not beside:
+            return run, None
+        asked = beside[0]
+    elif (weights := _weights_in(asked)) is None:
+        raise InputError(f"{asked} is no finished audit; give a folder that `doubleback audit` has written")
+    elif weights != run.results.get("weights"):
+        raise InputError(f"{asked} is of other weights than {run.folder}; audit that first")
+    return replace(run, audit=read_run(asked, read_json(asked / CONFIG)).audit), asked
+
+
+def _weights_in(folder: Path) -> str | None:
+    """The digest of the weights that an audit is of; None: it is no finished audit, or does not say."""
+    config = read_json(folder / CONFIG) if is_folder(folder) and is_finished(folder) else {}
+    weights = config.get("weights") if isinstance(config.get("audit"), dict) else None
+    return weights if isinstance(weights, str) else None
 
 
 def _leave(pushed: Pushed, command: Push, folder: Path) -> None:
@@ -132,10 +162,10 @@ def _fill(pushed: Pushed, command: Push, home: Path) -> None:
         noted = harden if isinstance(harden, dict) else {"penalty": run.settings.get("penalty", how)}
         write_json(home / CONFIG, {**config, "hardened": without_paths(noted)})
     write_json(home / RESULTS, without_paths(run.results))
-    if run.audit is not None:
+    if run.audit is not None and pushed.audit is not None:
         write_json(home / AUDIT / CONFIG, without_paths(run.audit.config))
         write_json(home / AUDIT / RESULTS, without_paths(run.audit.results))
-        write_arrays(home / AUDIT / CURVES, read_arrays(run.folder / AUDIT / CURVES))
+        write_arrays(home / AUDIT / CURVES, read_arrays(pushed.audit / CURVES))
     card = Card(command.name, run, pushed.architecture, command.license)
     write_text(home / CARD, card.text)
     if card.eval_results is not None:
