@@ -218,7 +218,7 @@ def test_a_damaged_repository(pulled: Path, damage: Callable[[Path], Any], says:
 
 
 def test_names_on_the_hub_that_lead_nowhere(pulled: Path) -> None:
-    assert pulled.is_dir()
+    (pulled.parent / "other").mkdir()
     for name, says in {
         "hub:owner": "names no model",
         "hub:owner/other": "cannot be fetched",

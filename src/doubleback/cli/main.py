@@ -51,7 +51,8 @@ DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that can
 
 Start with `doubleback demo`, then: check a model of your own, audit it, harden it within a budget, audit it again, read
 the report. Or train a run here, and do the same. With labels: classify a run, measure the robustness of classifiers,
-watch a transition. `reproduce` repeats the paper. `doubleback COMMAND --help` explains every setting."""
+watch a transition. `leaderboard` ranks audits, `push` passes a model on, `reproduce` repeats the paper.
+`doubleback COMMAND --help` explains every setting."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
