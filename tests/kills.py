@@ -59,6 +59,10 @@ CASES = (
         ("train --data digits --limit 300 --epochs 12 --batch-size 10 --kl-weight 0.1 --output plain",),
     ),
     Case("report", "report plain --output page.html", (_PLAIN, f"audit plain {_ATTACKED}")),
+    Case(
+        "leaderboard", "leaderboard plain --output page.html --markdown page.md", (_PLAIN, f"audit plain {_ATTACKED}")
+    ),
+    Case("push", "push plain owner/name --output out", (_PLAIN, f"audit plain {_ATTACKED}")),
     Case("demo", "demo --epochs 1 --pairs 2 --coefficients 3 --output out"),
 )
 

@@ -40,14 +40,8 @@ def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str
         InputError: the file is missing, damaged, not doubleback's, belongs to another identity, or is larger than the
             memory.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a folder that `doubleback train` has finished")
+    tensors, header = read_tensors(path)
     with told_as_damage(path):
-        with opened(path) as stream:
-            refuse_too_large(stream.seek(0, os.SEEK_END), f"{path}; train a smaller model")
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         state = json.loads(header.get("state", "{}"))
     if "identity" not in header:
         raise InputError(f"{path} was not written by doubleback; wrap its model with `AutoencoderAdapter` instead")
@@ -56,6 +50,22 @@ def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str
             f"{path} does not belong to config.json beside it (edited, or from another run); restore config.json"
         )
     return tensors, state
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, whoever wrote it, and its header.
+
+    Raises:
+        InputError: the file is missing, damaged, no regular file, or larger than the memory.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a folder that `doubleback train` has finished")
+    with told_as_damage(path):
+        with opened(path) as stream:
+            refuse_too_large(stream.seek(0, os.SEEK_END), f"{path}; train a smaller model")
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (not a mapping)
 
 
 def weights_digest(module: nn.Module) -> str:

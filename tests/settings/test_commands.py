@@ -49,6 +49,8 @@ LEAST = {
     "Frontier": (A, B),
     "Reproduce": (),
     "Report": ((A,),),
+    "Leaderboard": ((A,),),
+    "Push": (A, "owner/name"),
     "Demo": (),
 }
 
@@ -167,6 +169,11 @@ def said(name: str) -> list[Any]:
         ],
         "Reproduce": [commands.Reproduce(("table1", "figure6"), "smoke", A, B, 3, ("mnist", "celeba"), True)],
         "Report": [commands.Report((A, B), Path("page.html"))],
+        "Leaderboard": [commands.Leaderboard((A, B), Path("page.html"), Path("page.md"))],
+        "Push": [
+            commands.Push(A, "owner/name", A, B, license="cc-by-4.0"),
+            commands.Push(A, "owner/name", public=True),
+        ],
         "Demo": [commands.Demo(A, "mnist", 3, "4%", 4, 5, 6)],
     }
     return every[name]
@@ -217,7 +224,7 @@ def test_words() -> None:
     st.floats(0, 1e9, exclude_min=True),
     st.lists(st.floats(0, 1e9), min_size=1, max_size=3),
     st.lists(st.integers(1, 9999), min_size=1, max_size=3),
-    st.from_regex(r"[\w.~/][\w .~/'\"$*=-]*", fullmatch=True),
+    st.from_regex(r"[\w./][\w .~/'\"$*=-]*", fullmatch=True),  # `~` at the start is somebody's home folder
 )
 def test_any_number_and_any_name_comes_back(rate: float, prices: list[float], widths: list[int], name: str) -> None:
     differences = {"penalty": "output", "estimator": "finite-difference", "difference_step": rate}
@@ -314,6 +321,8 @@ READ: dict[str, dict[str, str]] = {
     ),
     "Reproduce": always("what scale data_dir output jobs withhold plan"),
     "Report": always("folders output"),
+    "Leaderboard": always("folders output markdown"),
+    "Push": always("run name audit output public license"),
     "Demo": always("output data epochs within pairs coefficients seed"),
 }
 

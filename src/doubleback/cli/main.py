@@ -44,12 +44,15 @@ NAMES = (
     "Frontier",
     "Reproduce",
     "Report",
+    "Leaderboard",
+    "Push",
 )
 DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
 
 Start with `doubleback demo`, then: check a model of your own, audit it, harden it within a budget, audit it again, read
 the report. Or train a run here, and do the same. With labels: classify a run, measure the robustness of classifiers,
-watch a transition. `reproduce` repeats the paper. `doubleback COMMAND --help` explains every setting."""
+watch a transition. `leaderboard` ranks audits, `push` passes a model on, `reproduce` repeats the paper.
+`doubleback COMMAND --help` explains every setting."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,6 +175,12 @@ def _dispatch(command: Any, line: str) -> None:
 
         console.say(write_report(command.folders, command.output, command=line))
         return
+    if isinstance(command, commands.Leaderboard):
+        from doubleback.leaderboard import write_leaderboard
+
+        page = write_leaderboard(command.folders, command.output, command.markdown, command=line)
+        console.say(f"{page}: open it in a browser")
+        return
     check_environment()
     yield_while_waiting()
     with leaving_at_once(), console.ERRORS.status("loading torch"):
@@ -213,6 +222,10 @@ def _dispatch(command: Any, line: str) -> None:
                 _say_report(command.output, line)
             case commands.Frontier():
                 _frontier(command, line)
+            case commands.Push():
+                from doubleback.sharing import push
+
+                console.say(push(command))
             case commands.Demo():
                 results = demo(command)
                 console.show_audited({name: results[name] for name in RUNS})

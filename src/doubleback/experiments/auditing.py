@@ -139,7 +139,9 @@ def _planned(
         described["transfer"] = [other.weights for other in others]
     if code := {name: code_digest(name) for name in attacks if is_named(name)}:
         described["code"] = code
-    noted = {"run": str(run.folder.resolve())}
+    noted: dict[str, Any] = {"run": str(run.folder.resolve())}
+    if isinstance(run, Stranger) and run.hardened is not None:
+        noted["harden"] = run.hardened
     return Folder(path, "audit", described, words, (CURVES, IMAGES), noted), plan
 
 

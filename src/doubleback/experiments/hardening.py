@@ -18,6 +18,7 @@ from doubleback.hardening import harden as hardened
 from doubleback.hardening.hardened import LOOP
 from doubleback.imports import code_digest, is_named, named_object
 from doubleback.models import Wrapped
+from doubleback.models.pulling import Pullable, save_model
 from doubleback.objective import ELBO
 from doubleback.processes import processes
 from doubleback.settings import Loop
@@ -76,6 +77,8 @@ def _leave(folder: Folder, model: Any, images: ImageData, results: dict[str, Any
     save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
     if isinstance(model, Wrapped):
         model.save(within(folder.path, "weights"))
+    elif isinstance(model, Pullable) and "train" not in folder.described:  # pulled: no run, but a model of ours
+        save_model(model, within(folder.path, "weights"))
     write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
     test = reconstruction_figures(model, images.test, folder)
     return folder.finish({**results, "test": test, "weights": weights_digest(model)})

@@ -1,7 +1,5 @@
 """A trained run, read back from its folder."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from doubleback.errors import InputError
 from doubleback.files import is_folder, read_arrays, read_json
 from doubleback.folders import CONFIG, RESULTS, SCHEMA, SEEN, WEIGHTS, digest
 from doubleback.models import Autoencoder, Classifier, Reconstruction
+from doubleback.models.weighing import weight_of
 from doubleback.processes import refuse_too_large
 from doubleback.progress import note
 from doubleback.registry import MODELS, build
@@ -211,18 +210,5 @@ def build_model(
     if MODELS[architecture.model].classifies:
         further = {"classes": classes}
     build_this = partial(build, architecture.model, image_shape, architecture.sizes.given, **further)
-    refuse_too_large(copies * _bytes(build_this), f"{architecture.model} of these sizes; give smaller ones")
+    refuse_too_large(copies * weight_of(build_this), f"{architecture.model} of these sizes; give smaller ones")
     return build_this()
-
-
-def _bytes(build_this: Callable[[], Any]) -> float:
-    """What its weights and a few codes take, found without making them: infinite where nobody can count so far."""
-    try:
-        with torch.device("meta"):
-            model = build_this()
-    except InputError:
-        raise
-    except (RuntimeError, TypeError, OverflowError):  # torch's ways to say that a size is beyond 64 bits
-        return math.inf
-    weights = sum(part.numel() * part.element_size() for part in model.state_dict().values())
-    return float(weights + FEW * 4 * math.prod(getattr(model, "noise_shape", ())))

@@ -1,15 +1,15 @@
 """What a user names on the command line -> a model that can be attacked.
 
     runs/plain                         a run that `doubleback train` has written
-    sd-vae/, hub:owner/name            a folder in the layout of diffusers, transformers or pythae; the same on the hub
+    sd-vae/, hub:owner/name            a folder in the layout of diffusers, transformers, pythae or doubleback's own
+                                       models (`push`); the same on the hub
     models.py:make, package.mod:make   a model, or what makes one, with --weights, --range, ...
     model.pt, model.pt2                TorchScript, or an exported program
 
 No pickle is read: weights are safetensors, or loaded by torch as tensors alone.
 """
 
-import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from torch import nn
 from doubleback.checkpoints import weights_digest
 from doubleback.data import ImageData, Split, load_images
 from doubleback.errors import InputError, reason
+from doubleback.experiments.libraries import from_hub, of_folder, said_of
 from doubleback.experiments.runs import TrainedRun, load_run
 from doubleback.experiments.weights import misfit, scripted, tensors, with_weights
 from doubleback.files import is_folder, read_json
 from doubleback.folders import CONFIG, WEIGHTS, within
 from doubleback.imports import code_digest, is_named, named_object
 from doubleback.models import Autoencoder, Wrapped, wrap
+from doubleback.models.pulling import Pullable
 from doubleback.settings import Wrapping
 from doubleback.trust import Check
 
@@ -38,12 +40,14 @@ class Stranger:
         autoencoder: the model, on the CPU.
         identity: what it was made from.
         weights: digest of its weights.
+        hardened: how `harden` has made it, where that is known.
     """
 
     folder: Path
     autoencoder: Any
     identity: str
     weights: str
+    hardened: dict[str, Any] | None = None
 
     @property
     def described(self) -> dict[str, Any]:
@@ -51,14 +55,16 @@ class Stranger:
         return {}
 
     def images(self, data: str | None = None, image_size: int | None = None) -> ImageData:
-        """The images of this data set.
+        """The images of this data set, at the size that a model of our own takes.
 
         Raises:
             InputError: none is named.
         """
         if data is None:
             raise InputError(f"{self.folder} has no images of its own; name some: --data NAME or PATH")
-        return load_images(data, image_size=image_size)
+        shape = getattr(self.autoencoder, "image_shape", ()) if isinstance(self.autoencoder, Pullable) else ()
+        square = shape[1] if shape and shape[1] == shape[2] else None
+        return load_images(data, image_size=square if image_size is None else image_size)
 
     def seen(self, split: Split) -> list[Check]:
         """What it was trained on is not known."""
@@ -84,17 +90,20 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
             "file.py:factory"
         )
     if is_folder(path) and _is_hardened_stranger(path):
-        return load_victim(_weights_of(path), wrapping)
+        made = load_victim(_weights_of(path), wrapping)
+        return replace(made, folder=path, hardened=read_json(path / CONFIG)["harden"])
     if is_folder(path) and _is_run(path):
         if wrapping.said:
             raise InputError(f"{wrapping.said[0]} has no effect on {text}, a run of `doubleback train`; leave it out")
         return load_run(path)
+    if text.startswith("hub:"):
+        path = from_hub(text.removeprefix("hub:"))
     net = _loaded(text, path, wrapping)
     victim = _wrapped(net, wrapping, text)
     module = victim if isinstance(victim, nn.Module) else nn.Module()
     code = code_digest(text) if is_named(text) and not text.startswith("hub:") else ""
     identity = f"{type(net).__name__} {code}".strip()
-    return Stranger(Path(text), victim, identity, weights_digest(module))
+    return Stranger(Path(text), victim, identity, weights_digest(module), said_of(path).get("hardened"))
 
 
 def images_of(victim: "TrainedRun | Stranger", data: str | None, image_size: int | None) -> ImageData:
@@ -155,10 +164,8 @@ def _is_run(folder: Path) -> bool:
 
 
 def _loaded(text: str, path: Path, wrapping: Wrapping) -> Any:
-    if text.startswith("hub:"):
-        return _unweighted(_of_folder(_from_hub(text.removeprefix("hub:"))), wrapping, text)
     if is_folder(path):
-        return _unweighted(_of_folder(path), wrapping, text)
+        return _unweighted(of_folder(path), wrapping, text)
     if is_there(path):
         return _unweighted(_of_file(path), wrapping, text)
     return _of_factory(text, wrapping.weights)
@@ -168,93 +175,6 @@ def _unweighted(net: Any, wrapping: Wrapping, text: str) -> Any:
     if wrapping.weights is not None:
         raise InputError(f"--weights has no effect on {text}, which has its own; leave it out")
     return net
-
-
-# -- folders of libraries ------------------------------------------------------------------------------------
-
-
-def _of_folder(folder: Path) -> Any:
-    """A model from a folder in the layout of diffusers, transformers or pythae."""
-    if (folder / "model_index.json").is_file():  # a whole pipeline: its autoencoder
-        return _of_folder(folder / "vae")
-    if (folder / "model_config.json").is_file():
-        return _of_pythae(folder)
-    if not (folder / CONFIG).is_file():
-        raise InputError(
-            f"{folder} holds no {CONFIG}; give a run, or a folder that diffusers or transformers has saved"
-        )
-    config = read_json(folder / CONFIG)
-    if isinstance(name := config.get("_class_name"), str):
-        return _pretrained("diffusers", name, folder)
-    names = config.get("architectures")
-    if isinstance(names, list) and names and isinstance(names[0], str):
-        return _pretrained("transformers", names[0], folder)
-    raise InputError(f"{folder / CONFIG} names no class (_class_name or architectures); give a folder of diffusers' or "
-                     "transformers' layout, or a run")  # fmt: skip
-
-
-def _pretrained(library: str, name: str, folder: Path) -> Any:
-    """A model that `save_pretrained` has left, with all of its weights."""
-    home = _imported(library)
-    kind = getattr(home, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise InputError(
-            f"{folder} is of the class {name}, which {library} does not have; install the version that does"
-        )
-    try:
-        home.utils.logging.disable_progress_bar()
-        quiet = {"low_cpu_mem_usage": False} if library == "diffusers" else {}
-        net, info = kind.from_pretrained(  # type: ignore[attr-defined]
-            str(folder), use_safetensors=True, output_loading_info=True, local_files_only=True, **quiet
-        )
-    except Exception as error:
-        raise InputError(f"{folder} cannot be loaded as {name} ({reason(error)[:200]}); save it anew") from error
-    lost = [*info.get("missing_keys", ()), *info.get("mismatched_keys", ()), *info.get("error_msgs", ())]
-    if lost:
-        raise InputError(f"{folder} lacks {len(lost)} of the weights of {name}, as {str(lost[0])[:80]}; save it anew")
-    return net
-
-
-def _of_pythae(folder: Path) -> Any:
-    """A pythae model with its own encoder and decoder."""
-    name = str(read_json(folder / "model_config.json").get("name", "")).removesuffix("Config")
-    if any(folder.glob("*.pkl")):
-        raise InputError(f"{folder} holds networks of its own as pickles, which are not read; name what makes it: "
-                         "file.py:factory --weights FILE")  # fmt: skip
-    models = _imported("pythae.models")
-    kind, config = getattr(models, name, None), getattr(models, f"{name}Config", None)
-    if kind is None or config is None:
-        raise InputError(f"{folder} is of the class {name!r}, which pythae does not have; name what makes the model")
-    try:
-        net = kind(config.from_json_file(str(folder / "model_config.json")))
-    except Exception as error:
-        raise InputError(f"{folder} cannot be loaded as {name} ({reason(error)[:200]}); save it anew") from error
-    return with_weights(net, folder / "model.pt")
-
-
-def _from_hub(name: str) -> Path:
-    """A model's folder from the hub: its JSON and its safetensors alone; `owner/name/sub` for a folder inside."""
-    from huggingface_hub import snapshot_download
-
-    owner, _, rest = name.partition("/")
-    repository, _, below = rest.partition("/")
-    if not owner or not repository:
-        raise InputError(f"hub:{name} names no model; give hub:owner/name")
-    try:
-        home = snapshot_download(f"{owner}/{repository}", allow_patterns=["*.json", "*.safetensors"])
-    except Exception as error:
-        raise InputError(
-            f"hub:{name} cannot be fetched ({reason(error)[:200]}); check the name and the network"
-        ) from error
-    return Path(home) / below
-
-
-def _imported(library: str) -> Any:
-    try:
-        return importlib.import_module(library)
-    except Exception as error:
-        name = library.partition(".")[0]
-        raise InputError(f"{name} is needed for this model ({reason(error)[:120]}): pip install {name}") from error
 
 
 # -- files and factories -------------------------------------------------------------------------------------
@@ -307,10 +227,10 @@ def _wrapped(net: Any, wrapping: Wrapping, text: str) -> Any:
     if isinstance(net, nn.Module):
         for part in net.modules():
             part.training = False
-    if isinstance(net, Autoencoder) and (isinstance(net, Wrapped) or not wrapping.said):
+    if isinstance(net, Autoencoder) and (isinstance(net, Wrapped | Pullable) or not wrapping.said):
         further = [flag for flag in wrapping.said if flag != "--weights"]
         if further:
-            raise InputError(f"{further[0]} has no effect on {text}, which is wrapped already; leave it out")
+            raise InputError(f"{further[0]} has no effect on {text}, which says itself what it takes; leave it out")
         return net
     return wrap(
         net, input=wrapping.input_range, output=wrapping.output_range, mean=wrapping.mean, std=wrapping.std

@@ -17,7 +17,7 @@ from doubleback.auditing.breaking import damage_areas
 from doubleback.auditing.measures import DAMAGE
 from doubleback.data import ImageData
 from doubleback.defences import defended
-from doubleback.errors import InputError
+from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import reconstruction_quality
 from doubleback.experiments.hardening import harden
 from doubleback.experiments.runs import TrainedRun, load_run
@@ -146,7 +146,11 @@ class Bench:
             self.command.wrapping,
         )
         line = ["doubleback", *words(command)]
-        results = harden(command, line)
+        try:
+            results = harden(command, line)
+        except DivergedError as error:
+            note(f"{folder}: {error}")
+            return Row(name, share, "diverged", self.identity, command=line)
         model = self._weights_of(command.output)
         weight = results["harden"]["weight"]
         setting = f"weight {weight:.3g}" if weight else ""

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from doubleback.errors import InputError
 from doubleback.models.parts import check_sizes, dense, unrounded
+from doubleback.models.pulling import Pullable
 
 Classes = Sequence[str | int]
 
 
-class MLP(nn.Module):
+class MLP(nn.Module, Pullable):
     """Dense layers with rectifiers.
 
     Args:
@@ -41,7 +42,7 @@ class MLP(nn.Module):
         return unrounded(self.layers(x))
 
 
-class LeNet(nn.Module):
+class LeNet(nn.Module, Pullable):
     """LeNet-5 with rectifiers and maxima: 6 and 16 filters of 5x5, each halved, then 120-84-K.
 
     The first convolution keeps the size of images under 32 pixels, as the original's padded digits do.
@@ -81,7 +82,7 @@ class LeNet(nn.Module):
         return unrounded(self.layers(x))
 
 
-class CvNet(nn.Module):
+class CvNet(nn.Module, Pullable):
     """A convolutional network for small colour images: two 3x3 convolutions for each of `filters`, then halved.
 
     The paper names its classifier for SVHN without describing it; this one is of the usual kind, with group

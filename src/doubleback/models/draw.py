@@ -25,9 +25,10 @@ from doubleback.errors import InputError
 from doubleback.models.attention import ReadWindow, WriteWindow
 from doubleback.models.base import Reconstruction
 from doubleback.models.parts import PixelLikelihood, check_sizes, unrounded
+from doubleback.models.pulling import Pullable
 
 
-class DRAW(nn.Module):
+class DRAW(nn.Module, Pullable):
     """Deep Recurrent Attentive Writer.
 
     Args:

@@ -19,10 +19,11 @@ from doubleback.distributions import DiagonalGaussian, Gaussian
 from doubleback.errors import InputError
 from doubleback.models.base import Reconstruction
 from doubleback.models.parts import check_sizes, dense
+from doubleback.models.pulling import Pullable
 from doubleback.settings.checks import positive
 
 
-class LipschitzAE(nn.Module):
+class LipschitzAE(nn.Module, Pullable):
     """A plain dense autoencoder that stretches no change by more than `slope`.
 
     Args:

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from doubleback.distributions import Bernoulli, DiagonalGaussian, Gaussian, Likelihood
 from doubleback.errors import InputError
 from doubleback.models.base import Reconstruction
+from doubleback.models.pulling import Pullable
 
 LIKELIHOODS = ("bernoulli", "gaussian", "gaussian-learned")
 
 
-class CodeAutoencoder(nn.Module, ABC):
+class CodeAutoencoder(nn.Module, Pullable, ABC):
     """What the dense and the convolutional autoencoder share: a diagonal Gaussian code, and a pixel likelihood.
 
     Args:

@@ -17,7 +17,8 @@ from doubleback.report.svg import shorten
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
 
-_NOT_OF_THE_SEARCH = ("runs", "output", "attack", "data", "split", "pairs")  # these are compared by what they led to
+# compared by what they led to, or how this model is fed
+_NOT_OF_THE_SEARCH = ("runs", "output", "attack", "data", "split", "pairs", "image_size", "wrapping")
 
 
 def obstacles(one: RunFolder, other: RunFolder) -> list[str]:
@@ -27,9 +28,14 @@ def obstacles(one: RunFolder, other: RunFolder) -> list[str]:
 
 def unlike(one: RunFolder, other: RunFolder) -> list[str]:
     """In what the audits of two runs differ beside the model, each difference a few words; nothing if in nothing."""
+    return _training(one, other) + protocols(one, other) if one.audit and other.audit else protocols(one, other)
+
+
+def protocols(one: RunFolder, other: RunFolder) -> list[str]:
+    """In what two audits differ beside the models and what these have learned from, each difference a few words."""
     if one.audit is None or other.audit is None:
         return ["not both audited"]
-    return _training(one, other) + _images(one, other) + _attacks(one.audit, other.audit)
+    return _images(one, other) + _attacks(one.audit, other.audit)
 
 
 def difference(one: RunFolder, other: RunFolder) -> Difference | None:

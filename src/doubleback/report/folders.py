@@ -41,11 +41,11 @@ def read_folders(folders: Sequence[Path]) -> Contents:
     """
     found = [one for folder in folders for one in _in(folder)]
     runs = [one for one in found if isinstance(one, RunFolder)]
-    runs = [replace(run, name=name) for run, name in zip(runs, _distinct(runs), strict=True)]
+    runs = [replace(run, name=name) for run, name in zip(runs, distinct(runs), strict=True)]
     studies = [one for one in found if isinstance(one, Study)]
     homes = [[run.folder, *([run.classifier.folder] if run.classifier else [])] for run in runs]
     places = colours([run.name for run in runs], homes, studies)
-    named = zip(studies, _distinct(studies), places, strict=True)
+    named = zip(studies, distinct(studies), places, strict=True)
     studies = [replace(study, name=name, places=places) for study, name, places in named]
     kinds = {kind: [study for study in studies if study.kind == kind] for kind in ("robustness", "transition")}
     return Contents(runs, kinds["robustness"], kinds["transition"])
@@ -89,7 +89,7 @@ def _read(folder: Path) -> Sequence[RunFolder | Study]:
     return [read_study(folder, kind, config)] if kind else read_runs(folder, config)
 
 
-def _distinct(found: Sequence[RunFolder] | Sequence[Study]) -> list[str]:
+def distinct(found: Sequence[RunFolder] | Sequence[Study]) -> list[str]:
     """Folder names; where two are alike, with their parents' names; where these are too, numbered."""
     plain = Counter(one.name for one in found)
     longer = [one.name if plain[one.name] == 1 else f"{one.folder.resolve().parent.name}/{one.name}" for one in found]

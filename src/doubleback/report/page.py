@@ -50,20 +50,24 @@ def write_report(folders: Sequence[Path], output: Path | None = None, *, command
     path = output or (Path(folders[0]) / "report.html" if len(folders) == 1 else Path("report.html"))
     if path.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"{path} is not the name of an HTML file; end it in .html")
-    _refuse_others(path)
+    refuse_others(path)
     write_text(path, _render(read_folders([Path(folder) for folder in folders]), command))
     return path
 
 
-def _refuse_others(path: Path) -> None:
+def refuse_others(path: Path, mark: bytes = OURS) -> None:
     """Refuse to write over what is no page of ours.
+
+    Args:
+        path: where one will be written.
+        mark: by which a page of ours is known.
 
     Raises:
         InputError: a folder, a page of somebody else or no regular file stands there, or nobody can say.
     """
     try:
         with opened(path) as stream:
-            if OURS not in stream.read(LOOKED_AT):
+            if mark not in stream.read(LOOKED_AT):
                 raise InputError(f"{path} is not a page that doubleback has written; give another --output")
     except FileNotFoundError:
         return

@@ -11,9 +11,7 @@ from doubleback.registry import MODELS
 from doubleback.settings import (
     Auditing,
     Hardening,
-    Loop,
     Mixture,
-    Pairing,
     Price,
     Search,
     Threat,
@@ -23,7 +21,10 @@ from doubleback.settings import (
     Wrapping,
 )
 from doubleback.settings.checks import UNPREFIXED, at_least
-from doubleback.settings.hardening import share_of
+from doubleback.settings.pages import Frontier as Frontier
+from doubleback.settings.pages import Leaderboard as Leaderboard
+from doubleback.settings.pages import Push as Push
+from doubleback.settings.pages import Report as Report
 
 Split = Literal["test", "validation"]
 Artefact = Literal[
@@ -284,61 +285,6 @@ class Reproduce:
     """Leave the images of these data sets, whose licence may not let them be passed on, out of the figures."""
     plan: bool = False
     """Print the plan and stop."""
-
-
-@dataclass(frozen=True)
-class Frontier:
-    """Compare defences of one autoencoder: what each costs in reconstruction, what each gains against attacks.
-
-    Example: doubleback frontier runs/plain --within 0% 2% 10% --output frontier
-
-    Every defence is trained, or tuned on validation images, within each budget, and attacked by somebody who knows it.
-    Each finished row is kept. The same command in a second terminal, or on a second machine that shares the folder,
-    takes its share of what is left.
-    """
-
-    victim: Annotated[Positional[Path], arg(metavar="VICTIM")]
-    """As in `doubleback audit`."""
-    output: Annotated[Path, arg(metavar="DIR")]
-    """Gets a folder for every row, and frontier.html."""
-    within: Annotated[tuple[str, ...], arg(metavar="SHARE [SHARE ...]")] = ("0%", "1%", "2%", "5%", "10%")
-    """The budgets: how much the reconstruction's L2 may grow on validation images."""
-    defences: Annotated[tuple[str, ...], arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: all)")] = ()
-    """Which defences: spectral, targeted, reconstruction, reconstruction-blends, output, noise, smooth-code, kept-code
-    and longer are trained; jpeg, quantize, resize, smooth and hmc act at test time; lipschitz is proven."""
-    pairs: int = 20
-    """Pairs to attack, the same for every row."""
-    coefficients: int = 25
-    """Weights of the distortion in the attack, from 2^-20 to 2^20, beside 0."""
-    steps: int = 300
-    """Steps of an attack, at most."""
-    loop: Annotated[Loop, UNPREFIXED] = Loop()
-    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
-    """Images to learn from and to attack. Of a model that is no run: needed."""
-    image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
-    """Crop and resize these images for a model that is no run."""
-    wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
-
-    def __post_init__(self) -> None:
-        at_least(1, image_size=self.image_size)
-        Auditing(Pairing(self.pairs), Price(self.coefficients), Search(self.steps))
-        for share in self.within:
-            share_of(share)
-        if not self.within:
-            raise InputError("--within is empty; give one budget or more, as 2%")
-
-
-@dataclass(frozen=True)
-class Report:
-    """Write one HTML page about runs, their audits, classifiers, and what those withstand.
-
-    Example: doubleback report runs/plain runs/hardened --output report.html
-    """
-
-    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR [DIR ...]")]
-    """Run folders, audit folders, or folders of several of them."""
-    output: Annotated[Path | None, arg(metavar="FILE.html", help_behavior_hint="(default: see below)")] = None
-    """By default DIR/report.html for one folder, ./report.html for several."""
 
 
 @dataclass(frozen=True)
