@@ -101,7 +101,9 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     for known, most in SMALL.items():
         monkeypatch.setattr(doubleback, known, cut(getattr(doubleback, known), most))
     monkeypatch.setattr(doubleback, "load_images", lambda *_, **__: images)
-    monkeypatch.setattr(doubleback, "VAE", functools.partial(doubleback.VAE, hidden=(16,), latent=4))
+    smaller = functools.partial(doubleback.VAE, hidden=(16,), latent=4)
+    smaller.from_pretrained = doubleback.VAE.from_pretrained  # type: ignore[attr-defined]
+    monkeypatch.setattr(doubleback, "VAE", smaller)
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     model = doubleback.VAE((1, 8, 8))

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from benchmarks import page as speed
 
+from doubleback.frontier.page import markdown, sentences
+from doubleback.frontier.row import read_row
 from doubleback.paper.claims import claims
 from doubleback.paper.tables import markdown, tables
 from doubleback.paper.writing import page, write_tables
@@ -60,6 +62,17 @@ def test_the_results_page_shows_rows_of_the_tables(results: dict[str, Any]) -> N
     lines = [line for line in block[1].splitlines() if line.startswith("|")]
     assert len(lines) > 3
     assert set(lines) <= known
+
+
+def test_the_frontier_on_the_page_is_that_of_its_rows() -> None:
+    found = [read_row(folder) for folder in (RESULTS / "frontier" / "mnist").iterdir()]
+    rows = [row for row in found if row is not None]
+    rows = sorted(rows, key=lambda row: (row.defence != "plain", row.within is not None, row.within or 0, row.defence))
+    text = (ROOT / "docs" / "defences.md").read_text(encoding="utf-8")
+    block = re.search(r"<!-- frontier: mnist -->\n(.*?)\n<!-- end -->", text, re.DOTALL)
+    assert block is not None
+    assert block[1] == "\n".join(f"- {one}" for one in sentences(rows)) + "\n\n" + markdown(rows)
+    assert len({row.defence.partition(":")[0] for row in rows}) >= 9
 
 
 @pytest.mark.parametrize("path", speed.PAGES, ids=lambda path: path.name)

@@ -13,12 +13,14 @@ from doubleback.experiments.training import train
 from doubleback.files import read_json, write_json
 from doubleback.folders import RESULTS, SCHEMA, is_begun, is_ours, within
 from doubleback.processes import processes
-from doubleback.settings import Architecture, Auditing, Data, Hardening, Loop, Training
+from doubleback.settings import Architecture, Auditing, Data, Hardening, Loop, Sizes, Training
 from doubleback.settings.commands import Audit, Demo, Harden, Train
 from doubleback.settings.words import words
 
+HARDENED_FOR = 10  # epochs
 PLAIN, HARDENED = RUNS = ("plain", "hardened")
-FEW = 32  # images a step of the few digits: a model that has seen too few steps is no model to attack
+FEW = 64  # images a step of the few digits: a model that has seen too few steps is no model to attack
+SMALL = Architecture("conv-vae", Sizes(filters=(16, 32, 64), hidden=(256,), latent=32), "gaussian")
 
 
 def demo(command: Demo) -> dict[str, Any]:
@@ -68,14 +70,15 @@ def _check(folder: Path) -> None:
 
 def _trained(folder: Path, command: Demo) -> dict[str, Any]:
     loop = Loop(epochs=command.epochs, seed=command.seed)
-    loop = loop.changed(batch_size=FEW) if command.data == "digits" else loop
-    architecture = Architecture(likelihood="gaussian")
+    architecture = Architecture("conv-vae", likelihood="gaussian")
+    if command.data == "digits":
+        loop, architecture = loop.changed(batch_size=FEW, learning_rate=4e-3), SMALL
     run = Train(folder, Training(images=Data(command.data), architecture=architecture, loop=loop), resume=True)
     return train(run, _line(run))
 
 
 def _hardened(victim: Path, folder: Path, command: Demo) -> dict[str, Any]:
-    run = Harden(victim, folder, Hardening(command.within, loop=Loop(seed=command.seed)))
+    run = Harden(victim, folder, Hardening(command.within, loop=Loop(epochs=HARDENED_FOR, seed=command.seed)))
     return harden(run, _line(run))
 
 

@@ -49,6 +49,23 @@ def write_page(folder: Path, rows: Sequence[Row], command: str) -> Path:
     return path
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a table for a page in Markdown."""
+    plain = next(row for row in rows if row.defence == PLAIN)
+    measured = [row for row in rows if row.measured]
+    lines = [
+        "| defence | budget | setting | L2 | worst-case AUDDC | damage | certified | on the front of | training, s |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
+    for said in (_line(row, plain, measured) for row in rows):
+        figures = [said["defence"], said["within"], said["setting"]]
+        if said["measured"]:
+            figures += [f"{said['l2']} ({said['cost']})", f"{said['worst']} {said['gain']}".strip()]
+            figures += [f"{said['damage']} {said['change']}".strip(), said["certified"], said["front"], said["seconds"]]
+        lines.append("| " + " | ".join(figures + [""] * (9 - len(figures))) + " |")
+    return "\n".join(lines)
+
+
 def sentences(rows: Sequence[Row]) -> list[str]:
     """For each budget, which defence serves best, what it gains, and what it costs on test images."""
     plain = next(row for row in rows if row.defence == PLAIN)
