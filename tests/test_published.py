@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from benchmarks import page as speed
 
-from doubleback.frontier.page import markdown, sentences
+from doubleback.frontier import page as compared
 from doubleback.frontier.row import read_row
 from doubleback.paper.claims import claims
 from doubleback.paper.tables import markdown, tables
@@ -71,7 +71,7 @@ def test_the_frontier_on_the_page_is_that_of_its_rows() -> None:
     text = (ROOT / "docs" / "defences.md").read_text(encoding="utf-8")
     block = re.search(r"<!-- frontier: mnist -->\n(.*?)\n<!-- end -->", text, re.DOTALL)
     assert block is not None
-    assert block[1] == "\n".join(f"- {one}" for one in sentences(rows)) + "\n\n" + markdown(rows)
+    assert block[1] == "\n".join(f"- {one}" for one in compared.sentences(rows)) + "\n\n" + compared.markdown(rows)
     assert len({row.defence.partition(":")[0] for row in rows}) >= 9
 
 
