@@ -105,6 +105,11 @@ def test_an_audit_works_its_weights_out_once(monkeypatch: pytest.MonkeyPatch) ->
     assert 0 < len(worked) < 100
 
 
+def test_images_that_are_too_large_are_refused_at_once() -> None:
+    with pytest.raises(InputError, match="too large for the Lipschitz autoencoder"):
+        LipschitzAE((3, 64, 64))
+
+
 def test_its_weights_come_back_from_a_file() -> None:
     model, other = made(), made(2.0)
     for one in other.parameters():

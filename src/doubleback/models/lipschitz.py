@@ -22,6 +22,8 @@ from doubleback.models.parts import check_sizes, dense
 from doubleback.models.pulling import Pullable
 from doubleback.settings.checks import positive
 
+LARGEST = 4096  # values of an image: its layers are made by square matrices of that many rows
+
 
 class LipschitzAE(nn.Module, Pullable):
     """A plain dense autoencoder that stretches no change by more than `slope`.
@@ -53,6 +55,11 @@ class LipschitzAE(nn.Module, Pullable):
         super().__init__()
         check_sizes("Lipschitz autoencoder", image_shape=image_shape, hidden=hidden, latent=latent)
         positive(slope=slope, variance=variance)
+        if math.prod(image_shape) > LARGEST:
+            raise InputError(
+                f"images of {math.prod(image_shape)} values are too large for the Lipschitz autoencoder; give at most "
+                f"{LARGEST}, as by --image-size 32"
+            )
         if likelihood != "gaussian" or variational:
             raise InputError(f"likelihood is {likelihood!r}; the Lipschitz autoencoder takes gaussian, and no KL")
         if odd := [width for width in hidden if width % 2]:
@@ -97,5 +104,5 @@ def _orthogonal(widths: Sequence[int]) -> nn.Sequential:
     layers = dense(widths, SortedPairs)
     for one in layers:
         if isinstance(one, nn.Linear) and not one.weight.is_meta:  # on `meta` weights are only counted
-            orthogonal(one, orthogonal_map="cayley")  # the quickest here: 0.2 s a step, where others take 1 s and more
+            orthogonal(one, orthogonal_map="cayley")
     return layers
