@@ -111,6 +111,13 @@ def test_the_page_has_every_row_and_needs_no_network(done: tuple[Path, list[Row]
     assert [one in page for one in ("Worst-case AUDDC", "Damage")] == [True, True]
 
 
+def test_a_page_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "frontier.html").write_text("<title>mine</title>")
+    with pytest.raises(InputError, match="is not a page that doubleback has written"):
+        write_page(tmp_path, [made(PLAIN, None, 2.0, 0.3, 1.0)], "doubleback frontier")
+    assert (tmp_path / "frontier.html").read_text() == "<title>mine</title>"
+
+
 def made(name: str, within: float | None, l2: float, worst: float, damage: float) -> Row:
     return Row(name, within, "s", "i", l2, [worst] * 4, [damage] * 4)
 

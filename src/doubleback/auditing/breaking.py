@@ -40,18 +40,21 @@ def damage_curve(points: "Points", way: Float[np.ndarray, "P"], used: NDArray[np
         way: ||x_hat_0 - x_hat_t|| of each pair.
         used: (P,), the pairs that have a curve.
     """
-    share = moved_by(points)[used] / way[used, None]
-    share = np.maximum.accumulate(share[np.isfinite(share).all(1)], axis=1)
-    areas = damage_areas(points, way)[used]
+    areas, share = damage_areas(points, way)[used], _shares(points, way)[used]
+    share = share[np.isfinite(share).all(1)]
     at = {level: summary(values) for level, values in zip(LEVELS, share.T, strict=True)}
     return {"area": summary(areas), RELATIVE: at}
 
 
 def damage_areas(points: "Points", way: Float[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
     """The area under each pair's relative damage; NaN where it is not finite. Arguments as in `damage_curve`."""
-    share = np.maximum.accumulate(moved_by(points) / way[:, None], axis=1)
-    u = np.array([0.0, *map(float, LEVELS)])
+    share, u = _shares(points, way), np.array([0.0, *map(float, LEVELS)])
     return np.asarray(np.trapezoid(np.concatenate([np.zeros((len(share), 1)), share], axis=1), u, axis=1))
+
+
+def _shares(points: "Points", way: Float[np.ndarray, "P"]) -> Float[np.ndarray, "P K"]:
+    """The relative damage at `LEVELS`: no more distortion ever does less."""
+    return np.asarray(np.maximum.accumulate(moved_by(points) / way[:, None], axis=1))
 
 
 def at_budgets(budget: Budget, points: "Points", curved: NDArray[np.bool_]) -> dict[str, Any]:

@@ -15,10 +15,15 @@ from doubleback.settings.threat import Step, Threat, defence
 
 __all__ = ["DEFENCES", "Hamiltonian", "Smoothed", "as_deployed", "defended"]
 
+
+def _read_anew(model: Autoencoder, step: Step) -> Around:
+    return Surviving(model, [step])
+
+
 DEFENCES: dict[str, Callable[[Autoencoder, Step], Around]] = {
-    "quantize": lambda model, step: Surviving(model, [step]),
-    "jpeg": lambda model, step: Surviving(model, [step]),
-    "resize": lambda model, step: Surviving(model, [step]),
+    "quantize": _read_anew,
+    "jpeg": _read_anew,
+    "resize": _read_anew,
     "smooth": lambda model, step: Smoothed(model, step.value),
     "hmc": lambda model, step: Hamiltonian(model, int(step.value)),
 }

@@ -6,6 +6,7 @@ terminals, and on several machines that share the folder: each takes what nobody
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,17 +101,14 @@ class Bench:
         """Make one row, unless it is there, or somebody else is making it."""
         if read_row(folder, self.identity) is not None:
             return
-        try:
-            holding = locked(folder)
-            holding.__enter__()
-        except InputError as busy:
-            note(f"{busy}: left to whoever does")
-            return
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(folder))
+            except InputError as busy:
+                note(f"{busy}: left to whoever does")
+                return
             if read_row(folder, self.identity) is None:
                 write_row(folder, self._made(folder, name, share))
-        finally:
-            holding.__exit__(None, None, None)
 
     # -- one row ---------------------------------------------------------------------------------------------
 
@@ -136,16 +134,9 @@ class Bench:
     def _trained(self, folder: Path, name: str, contender: Trained, share: float) -> Row:
         if contender.penalty.penalty == "none":
             return self._longer(folder, name, share)
-        hardening = Hardening(f"{share:g}", alone=True, penalty=contender.penalty, loop=self.command.loop)
-        command = Harden(
-            self.command.victim,
-            within(folder, "model"),
-            hardening,
-            self.command.data,
-            self.command.image_size,
-            self.command.wrapping,
+        command, line = self._asked(
+            folder, Hardening(f"{share:g}", alone=True, penalty=contender.penalty, loop=self.command.loop)
         )
-        line = ["doubleback", *words(command)]
         try:
             results = harden(command, line)
         except DivergedError as error:
@@ -162,19 +153,16 @@ class Bench:
         """No penalty at all: what training longer does, by itself."""
         if share != min(share_of(one) for one in self.command.within):
             return Row(name, share, "", self.identity)
-        hardening = Hardening(f"{share:g}", loop=self.command.loop)
-        command = Harden(
-            self.command.victim,
-            within(folder, "model"),
-            hardening,
-            self.command.data,
-            self.command.image_size,
-            self.command.wrapping,
-        )
-        line = ["doubleback", *words(command)]
+        command, line = self._asked(folder, Hardening(f"{share:g}", loop=self.command.loop))
         results = harden(command, line)
         model = self._weights_of(command.output / "twin")
         return self._row(name, share, "trained on", model, line, results["train"]["seconds"])
+
+    def _asked(self, folder: Path, hardening: Hardening) -> tuple[Harden, list[str]]:
+        """The command that hardens the victim in a row's folder, and its line."""
+        asked = self.command
+        command = Harden(asked.victim, within(folder, "model"), hardening, asked.data, asked.image_size, asked.wrapping)
+        return command, ["doubleback", *words(command)]
 
     def _at_test_time(self, name: str, contender: AtTestTime, share: float) -> Row:
         bound = (1 + share) * self._error("")

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 
 from doubleback.files import write_text
 from doubleback.folders import within
 from doubleback.frontier.contenders import CONTENDERS
 from doubleback.frontier.row import PLAIN, Row, dominated
+from doubleback.report.page import refuse_others
 from doubleback.report.svg import INK, Panel, colour, draw_svg
+from doubleback.report.templates import templates
 
 PAGE = "frontier.html"
 WORST, DAMAGE = "worst_case", "damage"
@@ -30,21 +31,26 @@ def write_page(folder: Path, rows: Sequence[Row], command: str) -> Path:
         folder: where it goes.
         rows: of one victim; the plain model's is among them.
         command: the line that asked for it.
+
+    Raises:
+        InputError: a page of somebody else stands there, or it cannot be written.
     """
+    path = within(folder, PAGE)
+    refuse_others(path)
     plain = next(row for row in rows if row.defence == PLAIN)
     measured = [row for row in rows if row.measured]
-    loader = ChoiceLoader([PackageLoader("doubleback.frontier", ""), PackageLoader("doubleback.report", "")])
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True)  # fmt: skip
-    text = environment.get_template("frontier.html").render(
-        sentences=sentences(rows),
-        panels=[_panel(measured, plain, name) for name in HIGHER],
-        table=[_line(row, plain, measured) for row in rows],
-        abouts=[(name, one.about) for name, one in CONTENDERS.items()],
-        pairs=len(plain.worst_case),
-        command=command,
+    text = (
+        templates("frontier")
+        .get_template("frontier.html")
+        .render(
+            sentences=sentences(rows),
+            panels=[_panel(measured, plain, name) for name in HIGHER],
+            table=[_line(row, plain, measured) for row in rows],
+            abouts=[(name, one.about) for name, one in CONTENDERS.items()],
+            pairs=len(plain.worst_case),
+            command=command,
+        )
     )
-    path = within(folder, PAGE)
     write_text(path, text)
     return path
 
@@ -76,19 +82,19 @@ def sentences(rows: Sequence[Row]) -> list[str]:
             found.append(f"Within {share:.0%} no defence was found.")
             continue
         best, least = max(inside, key=lambda row: row.mean(WORST)), min(inside, key=lambda row: row.mean(DAMAGE))
-        said = f"Within {share:.0%}, {_said(best, plain, WORST)} is the hardest to steer"
+        said = f"Within {share:.0%}, {_said(best, plain)} is the hardest to steer"
         also = best.defence == least.defence
         said += " and to break: " if also else ": "
         said += f"AUDDC {plain.mean(WORST):.3f} becomes {best.mean(WORST):.3f} ({_gain(best, plain, WORST)}), "
         said += f"damage {plain.mean(DAMAGE):.2f} becomes {best.mean(DAMAGE):.2f}."
         if not also:
-            said += f" {_said(least, plain, DAMAGE).capitalize()} is the hardest to break: damage "
+            said += f" {_said(least, plain).capitalize()} is the hardest to break: damage "
             said += f"{least.mean(DAMAGE):.2f} ({_gain(least, plain, DAMAGE)}), AUDDC {least.mean(WORST):.3f}."
         found.append(said)
     return found
 
 
-def _said(row: Row, plain: Row, _name: str) -> str:
+def _said(row: Row, plain: Row) -> str:
     return f"{row.defence} ({row.setting}; {row.cost(plain):+.1%} on test images)"
 
 

@@ -4,14 +4,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
 from doubleback.errors import InputError
 from doubleback.files import write_text
 from doubleback.leaderboard.ranking import Entry, Table, tables
 from doubleback.leaderboard.reading import read_audits
 from doubleback.report.cells import Cell
 from doubleback.report.page import refuse_others
+from doubleback.report.templates import templates
 from doubleback.terminal import plain
 
 MARK = "<!-- doubleback leaderboard -->"
@@ -56,17 +55,17 @@ def write_leaderboard(
 
 def as_html(found: Sequence[Table], command: str | None = None) -> str:
     """The page, as text."""
-    loader = ChoiceLoader([PackageLoader("doubleback.leaderboard", ""), PackageLoader("doubleback.report", "")])
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("leaderboard.html").render(
-        tables=found,
-        models=sum(len(one.entries) for one in found),
-        data=list(dict.fromkeys(one.images for one in found)),
-        threats=list(dict.fromkeys(one.label for one in found)),
-        explained=_EXPLAINED,
-        command=command,
+    return (
+        templates("leaderboard")
+        .get_template("leaderboard.html")
+        .render(
+            tables=found,
+            models=sum(len(one.entries) for one in found),
+            data=list(dict.fromkeys(one.images for one in found)),
+            threats=list(dict.fromkeys(one.label for one in found)),
+            explained=_EXPLAINED,
+            command=command,
+        )
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from doubleback.errors import InputError, reason
@@ -23,6 +22,7 @@ from doubleback.report.runs import RunFolder, heading, title
 from doubleback.report.studies import Study
 from doubleback.report.svg import SERIES
 from doubleback.report.table import comparison
+from doubleback.report.templates import templates
 from doubleback.report.training_figures import training_panels
 from doubleback.report.transition import transition_view
 
@@ -78,13 +78,7 @@ def refuse_others(path: Path, mark: bytes = OURS) -> None:
 
 
 def _render(contents: Contents, command: str | None) -> str:
-    environment = Environment(
-        loader=PackageLoader("doubleback.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters["title"] = title
     environment.filters["heading"] = heading
     environment.filters["breaking"] = lambda name: escape(name).replace("/", Markup("/<wbr>"))
