@@ -63,6 +63,20 @@ def test_robust_means_more_of_the_same_images_where_these_are_known(results: dic
     assert claim(other, "white box, MNIST").verdict == "in part"
 
 
+def test_black_box_and_transitions_go_by_the_same_images(results: dict[str, Any]) -> None:
+    """A difference that chance explains is not settled, however large the shares say that it is."""
+    told = {"mean": 0.1, "ci95": [0.05, 0.15], "settled": True, "pairs": 1000}
+    chance = told | {"ci95": [-0.01, 0.21], "settled": False}
+    fewer = told | {"mean": -0.1, "ci95": [-0.15, -0.05]}
+    black, sixth = "black box, MNIST", "gets only noise"
+    for difference, verdict in ((told, "agrees"), (chance, "not settled"), (fewer, "does not")):
+        other = copy.deepcopy(results)
+        other["classifiers"]["mnist"]["black_box"] = other["transitions"]["figure6"]["difference"] = difference
+        assert claim(other, black).verdict == claim(other, sixth).verdict == verdict
+    other["classifiers"]["mnist"]["black_box"] = told
+    assert claim(other, black).measured.endswith("; on the same images +10.0% [+5.0%, +15.0%]")
+
+
 def test_gradients(results: dict[str, Any]) -> None:
     assert claim(results, "1/100").verdict == "does not"
     assert "1/3.2" in claim(results, "131.874").measured

@@ -93,6 +93,11 @@ def keep(folder: Path, rights: Mapping[str, np.ndarray], path: Sequence[str] = (
         at[path[-1]] = dict(zip(record["eps"], share, strict=True)) if right.ndim == 2 else share
         ends.pop(path[-1], None)
         every["/".join([model, *path])] = right
+    for model, right in rights.items():
+        for source, shares in record["models"][model].get("transfer", {}).items():
+            kept = [np.arange(record["images"]) < round(shares[e] * record["images"]) for e in record["eps"]]
+            shares |= {e: float(each.mean()) for e, each in zip(record["eps"], kept, strict=True)}
+            every[f"{model}/transfer/{source}"] = np.stack(kept)
     if "judge" in record and path != ("reached",):
         every |= {f"{model}/reached": np.ones(record["images"], dtype=bool) for model in rights}
     write_json(folder / "results.json", record)

@@ -159,12 +159,13 @@ def _attacks(results: Mapping[str, Any]) -> Iterator[Claim]:
         sources = [name for name, one in found["models"].items() if one["kind"] != "mixture"]
         if plain:
             held = {name: _held(one, sources, eps) for name, one in (("DBP", mixture), ("plain", plain))}
+            paired = mapping(found, "black_box")
             yield Claim(
                 "section 5.5, Table 4",
                 f"black box, {data_name(results, data)}: encoder (DBP) + GMM defends against examples made on "
                 f"{_listed(others)}",
-                f"mean over eps and sources {held['DBP']:.1%}, without DBP {held['plain']:.1%}",
-                "agrees" if held["DBP"] > held["plain"] + 0.02 else "does not",
+                f"mean over eps and sources {held['DBP']:.1%}, without DBP {held['plain']:.1%}{_difference(paired)}",
+                _higher(paired, held["DBP"] > held["plain"] + 0.02),
             )
 
 
@@ -184,11 +185,13 @@ def _transitions(results: Mapping[str, Any]) -> Iterator[Claim]:
         said = "; ".join(f"{label} {_judged(one, 'image')}" for label, one in sixth["models"].items())
         shares = {one["penalty"]: number(one, "judge.image") or 0 for one in sixth["models"].values()}
         plain, hardened = (shares.get(kind, 0) for kind in ("plain", "lambda-1"))
+        paired = mapping(sixth, "difference")
         yield Claim(
             "section 5.4, Figure 6",
             "without DBP the input gets only noise; with lambda1 = lambda2 = 1 it shows features of the target",
-            f"share of {sixth['images']} final inputs that {sixth['judge']} takes for the target: {said}",
-            "agrees" if hardened > 2 * plain else "does not",
+            f"share of {sixth['images']} final inputs that {sixth['judge']} takes for the target: {said}"
+            f"{_difference(paired)}",
+            _higher(paired, hardened > 2 * plain) if hardened > 2 * plain else "does not",
         )
 
 
@@ -248,6 +251,21 @@ def _leads(found: Mapping[str, Any], own: Mapping[str, Any], others: Sequence[Ma
         return [bool(one["settled"] and one["mean"] > 0) for one in tested]
     sides = [[number(one, ("worst_case", eps)) for one in (own, other)] for other in others for eps in found["eps"]]
     return [left > right for left, right in sides if left is not None and right is not None]
+
+
+def _difference(paired: Mapping[str, Any]) -> str:
+    """The difference on the same images, where that is known."""
+    if not paired:
+        return ""
+    ends = " [{:+.1%}, {:+.1%}]".format(*paired["ci95"]) if paired["ci95"] else ""
+    return f"; on the same images {paired['mean']:+.1%}{ends}"
+
+
+def _higher(paired: Mapping[str, Any], seems: bool) -> Verdict:
+    """Whether the first is higher, by the same images; records of an earlier version have the shares alone."""
+    if not paired:
+        return "agrees" if seems else "does not"
+    return "not settled" if not paired["settled"] else "agrees" if paired["mean"] > 0 else "does not"
 
 
 def _compared(leads: Sequence[bool]) -> Verdict:

@@ -185,7 +185,8 @@ def _withstood(folder: Path, scale: Scale, data: str) -> dict[str, Any] | None:
             "flags": sorted(mapping(one, "flags")),
         }
     found = {"images": results["images"], "eps": results["eps"], "norm": results["norm"], "models": models}
-    return found | ({"difference": differences} if (differences := _differences(study, models)) else {})
+    paired = {"difference": _differences(study, models), "black_box": _black_box(study, models)}
+    return found | {name: each for name, each in paired.items() if each}
 
 
 def _differences(study: Study, models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -200,6 +201,22 @@ def _differences(study: Study, models: Mapping[str, Mapping[str, Any]]) -> dict[
         for name in others
         if study.outcomes
     }
+
+
+def _black_box(study: Study, models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """How much more the hardened autoencoder's mixture keeps than the plain one's, under examples made elsewhere.
+
+    Of each image the share of sources and epsilons under which it stays right; nothing where the folder does not say.
+    """
+    mixtures = {one["penalty"]: name for name, one in models.items() if one["kind"] == "mixture"}
+    sources = [name for name, one in models.items() if one["kind"] != "mixture"]
+    kept = {
+        kind: [study.outcomes.get(f"{mixtures.get(kind)}/transfer/{source}") for source in sources] for kind in PAIR
+    }
+    if not sources or any(each is None for found in kept.values() for each in found):
+        return None
+    plain, hardened = (np.stack([each for each in kept[kind] if each is not None]).mean((0, 1)) for kind in PAIR)
+    return _recorded(paired_figures(hardened, plain))
 
 
 def _accuracy(folder: Path, name: str) -> float | None:
@@ -232,15 +249,19 @@ def _transition(home: Path, scale: Scale) -> dict[str, Any] | None:
     """Figures 3 and 6: what became of the images, by each classifier."""
     if not is_finished(home):
         return None
-    results = read_record(home / RESULTS)
+    study = read_study(home, "transition", read_record(home / CONFIG))
+    results = study.results
     checked(Transitions, results, home / RESULTS)
     found = mapping(results, "models")
+    there = [one for one in classifiers(scale, "mnist") if one.name in found]
+    names = {one.penalty: one.name for one in there}
+    sides = [names.get(penalty) for penalty in ("lambda-1", "plain")]
+    difference = study.difference(*map(str, sides), ("judge", "image")) if all(sides) else None
     return {
         "images": results["images"],
         "judge": results["judge"],
         "models": {
             one.label: one.ids | {key: value for key, value in found[one.name].items() if key not in one.ids}
-            for one in classifiers(scale, "mnist")
-            if one.name in found
+            for one in there
         },
-    }
+    } | ({"difference": _recorded(difference)} if difference else {})

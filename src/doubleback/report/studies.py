@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,14 +161,16 @@ def colours(names: Sequence[str], folders: Sequence[Sequence[Path]], studies: Se
 
 
 def _shares(study: Study) -> dict[str, NDArray[np.float64]]:
-    """The shares by which models are ranked, by the name of their outcomes: of all epsilons (E,), or one; NaN: none."""
-    ranked = [("worst_case",)] if study.kind == "robustness" else [("reached",), ("judge", "image")]
+    """The shares by which models are compared, by the name of their outcomes: of all epsilons (E,), or one; NaN: none."""
     found = {}
-    for model, path in product(study.models, ranked):
+    for model in study.models:
         record = study.model(model)
-        ends = [number(record, (*path, eps)) for eps in study.eps]
-        share = ends if study.kind == "robustness" else number(record, path)
-        found["/".join([model, *path])] = np.array(share, dtype=np.float64)
+        of_transfer = [("transfer", source) for source in mapping(record, "transfer")]
+        compared = [("worst_case",), *of_transfer] if study.kind == "robustness" else [("reached",), ("judge", "image")]
+        for path in compared:
+            ends = [number(record, (*path, eps)) for eps in study.eps]
+            share = ends if study.kind == "robustness" else number(record, path)
+            found["/".join([model, *path])] = np.array(share, dtype=np.float64)
     return found
 
 
