@@ -36,7 +36,9 @@ def rank() -> int:
         return _number("RANK")
     number = _number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0
     if number and "MASTER_PORT" not in os.environ:
-        raise InputError(f"LOCAL_RANK is {number} in the environment, but nothing says of which processes; unset it")
+        raise InputError(
+            f"LOCAL_RANK is {number} in the environment, but the other variables of torchrun are missing; unset it"
+        )
     return number
 
 
@@ -179,7 +181,7 @@ def cores_taken() -> float:
 
 
 def free_memory() -> int:
-    """Bytes that can be had, the page cache that can be given up among them, within the limits of this process."""
+    """Free bytes, with the page cache that the system can give up, within the limits of this process."""
     return max(0, min(int(psutil.virtual_memory().available), _left_of_address_space(), _left_of_container()))
 
 

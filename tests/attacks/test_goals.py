@@ -97,7 +97,7 @@ def test_a_goal_is_named_made_or_given(tmp_path: Path) -> None:
     )
     assert goal_of(f"{mine}:Mine").name == "mine"
     assert goal_of(f"{mine}:half").share == 0.25  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="3 is no goal; it needs `name`, `targeted` and `loss"):
+    with pytest.raises(InputError, match="3 is not a goal; a goal needs `name`, `targeted` and `loss"):
         goal_of(f"{mine}:number")
 
 

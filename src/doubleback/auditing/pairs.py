@@ -45,7 +45,7 @@ def draw_pairs(
     if pairs > count or count < 2:
         raise InputError(f"pairs is {pairs}, but there are {count} test images; ask for fewer pairs")
     if labels is not None and len(labels) != count:
-        raise InputError(f"there are {len(labels)} labels for {count} images; give one an image")
+        raise InputError(f"there are {len(labels)} labels for {count} images; give one for each image")
     kind = np.arange(count) if labels is None else labels.cpu().numpy()
     known = np.ones(count, dtype=bool) if labels is None else kind != UNLABELLED
     if len(held := np.unique(kind[known])) < 2:
@@ -124,7 +124,7 @@ class Pairs:
         self.of_source = [answer(model, source, draw) for draw in self.draws]
         self.rec_source = [one.mean for one in self.of_source]
         self.rec_target = [answer(model, target, draw).mean for draw in self.draws]
-        # an encoder alone is brought to the target's code, in the place of the target
+        # for an encoder alone the aim is the target's code, not the target
         self.aims = [target if decodes(model) else rec_target for rec_target in self.rec_target]
 
     @property

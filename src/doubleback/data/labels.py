@@ -79,14 +79,16 @@ def read_labels(
     elif all(_whole(value) for value in known):
         numbers = {value: int(value) for value in set(known)}
     else:
-        says = f"{where} holds values such as {listed([repr(known[0])])}, which are no classes (whole numbers or names)"
+        says = (
+            f"{where} holds values such as {listed([repr(known[0])])}, which are not classes (whole numbers or names)"
+        )
         if chosen:
             raise InputError(f"{says}; choose another column")
         remarks.say(f"no labels are read: {says}")
         return None, None
     for value in set(known):
         if value not in numbers or (names is not None and not 0 <= numbers[value] < len(names)):
-            raise InputError(f"{where} holds {value!r}, but there are names for {len(names or ())} classes; mend it")
+            raise InputError(f"{where} holds {value!r}, but there are names for {len(names or ())} classes; fix it")
     if not known:
         remarks.say("no image has a label")
         return None, None

@@ -1,4 +1,4 @@
-"""From what was said of a training to what is used: one function."""
+"""From the given settings of a training to those that are used: one function."""
 
 from dataclasses import replace
 from typing import Any

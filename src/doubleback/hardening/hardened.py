@@ -29,7 +29,7 @@ from doubleback.training.home import Home
 from doubleback.training.loop import fit_at
 
 Owners = Callable[[Any, Tensor], Tensor]
-"""A loss of one's own: (net, x) -> a number for each image, or one for all; x in [0, 1]."""
+"""A user's own loss: (net, x) -> a number for each image, or one for all; x in [0, 1]."""
 
 LOOP = Loop(epochs=15, batch_size=256, learning_rate=2e-3)  # of our own models, as measured on MNIST
 GENTLE = Loop(epochs=15, batch_size=32, learning_rate=2e-4)  # of somebody else's, whose loop nobody knows

@@ -135,7 +135,7 @@ def _as_names(labels: Labels, count: int) -> list[str | int]:
     given = labels.tolist() if isinstance(labels, np.ndarray) else labels
     if isinstance(given, (list, tuple)) and any(isinstance(name, str) for name in given):
         if len(given) != count:
-            raise InputError(f"there are {len(given)} labels for {count} images; give one an image")
+            raise InputError(f"there are {len(given)} labels for {count} images; give one for each image")
         if odd := [name for name in given if not isinstance(name, (str, int))]:
             raise InputError(f"labels hold {odd[0]!r} among names; give names, or whole numbers from 0")
         return list(given)

@@ -177,7 +177,7 @@ def read_model(folder: Path, kind: type[Any], changed: Mapping[str, Any]) -> Any
         raise InputError(f"{path} is of a {named}, not of a {kind.__name__}; use {named}.from_pretrained")
     arguments = config.get("arguments")
     if not isinstance(arguments, dict) or not all(map(_is_plain, arguments.values())):
-        raise InputError(f"{path} holds no arguments of a {kind.__name__}; fetch it again, or save the model anew")
+        raise InputError(f"{path} holds no arguments of a {kind.__name__}; fetch it again, or save the model again")
     given = {name: _rows(value) for name, value in arguments.items()} | dict(changed)
     tensors, _ = read_tensors(folder / WEIGHTS)
     try:
@@ -188,7 +188,7 @@ def read_model(folder: Path, kind: type[Any], changed: Mapping[str, Any]) -> Any
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} does not make a {kind.__name__} ({reason(error)[:200]}); save it anew") from error
+        raise InputError(f"{path} does not make a {kind.__name__} ({reason(error)[:200]}); save it again") from error
     load_weights(model, tensors, folder / WEIGHTS)
     return model.eval()
 

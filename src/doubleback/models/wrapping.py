@@ -66,7 +66,7 @@ def wrap(
     own = _parts(net, encode, decode, forward) if encode or decode or forward else parts_of(net, **further)
     if own is None or (further and (encode or decode or forward)):
         if further:
-            raise InputError(f"{min(further)} is no setting of wrap for a {type(net).__name__}; leave it out")
+            raise InputError(f"{min(further)} is not a setting of wrap for a {type(net).__name__}; leave it out")
         own = _parts(net, encode, decode, forward)
     check_normalisation(mean, std)
     said: dict[str, Any] = {

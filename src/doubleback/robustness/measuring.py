@@ -141,7 +141,7 @@ def _classes(models: Mapping[str, Classifier]) -> int:
     (first, one), *others = models.items()
     for name, other in others:
         if other.classes != one.classes:
-            raise InputError(f"{first} and {name} know different classes; attack them apart")
+            raise InputError(f"{first} and {name} know different classes; attack them separately")
     return len(one.classes)
 
 

@@ -185,7 +185,7 @@ class Card:
         if not lines:
             return ""
         made = f"\n\nMade with doubleback {' and '.join(versions)}." if versions else ""
-        note = "These commands made the model and measured it. Folders are named without where they lay."
+        note = "These commands made the model and measured it. The commands name folders without their path."
         return "\n".join(["## Repeat it", "", note, "", "```sh", *lines, "```"]) + made
 
     def _data(self) -> str:

@@ -64,5 +64,5 @@ def goal_of(given: Any) -> Goal:
     if callable(goal) and not isinstance(goal, Goal):
         goal = Own(goal)
     if not isinstance(goal, Goal):
-        raise InputError(f"{given!r} is no goal; it needs `name`, `targeted` and `loss(model, source, target)`")
+        raise InputError(f"{given!r} is not a goal; a goal needs `name`, `targeted` and `loss(model, source, target)`")
     return goal

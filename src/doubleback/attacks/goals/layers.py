@@ -53,11 +53,13 @@ class Layers:
         """The weighted sum of the layers' changes, times the output's."""
         del target
         if not isinstance(model, nn.Module):
-            raise InputError("this model is no torch module, so it has no layers; choose another goal")
+            raise InputError("this model is not a torch module, so it has no layers; choose another goal")
         given, output = _given(model, source, None)
         places = [place for place, (_, one) in enumerate(given) if len(one) == len(source)]
         if not places:
-            raise InputError("none of this model's layers gives a tensor of one row an image; choose another goal")
+            raise InputError(
+                "none of this model's layers gives a tensor with one row for each image; choose another goal"
+            )
         condition = source.new_tensor([_condition(given[place][0]) for place in places])
         complement = condition.sum() - condition
         equal = torch.ones_like(condition)

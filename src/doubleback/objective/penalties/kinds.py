@@ -46,7 +46,7 @@ class Site(NamedTuple):
 
 
 class Taking(NamedTuple):
-    """Of which model a penalty is taken, and how.
+    """The model whose penalty is taken, and how.
 
     Attributes:
         model: what is followed.
