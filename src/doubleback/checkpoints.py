@@ -107,7 +107,7 @@ def told_as_damage(path: Path) -> Iterator[None]:
     """Say in one line of whatever is stumbled over in a file's content that the file is damaged, or forged.
 
     Raises:
-        InputError: in place of any other error.
+        InputError: instead of any other error.
     """
     try:
         yield

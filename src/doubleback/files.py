@@ -141,7 +141,7 @@ def read_text(path: Path) -> str:
     """The text of a file of ours.
 
     Raises:
-        InputError: it is no regular file.
+        InputError: it is not a regular file.
         OSError: it is missing, or cannot be read.
         ValueError: it is not UTF-8, or too large to be one of ours.
     """

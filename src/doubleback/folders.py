@@ -47,7 +47,7 @@ class Folder:
         described: all that its content depends on: settings, and digests of data and weights.
         command: the words of the command line.
         promised: the files that a finished folder holds, beside `config.json` and `results.json`.
-        noted: what `config.json` says besides: where things lay, for people.
+        noted: what `config.json` says besides: paths, for people.
     """
 
     path: Path

@@ -81,7 +81,7 @@ def as_labels(
         name: what an error calls them.
 
     Raises:
-        InputError: there are not N, one is no whole number, negative, or none of the classes.
+        InputError: there are not N, one is not a whole number, negative, or none of the classes.
 
     >>> as_labels([2, 0, 1], 3)
     tensor([2, 0, 1])

@@ -28,7 +28,7 @@ class Finding:
     Attributes:
         name: what was looked at.
         ok: whether all is well.
-        message: what was found, and how to mend it.
+        message: what was found, and how to fix it.
         spoils: whether figures are wrong where it is not.
     """
 

@@ -57,11 +57,11 @@ class Attack:
     """One attack.
 
     Attributes:
-        goal: what is to be reached.
+        goal: what the attacker wants to reach.
         capability: what the attacker may do to the input: `Price`, `Budget`.
-        search: how hard it is tried; steps that it leaves out are the capability's own.
-        knowledge: what is known of the model: `Gradient`, `Scores`, `Surrogate`.
-        name: what results call it; by default the goal's name.
+        search: how hard the attack tries; if it leaves steps out, the capability's default holds.
+        knowledge: what the attacker knows of the model: `Gradient`, `Scores`, `Surrogate`.
+        name: its name in results; by default the goal's name.
     """
 
     goal: Goal

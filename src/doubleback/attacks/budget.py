@@ -3,8 +3,9 @@
     min_d  E_noise loss(x0 + d, pair, noise),    ||d|| <= eps,    x0 + d in the box [0, 1]
 
 The search is APGD (`projected`), or Square (`squares`) if only scores are known. It goes from the smallest
-eps to the largest. At each it starts from the source, from the best point known within the ball (blends with the target,
-the end at the eps before, stretched), and from random points. A pair keeps its best over all starts and smaller eps.
+eps to the largest. At each it starts from the source, from the best point known within the ball (blends with the
+target, the end at the eps before, stretched), and from random points. A pair keeps its best over all starts and smaller
+eps.
 """
 
 from collections.abc import Iterator, Sequence

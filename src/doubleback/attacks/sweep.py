@@ -56,8 +56,8 @@ def sweep(price: Price, problem: Problem, search: Search, advance: Advance) -> E
     """Minimise the loss for every pair and coefficient, each row from where its neighbours have ended.
 
     Every `STRIDE`-th coefficient is solved from the source and from the best blend with the target; those between,
-    level by level, from the end among all of the pair's that serves their own coefficient best: an end's loss and cost
-    say what it is worth to any. Last, each row takes the best of all ends, and of `restarts` random starts.
+    level by level, start from that end of the pair which has the lowest objective for their own coefficient (the loss
+    and cost of an end tell that for each). Last, each row takes the best of all ends, and of `restarts` random starts.
 
     Without samples the loss is deterministic: `minimize(method="spectral")`. With them every step averages fresh
     noise, Adam minimises, every row from source and blend, and ends are compared on noise that no step has seen.

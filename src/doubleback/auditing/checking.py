@@ -49,21 +49,21 @@ def check(
     attacks: Iterable[str | Goal | Attack] | None = None,
     settings: Auditing | None = None,
 ) -> list[Finding]:
-    """Look at a model before it is attacked: does it do what the figures will claim?
+    """Check a model before an attack: does it do what the figures will claim?
 
     Args:
         victim: any autoencoder, or what `wrap` has made.
-        images: some that it is to be audited on, as in `audit`; the first eight are looked at.
-        attacks: those that it will be put to; None: as in `audit`.
-        settings: of the audit, for the time that it takes.
+        images: some of those for the audit, as in `audit`; the first eight are used.
+        attacks: those of the audit; None: as in `audit`.
+        settings: of the audit, to estimate its time.
 
     Returns:
-        A finding for each thing that was looked at, with `name`, `ok` and `message`: `runs`, `evaluation`, `finite`,
+        One finding for each check, with `name`, `ok` and `message`: `runs`, `evaluation`, `finite`,
         `deterministic`, `rows`, `reconstruction` (is the audited one the model's own?), `ranges`, `gradient_<goal>` for
         every goal, `double_backward` (for hardening), `cost` (memory and minutes).
 
     Raises:
-        InputError: the images are not to be used (`tensors.as_images`), or a goal is unknown.
+        InputError: the images cannot be used (`tensors.as_images`), or a goal is unknown.
     """
     settings = settings or Auditing()
     victim = as_deployed(victim, settings.threat)

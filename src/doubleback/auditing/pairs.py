@@ -81,7 +81,7 @@ def own_pairs(
         pairs: (source, target) each: two places, or two images (C, H, W) or (1, C, H, W).
 
     Raises:
-        InputError: there is none, one is no pair, or a place is none of the images.
+        InputError: there is none, one is not a pair, or a place is outside the images.
     """
     if not pairs or any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in pairs):
         raise InputError("pairs must be a row of (source, target); give at least one")

@@ -110,7 +110,7 @@ class Audited:
         unmeasured: (P,), those of them that an attack has brought to a reconstruction that is not finite.
         source_quality: by name, (P,): how well each source is reconstructed.
         points: by attack, of "blend", and of "damage", the attack behind the damage curve.
-        way: ||x_hat_0 - x_hat_t||, (P,), by which damage is divided over the distortion.
+        way: ||x_hat_0 - x_hat_t||, (P,), the divisor of damage over the distortion.
         gallery: uint8 images of the first pairs, by their name in docs/run-directory.md.
         judged: checks of whether the figures are to be trusted; none without a pair to check by.
         seconds: wall time of it all.

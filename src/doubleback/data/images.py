@@ -104,7 +104,7 @@ def as_classes(images: ImageData) -> tuple[ImageData, tuple[str | int, ...]]:
     """Number the classes of a labelled data set.
 
     Returns:
-        The data with labels from 0 to K - 1 in place of its own, which may be any integers, and the K classes that
+        The data with labels from 0 to K - 1 instead of its own, which may be any integers, and the K classes that
         these stand for, in order: names where the data has them, else the integers.
 
     Raises:

@@ -13,7 +13,7 @@ class Remark:
     """One line about a data set.
 
     Attributes:
-        text: what is said.
+        text: the message.
         left_out: how many images it says are not used; 0 where all are.
     """
 

@@ -30,7 +30,7 @@ DEFENCES: dict[str, Callable[[Autoencoder, Step], Around]] = {
 
 
 def defended(model: Autoencoder, steps: Sequence[str | Step]) -> Autoencoder:
-    """An autoencoder with defences about it, which images meet in this order.
+    """An autoencoder behind defences. Images meet them in this order.
 
     Args:
         model: the autoencoder.

@@ -95,7 +95,7 @@ def from_hub(name: str) -> Path:
     """A model's folder from the hub: its JSON and its safetensors alone; `owner/name/sub` for a folder inside.
 
     Raises:
-        InputError: the name is none, or the repository or the folder inside cannot be had.
+        InputError: the name is wrong, or the repository or the folder inside cannot be fetched.
     """
     owner, _, rest = name.partition("/")
     repository, _, below = rest.partition("/")

@@ -52,7 +52,7 @@ def _of_parent(said: Architecture, parent: TrainedRun) -> Architecture:
     """The parent's architecture, which is a model's for good.
 
     Raises:
-        InputError: something else is said.
+        InputError: another value is given.
     """
     had = parent.settings.architecture
     pairs = [(f"--{name}", getattr(said, name), getattr(had, name)) for name in ("model", "likelihood", "variance")]

@@ -97,7 +97,7 @@ class WithinBudget(TrainingObjective):
     Args:
         objective: its `penalty_weight` is where the weight begins; `balanced` finds one.
         held: validation images; the first `HELD` are looked at.
-        within: the share by which a measure may grow; 0: not at all.
+        within: how much a measure may grow, as a share; 0: not at all.
     """
 
     weight: Tensor

@@ -23,7 +23,7 @@ class LatentMixtureClassifier(nn.Module):
 
     Attributes:
         converged: whether EM did, for each class, where `fit` has made it.
-        flags: sentences, by name, that say why the mixtures are not to be relied on: see `sparse`.
+        flags: sentences, by name, that say why you cannot rely on the mixtures: see `sparse`.
 
     Args:
         autoencoder: any; only its encoder runs, on the mean path, as in evaluation mode whatever mode it is in.
@@ -102,7 +102,7 @@ class LatentMixtureClassifier(nn.Module):
 
         Raises:
             InputError: a class has fewer than two images a component, there is but one class, a setting is out of
-                range, a code is not finite, or an image or a label is not to be used (`tensors`).
+                range, a code is not finite; or an image or a label cannot be used (`tensors`).
         """
         mixture = (mixture or Mixture()).changed(**changes)
         with at_work(autoencoder):

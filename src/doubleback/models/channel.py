@@ -33,7 +33,7 @@ class Surviving(Around):
         straight: whether a step without a gradient passes it through.
 
     Raises:
-        InputError: a step is none of these; or, of a call, JPEG is asked of what is no grey or colour picture.
+        InputError: a step is none of these; or, of a call, JPEG is given something else than a grey or colour picture.
     """
 
     def __init__(self, model: Autoencoder, steps: Sequence[str | Step], *, straight: bool = False) -> None:

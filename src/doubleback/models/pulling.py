@@ -85,7 +85,7 @@ class Pullable(
         Args:
             pretrained_model_name_or_path: a folder in the hub's layout, or `owner/name` on the hub.
             force_download, token, cache_dir, local_files_only, revision: as in huggingface_hub; of a folder, unread.
-            model_kwargs: arguments of the constructor in the place of those in `config.json`.
+            model_kwargs: arguments of the constructor instead of those in `config.json`.
 
         Returns:
             The model, on the CPU, in evaluation mode.
@@ -126,7 +126,7 @@ def fetched(name: str, **settings: Any) -> Path:
         settings: of huggingface_hub's `snapshot_download`.
 
     Raises:
-        InputError: it is no such name, or the repository cannot be fetched.
+        InputError: the name is wrong, or the repository cannot be fetched.
     """
     if name.count("/") != 1 or not all(name.split("/")):
         raise InputError(f"{name} is neither a folder nor owner/name of a model on the hub; give one of them")

@@ -59,7 +59,7 @@ class Parts:
         encode: images in the model's range -> what `code_of` can read.
         decode: codes -> what `image_of` can read, or `Made`.
         forward: images -> the same: the whole way, where it is not decode(encode(x)).
-        deployed: what is scored in the place of `forward`, where that has no gradient at all.
+        deployed: what is scored instead of `forward`, if that has no gradient at all.
         own: the model's own forward pass, to compare with; None: it has none.
         input: the pixels that it takes.
         output: the pixels that it gives, or a function that brings them to [0, 1]; None: as `input`; "normalised": as

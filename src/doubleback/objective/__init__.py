@@ -103,7 +103,7 @@ def objective_of(given: TrainingObjective | Autoencoder | Classifier) -> Trainin
     """An objective as it is; a bare autoencoder stands for its negative ELBO, a bare classifier for its cross-entropy.
 
     Raises:
-        InputError: the model is no `torch.nn.Module`, so nothing can be trained.
+        InputError: the model is not a `torch.nn.Module`, so nothing can be trained.
     """
     model = given.model if isinstance(given, TrainingObjective) else given
     if not isinstance(model, nn.Module):

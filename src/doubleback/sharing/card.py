@@ -37,7 +37,7 @@ class Card:
 
     Attributes:
         name: owner/name on the hub.
-        run: the run and its audit, as the report reads them; `run.config` may be empty of a model that is no run.
+        run: the run and its audit, as the report reads them; `run.config` may be empty for a model that is not a run.
         architecture: the class of the model.
         license: of the weights, as the hub names it.
     """

@@ -17,7 +17,7 @@ def let_in(images: ImageData, model: object) -> ImageData:
     """The images and labels that a training sees, through the gate (`tensors`).
 
     Raises:
-        InputError: they cannot be used, do not fit the model, or are no `ImageData`.
+        InputError: they cannot be used, do not fit the model, or are not an `ImageData`.
     """
     if not isinstance(images, ImageData):
         raise InputError(f"images are a {type(images).__name__}; give an ImageData, such as `load_images` returns")

@@ -85,7 +85,7 @@ def fit(
         it had before.
 
     Raises:
-        InputError: a setting is out of range, the images or labels are not to be used (`tensors`), or the checkpoint
+        InputError: a setting is out of range, the images or labels cannot be used (`tensors`), or the checkpoint
             belongs to something else.
         DivergedError: the loss stopped being finite; the last good weights are in the model and the checkpoint.
         LostProcessError: another process of the run has died.

@@ -28,13 +28,13 @@ TINY = 1e-24  # under the root, which has no slope at zero
 
 @dataclass(frozen=True)
 class Layers:
-    """Every layer, as far from what it gave as can be.
+    """Every layer's output, as far from its output for the source as possible.
 
     Args:
         weights: "condition" or "equal".
 
     Raises:
-        InputError: they are neither; or, of `loss`, the model is no module, or none of its layers gives a tensor.
+        InputError: they are neither; or, of `loss`, the model is not a module, or none of its layers gives a tensor.
     """
 
     weights: str = "condition"

@@ -46,7 +46,7 @@ def gradient_penalty(
         x: images in [0, 1].
         noise: (B, *noise_shape), or None for the mean path.
         through_target: does the target of L0 move with the input? None: it moves for a Gaussian likelihood, where
-            the literal gradient 2 (J - I)'(x_hat - x) serves best, and is held fixed for a Bernoulli one, where
+            the literal gradient 2 (J - I)'(x_hat - x) works best, and is held fixed for a Bernoulli one, where
             the literal gradient would add -logit and crush the contrast.
 
     Returns:
