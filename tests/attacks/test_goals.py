@@ -120,9 +120,9 @@ class Needy(Share):
             "latnt",
             "choose from latent, output, untargeted, drift, rate, layers, or give file.py:name",
         ),
-        (Nameless(), "is no goal"),
+        (Nameless(), "is not a goal"),
         (Needy, "cannot be made without arguments"),
-        (3, "3 is no goal"),
+        (3, "3 is not a goal"),
     ],
 )
 def test_what_is_no_goal_is_refused_in_one_line(given: object, said: str) -> None:

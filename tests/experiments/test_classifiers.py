@@ -106,7 +106,7 @@ def test_models_of_one_name_go_by_their_parents(mixture: Path, mlp: Path, tmp_pa
         shutil.copytree(mixture, tmp_path / place / "classifier")
     a, b, deep = (tmp_path / place / "classifier" for place in ("a", "b", "c/a"))
     assert set(named([a, b, mlp])) == {"a/classifier", "b/classifier", "mlp"}
-    with pytest.raises(InputError, match="so have their parents"):
+    with pytest.raises(InputError, match="so do their parents"):
         named([a, deep])
     with pytest.raises(InputError, match="is given twice"):
         named([mlp, mlp.parent / "mixture" / ".." / "mlp"])

@@ -138,8 +138,8 @@ def test_a_classifier(mlp: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda home: home / "nothing", "is no finished run"),
-        (lambda home: (home / "results.json").unlink() or home, "is no finished run"),
+        (lambda home: home / "nothing", "is not a finished run"),
+        (lambda home: (home / "results.json").unlink() or home, "is not a finished run"),
         (lambda home: home / "audit", "holds no model that can be pushed"),
     ],
 )
@@ -231,6 +231,6 @@ def test_names_on_the_hub_that_lead_nowhere(pulled: Path) -> None:
 
 def test_a_pulled_model_says_itself_what_it_takes(pulled: Path) -> None:
     assert pulled.is_dir()
-    with pytest.raises(InputError, match="--range has no effect on hub:owner/name, which says itself"):
+    with pytest.raises(InputError, match="--range has no effect on hub:owner/name, which brings its own settings"):
         load_victim("hub:owner/name", Wrapping(input_range=(-1.0, 1.0)))
     assert load_victim("hub:owner/name").images("digits").image_shape == (1, 8, 8)

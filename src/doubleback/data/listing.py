@@ -146,7 +146,7 @@ def _refuse(folder: Path, found: Listing, remarks: Remarks, others: dict[str, li
         InputError: always.
     """
     if others["archives"]:
-        raise InputError(f"{folder} holds archives and no images ({listed(others['archives'])}); unpack them first")
+        raise InputError(f"{folder} holds only archives ({listed(others['archives'])}); unpack them first")
     left_out = "; ".join(map(str, remarks.all()))
     endings = listed(sorted(set(others["endings"])))
     instead = left_out or (f"files ending in {endings}" if endings else "")

@@ -189,7 +189,7 @@ def _upload(command: Push, home: Path) -> str:
         private = bool(api.model_info(command.name).private)
         if private == command.public:  # it was there before
             seen = "private; change that on its page" if private else "public; say --public, or give another name"
-            raise InputError(f"{command.name} exists and {seen}")
+            raise InputError(f"{command.name} exists and is {seen}")
         done = api.upload_folder(repo_id=command.name, folder_path=str(home), commit_message=_MESSAGE)
     except InputError:
         raise
