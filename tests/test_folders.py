@@ -217,7 +217,7 @@ def test_a_lock_that_is_no_file_is_refused(make: Callable[[Path], object], tmp_p
     (tmp_path / "theirs").write_text("theirs")
     (tmp_path / "a").mkdir()
     make(tmp_path / "a" / ".lock")
-    with pytest.raises(InputError, match=r"a/\.lock is no file of ours"), folder(tmp_path / "a").claimed():
+    with pytest.raises(InputError, match=r"a/\.lock was not written by doubleback"), folder(tmp_path / "a").claimed():
         pass
     assert (tmp_path / "theirs").read_text() == "theirs"
 

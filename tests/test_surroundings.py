@@ -36,7 +36,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     [
         ({"LOCAL_RANK": "x"}, "LOCAL_RANK is 'x'"),
         ({"LOCAL_RANK": ""}, "LOCAL_RANK is ''"),
-        ({"LOCAL_RANK": "1"}, "nothing says of which processes"),
+        ({"LOCAL_RANK": "1"}, "the other variables of torchrun are missing"),
         ({"RANK": "-1"}, "RANK is '-1'"),
         ({"SLURM_PROCID": "a"}, "SLURM_PROCID is 'a'"),
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'"),

@@ -96,7 +96,7 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
             raise InputError(f"{path} does not fit the model: {name} holds {tensors[name].dtype}; use its own run")
         if not tensors[name].isfinite().all():
             raise InputError(
-                f"{path} holds weights that are not finite ({name}), on which nothing can be measured; train again, "
+                f"{path} holds weights that are not finite ({name}), so nothing can be measured; train again, "
                 "with a lower learning rate"
             )
     module.load_state_dict(tensors)
@@ -107,7 +107,7 @@ def told_as_damage(path: Path) -> Iterator[None]:
     """Say in one line of whatever is stumbled over in a file's content that the file is damaged, or forged.
 
     Raises:
-        InputError: in place of any other error.
+        InputError: instead of any other error.
     """
     try:
         yield

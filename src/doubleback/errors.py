@@ -1,4 +1,4 @@
-"""The one error that a user can cause, and its message: what is wrong, what was expected, how to mend it."""
+"""The one error that a user can cause, and its message: what is wrong, what was expected, how to fix it."""
 
 from doubleback.terminal import plain
 

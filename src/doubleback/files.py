@@ -141,7 +141,7 @@ def read_text(path: Path) -> str:
     """The text of a file of ours.
 
     Raises:
-        InputError: it is no regular file.
+        InputError: it is not a regular file.
         OSError: it is missing, or cannot be read.
         ValueError: it is not UTF-8, or too large to be one of ours.
     """
@@ -167,9 +167,9 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} does not exist; give a folder that `doubleback train` or `audit` has written"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not readable JSON ({reason(error)}); write it anew") from error
+        raise InputError(f"{path} is not readable JSON ({reason(error)}); write it again") from error
     if not isinstance(value, dict):
-        raise InputError(f"{path} holds a JSON {type(value).__name__}, not an object; write it anew")
+        raise InputError(f"{path} holds a JSON {type(value).__name__}, not an object; write it again")
     return value
 
 
@@ -203,7 +203,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except InputError:
         raise
     except Exception as error:  # whatever numpy and zipfile stumble over in a file that is damaged, or forged
-        raise InputError(f"{path} is not a readable NPZ of plain arrays ({reason(error)}); write it anew") from error
+        raise InputError(f"{path} is not a readable NPZ of plain arrays ({reason(error)}); write it again") from error
 
 
 def _unpacked(path: Path, stream: IO[bytes]) -> dict[str, NDArray[Any]]:
@@ -211,7 +211,7 @@ def _unpacked(path: Path, stream: IO[bytes]) -> dict[str, NDArray[Any]]:
         raise ValueError("not a zip archive")
     with zipfile.ZipFile(stream) as archive:
         size = sum(one.file_size for one in archive.infolist())
-    refuse_too_large(size, f"what {path} unpacks to; write it anew")
+    refuse_too_large(size, f"what {path} unpacks to; write it again")
     stream.seek(0)
     with np.load(stream, allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}

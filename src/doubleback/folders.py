@@ -1,4 +1,4 @@
-"""The folder that a command fills (docs/run-directory.md): described, claimed, gone on with, finished. Knows no torch.
+"""The folder that a command fills (docs/run-directory.md): described, claimed, continued, finished. Knows no torch.
 
 Every command keeps to one protocol. A folder is whose `config.json` says so: what decides its content is described
 there, by content where it is data or weights. One process writes into it at a time. `results.json` comes last: with it
@@ -47,7 +47,7 @@ class Folder:
         described: all that its content depends on: settings, and digests of data and weights.
         command: the words of the command line.
         promised: the files that a finished folder holds, beside `config.json` and `results.json`.
-        noted: what `config.json` says besides: where things lay, for people.
+        noted: what `config.json` says besides: paths, for people.
     """
 
     path: Path
@@ -175,7 +175,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise InputError(f"{path} is no file of ours; remove it, or give another --output")
+            raise InputError(f"{path} was not written by doubleback; remove it, or give another --output")
         lock = FileLock(path, blocking=False)
         lock.acquire()
     except Timeout:

@@ -38,7 +38,7 @@ def named_object(text: str) -> Any:
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"{home} cannot be imported ({type(error).__name__}: {first}); mend it, or name another"
+            f"{home} cannot be imported ({type(error).__name__}: {first}); fix it, or name another"
         ) from error
     if not hasattr(module, name):
         raise InputError(f"{home} has no {name!r}; give a name that it defines")

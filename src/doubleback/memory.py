@@ -1,7 +1,7 @@
 """How many rows fit into memory: the bytes that one row keeps for its gradient are measured, and what is free is asked.
 
 A public function that attacks or measures says once what a row weighs (`weighed`); whoever cuts a batch into chunks
-asks `rows_within`. Where nothing is said, nothing is bounded.
+asks `rows_within`. Without a limit, nothing is bounded.
 """
 
 from collections.abc import Callable, Iterator

@@ -36,7 +36,9 @@ def rank() -> int:
         return _number("RANK")
     number = _number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0
     if number and "MASTER_PORT" not in os.environ:
-        raise InputError(f"LOCAL_RANK is {number} in the environment, but nothing says of which processes; unset it")
+        raise InputError(
+            f"LOCAL_RANK is {number} in the environment, but the other variables of torchrun are missing; unset it"
+        )
     return number
 
 
@@ -127,7 +129,7 @@ def noticing_lost_processes(kept: str) -> Iterator[None]:
         kept: what is not lost, and how to go on.
 
     Raises:
-        LostProcessError: in place of the network's error.
+        LostProcessError: instead of the network's error.
     """
     import torch.distributed as dist
 
@@ -161,7 +163,7 @@ def yield_while_waiting() -> bool:
     """Where others use the cores, have OpenMP's threads sleep while they wait for each other; returns whether.
 
     They turn in circles else, each for its share of a core, while the one that they wait for gets none: a training took
-    ten times as long beside two busy processes. On a machine of one's own turning is the faster, so it stays. No figure
+    ten times as long beside two busy processes. On a free machine busy waiting is faster, so it stays. No figure
     depends on it. It holds for libraries that are loaded after this; what the user has set stays.
     """
     chosen = any(name in os.environ for name in _OF_WAITING)
@@ -179,7 +181,7 @@ def cores_taken() -> float:
 
 
 def free_memory() -> int:
-    """Bytes that can be had, the page cache that can be given up among them, within the limits of this process."""
+    """Free bytes, with the page cache that the system can give up, within the limits of this process."""
     return max(0, min(int(psutil.virtual_memory().available), _left_of_address_space(), _left_of_container()))
 
 
@@ -211,7 +213,7 @@ def refuse_too_large(needed: float, what: str) -> None:
         what: what they are for, and what to make smaller: "the model (784 x 10 weights); give smaller sizes".
 
     Raises:
-        InputError: there are not so many bytes to be had.
+        InputError: there are not so many free bytes.
     """
     free = free_memory()
     if needed > free:

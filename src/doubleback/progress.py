@@ -41,5 +41,5 @@ def progress_bar(name: str, total: float, shown: bool = True, completed: int = 0
 
 @cache
 def note(line: str) -> None:
-    """Say a line on stderr, once."""
+    """Print a message on stderr, once."""
     print(f"doubleback: {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The architectures that doubleback brings, in one table: name, class, sizes, and whose presets serve it.
+"""The architectures that doubleback brings, in one table: name, class, sizes, and whose presets it takes.
 
 A new one is a file in `models/` and a line here. Imports no torch: `build` imports the class when a model is made.
 """
@@ -48,7 +48,7 @@ class Architecture:
         for size, value in sizes.items():
             if size not in self.sizes:
                 own = ", ".join(map(flag, self.sizes)) or "none"
-                raise InputError(f"{flag(size)} is no size of {name}; it has {own}")
+                raise InputError(f"{flag(size)} is not a size of {name}; it has {own}")
             if self.sizes[size] is not tuple and isinstance(value, tuple) and len(value) != 1:
                 raise InputError(f"{flag(size)} is {value}; {name} has one: give one number")
         one = {size for size, value in sizes.items() if self.sizes[size] is not tuple and isinstance(value, tuple)}

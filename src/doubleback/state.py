@@ -22,7 +22,7 @@ def at_work(*models: object, warn: bool = False) -> Iterator[None]:
     That is each part's mode, each buffer (statistics that a model moves as it answers), and torch's own random state.
 
     Args:
-        models: those that are asked; what is no `torch.nn.Module` is left alone.
+        models: those that are used; only a `torch.nn.Module` is changed.
         warn: say where one was in training mode: who attacks it by hand may believe that it is attacked in that.
 
     Raises:

@@ -81,7 +81,7 @@ def as_labels(
         name: what an error calls them.
 
     Raises:
-        InputError: there are not N, one is no whole number, negative, or none of the classes.
+        InputError: there are not N, one is not a whole number, negative, or none of the classes.
 
     >>> as_labels([2, 0, 1], 3)
     tensor([2, 0, 1])
@@ -89,13 +89,13 @@ def as_labels(
     try:
         values = given if isinstance(given, Tensor) else np.asarray(given)
     except ValueError as error:
-        raise InputError(f"{name} are no row of numbers; give one whole number an image") from error
+        raise InputError(f"{name} are not a row of numbers; give one whole number for each image") from error
     labels = _without_history(_as_tensor(values, name))
     if labels.is_complex() or labels.is_meta or labels.layout != torch.strided:
         raise InputError(f"{name} are {_kind(labels)}; give whole numbers from 0")
     if labels.shape != (count,):
         have = f"{len(labels)} {name}" if labels.ndim == 1 else f"{name} of shape {tuple(labels.shape)}"
-        raise InputError(f"there are {have} for {count} images; give one an image")
+        raise InputError(f"there are {have} for {count} images; give one for each image")
     whole = labels.long()
     if labels.is_floating_point() and not bool((labels.double() == whole.double()).all()):
         odd = labels[labels.double() != whole.double()][0].item()
@@ -105,7 +105,7 @@ def as_labels(
         raise InputError(f"{name} reach from {low} to {high}; give whole numbers from 0")
     if not unlabelled and bool((whole == -1).any()):
         raise InputError(
-            f"{name} hold -1, which stands for no label; leave these images out, or number the classes anew"
+            f"{name} hold -1, which stands for no label; leave these images out, or number the classes again"
         )
     if classes is not None and high >= classes:
         raise InputError(f"{name} reach from {low} to {high}; the model knows {classes} classes, 0 to {classes - 1}")
@@ -214,7 +214,7 @@ def _as_tensor(given: object, name: str) -> Tensor:
     try:
         return torch.from_numpy(array if array.flags.writeable else array.copy())
     except TypeError:
-        raise InputError(f"{name} are a NumPy array of {given.dtype}; give numbers that torch has, too") from None
+        raise InputError(f"{name} are a NumPy array of {given.dtype}; give numbers that torch also has") from None
 
 
 def _without_history(given: Tensor) -> Tensor:
@@ -226,7 +226,7 @@ def _without_history(given: Tensor) -> Tensor:
 def _check_layout(images: Tensor, model: object, name: str) -> None:
     check_shape(model, images, name)
     if not images.numel():
-        raise InputError(f"{name} have shape {tuple(images.shape)}; expected (N, C, H, W), none of them 0")
+        raise InputError(f"{name} have shape {tuple(images.shape)}; expected (N, C, H, W), each at least 1")
     if images.ndim == 4 and image_shape_of(model) is None and images.shape[3] <= 4 < min(images.shape[1:3]):
         raise InputError(_channels_last(images, name))
 
@@ -241,7 +241,7 @@ def _channels_last(images: Tensor, name: str) -> str:
 def _check_range(images: Tensor, name: str) -> None:
     low, high = (bound.item() for bound in torch.aminmax(images))
     if low != low:
-        raise InputError(f"{name} hold NaN; expected finite values in [0, 1]: mend or drop those images")
+        raise InputError(f"{name} hold NaN; expected finite values in [0, 1]; fix or drop those images")
     if high > 1:
         fix = "divide by 255" if 2 < high <= 255 else "rescale or clamp them"
         raise InputError(f"{name} reach max {high}: {fix}; expected values in [0, 1]")

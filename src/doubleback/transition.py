@@ -63,7 +63,7 @@ def image_transition(
         changes: fields of the walk to change.
 
     Raises:
-        InputError: a setting or an image is out of range, or a target is no class.
+        InputError: a setting or an image is out of range, or a target is not a class.
 
     Warns:
         UserWarning: the classifier is in training mode.

@@ -2,7 +2,7 @@
 
 A model that hides its gradient is not robust (Athalye, Carlini & Wagner 2018, "Obfuscated gradients give a false sense
 of security"; Carlini et al. 2019, "On evaluating adversarial robustness"). Every check gives a number and fires above a
-threshold: a flag in the results. docs/checks.md lists them all. The same checks serve classifiers and autoencoders.
+threshold: a flag in the results. docs/checks.md lists them all. Classifiers and autoencoders get the same checks.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class Finding:
     Attributes:
         name: what was looked at.
         ok: whether all is well.
-        message: what was found, and how to mend it.
+        message: what was found, and how to fix it.
         spoils: whether figures are wrong where it is not.
     """
 

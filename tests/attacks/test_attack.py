@@ -136,7 +136,7 @@ def test_bad_settings(change: dict[str, object], said: str, vae: VAE, pairs: tup
 @pytest.mark.usefixtures("unchecked")
 def test_bad_images(vae: VAE, pairs: tuple[Tensor, Tensor]) -> None:
     (source, target), attack = pairs, Attack(Output())
-    with pytest.raises(InputError, match="one target a source"):
+    with pytest.raises(InputError, match="one target for each source"):
         attack(vae, source, target[:2])
     with pytest.raises(InputError, match="NaN"):
         attack(vae, source, target * float("nan"))

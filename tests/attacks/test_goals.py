@@ -97,7 +97,7 @@ def test_a_goal_is_named_made_or_given(tmp_path: Path) -> None:
     )
     assert goal_of(f"{mine}:Mine").name == "mine"
     assert goal_of(f"{mine}:half").share == 0.25  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="3 is no goal; it needs `name`, `targeted` and `loss"):
+    with pytest.raises(InputError, match="3 is not a goal; a goal needs `name`, `targeted` and `loss"):
         goal_of(f"{mine}:number")
 
 
@@ -120,9 +120,9 @@ class Needy(Share):
             "latnt",
             "choose from latent, output, untargeted, drift, rate, layers, or give file.py:name",
         ),
-        (Nameless(), "is no goal"),
+        (Nameless(), "is not a goal"),
         (Needy, "cannot be made without arguments"),
-        (3, "3 is no goal"),
+        (3, "3 is not a goal"),
     ],
 )
 def test_what_is_no_goal_is_refused_in_one_line(given: object, said: str) -> None:

@@ -66,7 +66,7 @@ def test_the_classifier_of_other_weights_is_not_the_runs(copy: Path, hardened: P
     classify(Classify(copy, Mixture(1)), WORDS)
     for name in ("config.json", "model.safetensors", "results.json", "training-images.npz"):
         shutil.copy(hardened / name, copy / name)
-    with pytest.raises(InputError, match="is of other weights"):
+    with pytest.raises(InputError, match="was made from other weights"):
         load_classifier(copy)
     assert isinstance(load_classifier(copy / "classifier").model, LatentMixtureClassifier), "by itself it is sound"
 
@@ -106,9 +106,9 @@ def test_models_of_one_name_go_by_their_parents(mixture: Path, mlp: Path, tmp_pa
         shutil.copytree(mixture, tmp_path / place / "classifier")
     a, b, deep = (tmp_path / place / "classifier" for place in ("a", "b", "c/a"))
     assert set(named([a, b, mlp])) == {"a/classifier", "b/classifier", "mlp"}
-    with pytest.raises(InputError, match="so have their parents"):
+    with pytest.raises(InputError, match="so do their parents"):
         named([a, deep])
-    with pytest.raises(InputError, match="is there twice"):
+    with pytest.raises(InputError, match="is given twice"):
         named([mlp, mlp.parent / "mixture" / ".." / "mlp"])
 
 

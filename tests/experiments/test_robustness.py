@@ -126,8 +126,8 @@ def test_what_is_refused(mlp: Path, plain: Path, tmp_path: Path) -> None:
     for asked, says in (
         (quick(output=out), "no model"),
         (quick(mlp, output=out, samples=0), "samples is 0"),
-        (quick(mlp, mlp, output=out), "is there twice"),
-        (replace(quick(mlp, output=out), black_box=(mlp,)), "is there twice"),
+        (quick(mlp, mlp, output=out), "is given twice"),
+        (replace(quick(mlp, output=out), black_box=(mlp,)), "is given twice"),
         (quick(plain, output=out), "doubleback classify"),
         (quick(tmp_path / "nowhere", output=out), "not a folder"),
     ):

@@ -97,7 +97,7 @@ def test_another_frontiers_rows_are_not_taken_for_ours(done: tuple[Path, list[Ro
 def test_a_damaged_row_is_refused(done: tuple[Path, list[Row]], tmp_path: Path) -> None:
     del done
     (tmp_path / ROW).write_text('{"schema": 1, "defence": "x"}')
-    with pytest.raises(InputError, match="is no row of a frontier"):
+    with pytest.raises(InputError, match="is not a row of a frontier"):
         read_row(tmp_path)
 
 

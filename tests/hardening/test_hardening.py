@@ -279,7 +279,7 @@ def test_what_cannot_be_is_refused_in_a_line(changes: dict[str, Any], says: str,
 
 def test_nothing_is_left_to_train(tiny: ImageData) -> None:
     model = fresh().requires_grad_(False)
-    with pytest.raises(InputError, match="nothing is left to be trained"):
+    with pytest.raises(InputError, match="nothing is left to train"):
         harden(model, tiny, alone=True, **FEW)
 
 

@@ -99,7 +99,7 @@ def test_p_in_words(p: float, words: str) -> None:
 
 @pytest.mark.parametrize("compare", [paired_figures, paired_outcomes])
 def test_other_things_are_not_paired(compare: object) -> None:
-    with pytest.raises(InputError, match="of the same things in the same order"):
+    with pytest.raises(InputError, match="for the same things in the same order"):
         compare([1, 0, 1], [1, 0])  # type: ignore[operator]
     with pytest.raises(InputError, match="give two rows"):
         compare([[1, 0]], [[1, 0]])  # type: ignore[operator]

@@ -71,7 +71,7 @@ def test_what_a_pair_means_can_be_said() -> None:
     [
         ((MEAN, MEAN, LOG_VAR), r"a tuple \(float32 \(3, 2, 4, 4\), float32"),
         ({"a": MEAN, "b": LOG_VAR}, r"a dict \(a: float32"),
-        ((MEAN, torch.zeros(3)), "several ways or in none"),
+        ((MEAN, torch.zeros(3)), "ambiguous or unknown"),
         (None, "gave None"),
         (torch.zeros(3, 4, dtype=torch.long), "whole numbers have no gradient"),
         (torch.zeros(3), r"a code is \(B, ...\)"),

@@ -230,7 +230,7 @@ def test_sides_that_are_no_multiple_are_padded_inside() -> None:
         ({"net": nn.Identity(), "input": 1}, "give Range"),
         ({"net": nn.Identity(), "output": (0, float("inf"))}, "low below high"),
         ({"net": nn.Identity(), "std": (0.0,)}, "positive std"),
-        ({"net": nn.Identity(), "bitstreams": True}, "bitstreams is no setting"),
+        ({"net": nn.Identity(), "bitstreams": True}, "bitstreams is not a setting"),
     ],
 )
 def test_what_wrap_refuses(given: dict[str, Any], says: str) -> None:
@@ -243,7 +243,7 @@ def test_what_wrap_refuses(given: dict[str, Any], says: str) -> None:
     [
         (wrap(nn.Linear(3, 3)), "the model fails on an image of shape"),
         (wrap(nn.Conv2d(1, 1, 3)), "no tensor of the images' shape"),
-        (wrap(encode=lambda x: (x, x, x), decode=nn.Identity()), "several ways or in none"),
+        (wrap(encode=lambda x: (x, x, x), decode=nn.Identity()), "ambiguous or unknown"),
         (wrap(encode=nn.Flatten(), decode=lambda z: SimpleNamespace(a=z)), "no tensor of the images' shape"),
         (wrap(nn.Identity(), mean=(0.1, 0.2, 0.3)), "mean or std has 3 numbers"),
     ],

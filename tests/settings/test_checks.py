@@ -47,7 +47,7 @@ REFUSED = [
     (Architecture, {"model": "transformer"}, "model is 'transformer'; choose one of vae, "),
     (Architecture, {"likelihood": "cauchy"}, "likelihood is 'cauchy'; choose one of bernoulli, "),
     (Architecture, {"variance": 0.0}, "variance is 0.0"),
-    (Architecture, {"model": "vae", "sizes": Sizes(steps=3)}, "--model.steps is no size of vae"),
+    (Architecture, {"model": "vae", "sizes": Sizes(steps=3)}, "--model.steps is not a size of vae"),
     (Architecture, {"model": "draw", "sizes": Sizes(hidden=(3, 4))}, "draw has one"),
     (Penalty, {"penalty": "jacobian"}, "penalty is 'jacobian'"),
     (Penalty, {"penalty_weight": -1.0}, "penalty weight is -1.0"),

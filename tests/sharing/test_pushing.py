@@ -56,11 +56,11 @@ def test_upload(audited: Path, hub: Hub) -> None:
     assert hub.asked == [("owner/name", {"private": True, "exist_ok": True})]
     assert "README.md" in files(hub.home / "owner" / "name")
     push(Push(audited, "owner/name"))
-    with pytest.raises(InputError, match="is there already and private"):
+    with pytest.raises(InputError, match="exists and is private"):
         push(Push(audited, "owner/name", public=True))
     assert "for everybody to see" in push(Push(audited, "owner/open", public=True))
     shutil.rmtree(hub.home / "owner" / "open")
-    with pytest.raises(InputError, match="is there already and public; say --public"):
+    with pytest.raises(InputError, match="exists and is public; say --public"):
         push(Push(audited, "owner/open"))
     assert not (hub.home / "owner" / "open").exists()  # it was refused before anything was sent
 
@@ -121,7 +121,7 @@ def test_which_audit_the_card_tells_of(audited: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", ["hardened/audit", "plain", "nowhere"])
 def test_an_audit_of_other_weights_is_refused(audited: Path, hardened: Path, tmp_path: Path, other: str) -> None:
     assert (hardened / "audit").is_dir()
-    with pytest.raises(InputError, match=r"is no finished audit|is of other weights"):
+    with pytest.raises(InputError, match=r"is not a finished audit|was made from other weights"):
         push(Push(audited, "owner/name", audited.parent / other, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -138,8 +138,8 @@ def test_a_classifier(mlp: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda home: home / "nothing", "is no finished run"),
-        (lambda home: (home / "results.json").unlink() or home, "is no finished run"),
+        (lambda home: home / "nothing", "is not a finished run"),
+        (lambda home: (home / "results.json").unlink() or home, "is not a finished run"),
         (lambda home: home / "audit", "holds no model that can be pushed"),
     ],
 )
@@ -159,7 +159,7 @@ def test_an_output_that_is_not_empty_is_kept(audited: Path, tmp_path: Path) -> N
     (tmp_path / "out").mkdir()
     push(Push(audited, "owner/name", output=tmp_path / "out"))
     before = snapshot(tmp_path)
-    with pytest.raises(InputError, match="is there already and not empty"):
+    with pytest.raises(InputError, match="exists and is not empty"):
         push(Push(audited, "owner/name", output=tmp_path / "out"))
     assert snapshot(tmp_path) == before
 
@@ -231,6 +231,6 @@ def test_names_on_the_hub_that_lead_nowhere(pulled: Path) -> None:
 
 def test_a_pulled_model_says_itself_what_it_takes(pulled: Path) -> None:
     assert pulled.is_dir()
-    with pytest.raises(InputError, match="--range has no effect on hub:owner/name, which says itself"):
+    with pytest.raises(InputError, match="--range has no effect on hub:owner/name, which brings its own settings"):
         load_victim("hub:owner/name", Wrapping(input_range=(-1.0, 1.0)))
     assert load_victim("hub:owner/name").images("digits").image_shape == (1, 8, 8)

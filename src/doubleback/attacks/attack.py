@@ -49,7 +49,7 @@ def pursue(capability: Any, problem: Problem, search: Search, advance: Advance) 
 pursue.register(Price)(sweep)
 pursue.register(Budget)(within_budget)
 
-STEPS = Price.STEPS  # of a search that does not say, by a capability of somebody's own
+STEPS = Price.STEPS  # of a search that leaves them out, under a user's own capability
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Attack:
     """One attack.
 
     Attributes:
-        goal: what is to be reached.
+        goal: what the attacker wants to reach.
         capability: what the attacker may do to the input: `Price`, `Budget`.
-        search: how hard it is tried; steps that it leaves out are the capability's own.
-        knowledge: what is known of the model: `Gradient`, `Scores`, `Surrogate`.
-        name: what results call it; by default the goal's name.
+        search: how hard the attack tries; if it leaves steps out, the capability's default holds.
+        knowledge: what the attacker knows of the model: `Gradient`, `Scores`, `Surrogate`.
+        name: its name in results; by default the goal's name.
     """
 
     goal: Goal
@@ -128,7 +128,9 @@ class Attack:
             if self.knowledge.queries == 0 and not self.knowledge.follows:  # another model, which may lie elsewhere
                 start, end = placed(followed, start), placed(followed, end)
             if start.shape != end.shape:
-                raise InputError(f"source is {tuple(start.shape)}, target {tuple(end.shape)}; give one target a source")
+                raise InputError(
+                    f"source is {tuple(start.shape)}, target {tuple(end.shape)}; give one target for each source"
+                )
             acquaint(model, start)
             acquaint(followed, start)
             with bounded(followed, start[:1]):

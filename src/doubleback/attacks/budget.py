@@ -2,9 +2,10 @@
 
     min_d  E_noise loss(x0 + d, pair, noise),    ||d|| <= eps,    x0 + d in the box [0, 1]
 
-By APGD (`projected`), or, where only scores are known, by Square's random search (`squares`). From the smallest eps to
-the largest, each from the source, from the best that is known within the ball (the blends with the target, the end at
-the eps before, stretched), and from random points; a pair keeps its best over all starts and all smaller eps.
+The search is APGD (`projected`), or Square (`squares`) if only scores are known. It goes from the smallest
+eps to the largest. At each it starts from the source, from the best point known within the ball (blends with the
+target, the end at the eps before, stretched), and from random points. A pair keeps its best over all starts and smaller
+eps.
 """
 
 from collections.abc import Iterator, Sequence

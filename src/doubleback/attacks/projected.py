@@ -30,7 +30,7 @@ Descent = Literal["pgd", "apgd"]
 
 MOMENTUM = 0.75  # alpha of APGD
 DOWNHILL = 0.75  # rho: share of the steps between two checkpoints that must have been downhill
-_LEAVING = 16  # rows leave once a sixteenth of the batch may: a convolution is set up anew for every size of its batch
+_LEAVING = 16  # rows leave a sixteenth of the batch at a time: convolutions are set up again for each batch size
 
 
 def minimize_in_ball(
@@ -159,6 +159,6 @@ def leaving(best: Best, rows: Tensor) -> Tensor | None:
 
 
 def _offer(best: Best, rows: Tensor, x: Tensor, counts: Tensor, keep: bool) -> None:
-    """A row that need not stay is done at once, whenever it leaves: else its end would hang on the others."""
+    """A row that may leave is done at once, even if it leaves later: its end does not depend on the others."""
     done = best.value[rows] <= 0
     best.offer(rows, x, counts if keep else counts.masked_fill(done, math.inf))

@@ -46,7 +46,7 @@ def side(query: int, queries: int, H: int, W: int, least: int = 1) -> int:
 
 
 def refuse_signals(x: Float[Tensor, "N ..."]) -> None:
-    """Its squares lie in pictures. Raises: InputError, these are none."""
+    """Its squares lie in pictures. Raises: InputError, these are not pictures."""
     if x.dim() != 4:
         raise InputError("Square searches pictures, (N, C, H, W); attack signals by their gradient")
 

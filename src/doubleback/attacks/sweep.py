@@ -56,8 +56,8 @@ def sweep(price: Price, problem: Problem, search: Search, advance: Advance) -> E
     """Minimise the loss for every pair and coefficient, each row from where its neighbours have ended.
 
     Every `STRIDE`-th coefficient is solved from the source and from the best blend with the target; those between,
-    level by level, from the end among all of the pair's that serves their own coefficient best: an end's loss and cost
-    say what it is worth to any. Last, each row takes the best of all ends, and of `restarts` random starts.
+    level by level, start from that end of the pair which has the lowest objective for their own coefficient (the loss
+    and cost of an end tell that for each). Last, each row takes the best of all ends, and of `restarts` random starts.
 
     Without samples the loss is deterministic: `minimize(method="spectral")`. With them every step averages fresh
     noise, Adam minimises, every row from source and blend, and ends are compared on noise that no step has seen.
@@ -160,7 +160,7 @@ class _Sweep(Expected):
 
     @torch.no_grad()
     def best_blends(self, C: Float[Tensor, "k"]) -> Float[Tensor, "N ..."]:
-        """x0 + u (x_t - x0), with the u that serves each pair and coefficient best."""
+        """x0 + u (x_t - x0), with the best u for each pair and coefficient."""
         shares = torch.linspace(0, 1, BLENDS).to(self.source)
         blends = [self.source.lerp(self.target, u) for u in shares]
         loss = torch.stack([self.worth_in_chunks(x, self.pair) for x in blends])  # (U, P)
@@ -201,6 +201,6 @@ class _Ends:
             self.converged[:, places] &= converged.view(-1, k)
 
     def best(self, C: Float[Tensor, "k"]) -> tuple[Float[Tensor, "N ..."], Float[Tensor, "N"]]:
-        """For each pair and each of these coefficients the end that serves it best, and its objective."""
+        """For each pair and each of these coefficients, the end with the lowest objective, and that objective."""
         value, place = (self.loss[:, None, :] + C[:, None] * self.cost[:, None, :]).min(2)  # (P, k)
         return self.x[self.problem.pair[:, None], place].flatten(0, 1), value.flatten()

@@ -15,7 +15,7 @@ FEW = 4  # rows that have to fit, or gradient checkpointing is switched on
 
 @contextmanager
 def bounded(victim: Autoencoder, x: Tensor, budget: int | None = None) -> Iterator[None]:
-    """Chunks follow what a row weighs; where hardly one fits, what the model can compute anew is not kept.
+    """Chunks follow the memory of a row; if hardly one fits, the model recomputes what it can instead of keeping it.
 
     Where somebody further out has said so already, nothing changes.
 

@@ -60,9 +60,9 @@ def damage(
     """How far the reconstruction of each image goes within ||d|| <= eps (maximum damage, Kuzina et al. 2022), by APGD.
 
     Args:
-        model: any autoencoder; of an encoder alone the code is measured in the place of the reconstruction.
+        model: any autoencoder; for an encoder alone the code is measured instead of the reconstruction.
         x: images (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1].
-        eps: one, or several; numbers, or words such as "8/255"; under Linf in units of a pixel.
+        eps: one or several; numbers, or words such as "8/255"; under Linf in units of a pixel.
         norm: "Linf" or "L2".
         target: images, one for each: the reconstruction (the code, of an encoder alone) is moved there, not anywhere.
         steps: gradients of each start.
@@ -72,7 +72,7 @@ def damage(
         advance: told how many row-steps are done, of N * E * steps * (2 + restarts): for a progress bar.
 
     Raises:
-        InputError: as `Budget`, `Search` and `tensors.as_images`; or there is not one target an image.
+        InputError: as `Budget`, `Search` and `tensors.as_images`; or there is not one target for each image.
 
     >>> import doubleback
     >>> model, x = doubleback.VAE((1, 8, 8)).eval(), torch.rand(2, 1, 8, 8)
@@ -111,9 +111,9 @@ def _changes(model: Autoencoder, x: Tensor, x_adv: Float[Tensor, "E N ..."], dra
 def r_margin(
     model: Autoencoder, x: Images, r: float, *, norm: Norm = "L2", steps: int = STEPS, restarts: int = 0, seed: int = 0
 ) -> Float[Tensor, "N"]:
-    """The least ||d|| that changes the reconstruction of each image by more than r (Camuto et al. 2021; Barrett 2021).
+    """The smallest ||d|| that changes each reconstruction by more than r (Camuto et al. 2021; Barrett 2021).
 
-    An upper bound, as every attack gives: the interval in which it lies is halved, each radius attacked by APGD.
+    It is an upper bound, as with every attack. The search halves an interval; APGD attacks at each radius.
 
     Args:
         model, x: as in `damage`.

@@ -1,6 +1,6 @@
 """Is a model ready to be attacked? What would make its figures wrong is found in seconds, before the first attack.
 
-Every finding says what is the matter and how to mend it. An audit runs them all and keeps those that spoil its figures
+Every finding says what is wrong and how to fix it. An audit runs them all and keeps those that spoil its figures
 as flags.
 """
 
@@ -35,9 +35,9 @@ from doubleback.trust import NO_GRADIENT, SAME_ANSWER, Finding
 
 LOOKED_AT = 8  # images
 ALIKE = 2e-4  # of the answers' range, on average: two answers that differ by less are the same
-OWN = 0.02  # of the answers' range, on average, by which decode(encode(x)) may differ from net(x)
+OWN = 0.02  # of the answers' range: how far decode(encode(x)) may be from net(x), on average
 NOTHING = 1e-3  # of the L2 of a black image and a white one: too little to judge ranges by
-POOR = 1.2  # times the L2 of the mean image: a reconstruction that is worse is none
+POOR = 1.2  # times the L2 of the mean image: a worse one does not count as a reconstruction
 _SIZES = "it fails on batches of another size ({}): let it take any, export it with a dynamic batch"
 BETTER = 0.6  # of the L2: what another range would have to leave to be the right one
 
@@ -49,21 +49,21 @@ def check(
     attacks: Iterable[str | Goal | Attack] | None = None,
     settings: Auditing | None = None,
 ) -> list[Finding]:
-    """Look at a model before it is attacked: does it do what the figures will claim?
+    """Check a model before an attack: does it do what the figures will claim?
 
     Args:
         victim: any autoencoder, or what `wrap` has made.
-        images: some that it is to be audited on, as in `audit`; the first eight are looked at.
-        attacks: those that it will be put to; None: as in `audit`.
-        settings: of the audit, for the time that it takes.
+        images: some of those for the audit, as in `audit`; the first eight are used.
+        attacks: those of the audit; None: as in `audit`.
+        settings: of the audit, to estimate its time.
 
     Returns:
-        A finding for each thing that was looked at, with `name`, `ok` and `message`: `runs`, `evaluation`, `finite`,
+        One finding for each check, with `name`, `ok` and `message`: `runs`, `evaluation`, `finite`,
         `deterministic`, `rows`, `reconstruction` (is the audited one the model's own?), `ranges`, `gradient_<goal>` for
         every goal, `double_backward` (for hardening), `cost` (memory and minutes).
 
     Raises:
-        InputError: the images are not to be used (`tensors.as_images`), or a goal is unknown.
+        InputError: the images cannot be used (`tensors.as_images`), or a goal is unknown.
     """
     settings = settings or Auditing()
     victim = as_deployed(victim, settings.threat)
@@ -157,7 +157,7 @@ def _training(victim: Any, images: Tensor) -> list[str]:
             found = reconstruct(victim, x)
         with at_work(victim):
             same = _apart(found, reconstruct(victim, x)) <= ALIKE
-    except Exception:  # it is said by what follows
+    except Exception:  # the next findings report it
         return []
     return [] if same else [type(module).__name__ for module in hidden]
 
@@ -248,7 +248,7 @@ def _gradient(victim: Autoencoder, x: Tensor, target: Tensor, attack: Attack) ->
         loss = attack.goal.loss(attack.knowledge.followed(victim), x, target)
         _, gradient = value_and_gradient(lambda z, rows: loss(z, rows, None), x.lerp(target, 0.01), rows)
     except Exception as error:
-        return Finding(name, False, f"it cannot be had: {type(error).__name__}: {reason(error)[:200]}")
+        return Finding(name, False, f"the gradient fails: {type(error).__name__}: {reason(error)[:200]}")
     largest = gradient.flatten(1).abs().amax(1)
     none = int((~(largest.isfinite() & (largest > NO_GRADIENT))).sum()) if bool((target != x).any()) else 0
     bad = f"{none} of {len(x)} images give no gradient to follow (the model rounds, looks up or detaches): pass "

@@ -1,7 +1,7 @@
 """What an adversarial input has done to an image, in the words of whoever asks: a number for each input.
 
 `damage` is measured in every attack; the others at each eps of a budget. One more measure is one more line in
-`MEASURES`. LPIPS is measured where torchvision and its weights are at hand; nothing is downloaded.
+`MEASURES`. LPIPS is measured if torchvision and its weights are installed; nothing is downloaded.
 """
 
 from collections.abc import Callable
@@ -96,7 +96,7 @@ def _as_patches(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N 3 h w"]:
 
 @cache
 def _lpips_network() -> Callable[[Tensor, Tensor], Tensor] | None:
-    """LPIPS with AlexNet (Zhang et al. 2018), where its weights lie in torch's own cache; else None."""
+    """LPIPS with AlexNet (Zhang et al. 2018), if its weights lie in torch's own cache; otherwise None."""
     weights = Path(torch.hub.get_dir()) / "checkpoints"
     if find_spec("torchvision") is None or not any(weights.glob("alexnet-*.pth")):
         return None

@@ -62,7 +62,7 @@ def universal(
         model: any autoencoder.
         x: images (N, C, H, W) to find it on.
         eps, norm: as in `damage`.
-        scored_on: other images; None: the same ones, where it does better than it would elsewhere.
+        scored_on: other images; None: the same ones, which makes the change look better than it is elsewhere.
         goal: without a target; None: `Damage()`.
         epochs: how often every image is seen; the steps shrink to nothing on a cosine.
         batch_size: images a step.

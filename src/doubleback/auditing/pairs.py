@@ -45,7 +45,7 @@ def draw_pairs(
     if pairs > count or count < 2:
         raise InputError(f"pairs is {pairs}, but there are {count} test images; ask for fewer pairs")
     if labels is not None and len(labels) != count:
-        raise InputError(f"there are {len(labels)} labels for {count} images; give one an image")
+        raise InputError(f"there are {len(labels)} labels for {count} images; give one for each image")
     kind = np.arange(count) if labels is None else labels.cpu().numpy()
     known = np.ones(count, dtype=bool) if labels is None else kind != UNLABELLED
     if len(held := np.unique(kind[known])) < 2:
@@ -81,7 +81,7 @@ def own_pairs(
         pairs: (source, target) each: two places, or two images (C, H, W) or (1, C, H, W).
 
     Raises:
-        InputError: there is none, one is no pair, or a place is none of the images.
+        InputError: there is none, one is not a pair, or a place is outside the images.
     """
     if not pairs or any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in pairs):
         raise InputError("pairs must be a row of (source, target); give at least one")
@@ -124,7 +124,7 @@ class Pairs:
         self.of_source = [answer(model, source, draw) for draw in self.draws]
         self.rec_source = [one.mean for one in self.of_source]
         self.rec_target = [answer(model, target, draw).mean for draw in self.draws]
-        # an encoder alone is brought to the target's code, in the place of the target
+        # for an encoder alone the aim is the target's code, not the target
         self.aims = [target if decodes(model) else rec_target for rec_target in self.rec_target]
 
     @property

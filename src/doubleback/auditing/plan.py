@@ -36,7 +36,7 @@ from doubleback.tensors import placed
 from doubleback.trust import Finding, Judged
 
 CHUNK = 20  # pairs attacked together on a processor: what bounds the memory
-CHECKED = 20  # pairs by which an audit is checked
+CHECKED = 20  # pairs on which an audit is checked
 KEPT = 6  # copies of a pair's adversarial inputs that an attack holds at once
 
 
@@ -136,7 +136,7 @@ class Plan:
         for rows in _chunks(chunk, size):
             if _fits(work, rows):
                 continue
-            note(f"memory ran out with {len(rows)} pairs at once; going on with half the rows")
+            note(f"memory ran out with {len(rows)} pairs at once; continuing with half the rows")
             for half in _chunks(rows, max(1, len(rows) // 2)):
                 self._within_memory(work, half)
 

@@ -1,7 +1,7 @@
 """What an audit found: the points of every attack, and the figures that follow from them.
 
 An attack's sweep of coefficients gives points (u, v) for each pair, their envelope a curve, its area an AUDDC. (A few
-eps of a budget make no curve: what they did is said eps by eps.) The
+eps of a budget make no curve: the results show them eps by eps.) The
 worst case takes, pair by pair, the lowest of the curves of all targeted attacks and of blending; the ceiling is what
 blending alone would leave. Flagged pairs have no meaningful curve and are left out everywhere.
 """
@@ -110,7 +110,7 @@ class Audited:
         unmeasured: (P,), those of them that an attack has brought to a reconstruction that is not finite.
         source_quality: by name, (P,): how well each source is reconstructed.
         points: by attack, of "blend", and of "damage", the attack behind the damage curve.
-        way: ||x_hat_0 - x_hat_t||, (P,), by which damage is divided over the distortion.
+        way: ||x_hat_0 - x_hat_t||, (P,), the divisor of damage over the distortion.
         gallery: uint8 images of the first pairs, by their name in docs/run-directory.md.
         judged: checks of whether the figures are to be trusted; none without a pair to check by.
         seconds: wall time of it all.
@@ -178,7 +178,7 @@ class Audited:
         return np.array(areas)
 
     def resolution(self, name: str) -> Float[np.ndarray, "P"]:
-        """By how much the AUDDC of each pair can be lower at most, for want of points; NaN where it has no curve."""
+        """How much lower the AUDDC of each pair could be, at most, with more points; NaN where it has no curve."""
         names = self._of_worst_case if name == WORST_CASE else [name]
         found = np.full(len(self.flagged), np.nan)
         for place in np.flatnonzero(~self.flagged) if not self._without_curve.intersection(names) else ():

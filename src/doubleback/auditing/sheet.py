@@ -179,7 +179,7 @@ class Sheet:
             self._show(f"{name}/eps/reconstruction", rows[rows < SHOWN], reconstruction)
 
     def _show(self, name: str, rows: Rows, images: Tensor) -> None:
-        """Keep the pictures of the first pairs; what is no picture, a signal or a code, is not shown."""
+        """Keep the pictures of the first pairs; signals and codes are not shown."""
         shown = rows < SHOWN
         if name in self.gallery and self.gallery[name].shape[-images[0].dim() :] == images.shape[1:]:
             self.gallery[name][rows[shown]] = as_pixels(images[shown])

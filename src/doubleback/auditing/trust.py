@@ -1,7 +1,7 @@
 """Is an AUDDC to be trusted? The checks of `doubleback.trust`, as an autoencoder's attacks are put to them.
 
 For a classifier an input is fooled or not; here an attack beats another on a pair where it gets the reconstruction
-nearer to the target, by more than `GAP`, at a distortion that is no larger.
+nearer to the target, by more than `GAP`, at the same distortion or a smaller one.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def audit_checks(pairs: Pairs, points: dict[str, Points], attacks: Sequence[Atta
     within = {
         a.name: budget_checks(pairs, a) for a in attacks if isinstance(a.capability, Budget) and a.knowledge.follows
     }
-    # where every row has converged, more steps take the very same ones
+    # where every row has converged, more steps change nothing
     unfinished = [attack for attack in priced if not (points[attack.name].converged == 1).all()]
     gained = _gained_by_more_steps(pairs, unfinished, progress)
     for name, checks in each.items():

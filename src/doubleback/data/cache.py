@@ -52,7 +52,7 @@ def cached(source: Source, reading: Reading, choice: Choice) -> Decoded:
         home.mkdir(parents=True, exist_ok=True)
         return _decode_under(home, kept, source, opened, reading)
     except OSError as first:
-        # The cache cannot be written. Mapped files outlive their folder, so a temporary one serves this call.
+        # The cache cannot be written. Mapped files outlive their folder, so a temporary one is enough for this call.
         try:
             return _decode_under(Path(tempfile.gettempdir()), None, source, _opened(source, choice), reading)
         except OSError:
@@ -69,7 +69,9 @@ def _opened(source: Source, choice: Choice) -> Opened:
     if choice.own_parts:
         return opened
     for part in opened.parts.keys() - {"train"}:
-        opened.remarks.say(f"the source's own {part} images, as was asked", left_out=len(opened.parts[part]))
+        opened.remarks.say(
+            f"the source's own {part} images, because you asked for drawn ones", left_out=len(opened.parts[part])
+        )
     labels = None if opened.labels is None else {"train": opened.labels["train"]}
     return replace(opened, parts={"train": opened.parts["train"]}, labels=labels)
 

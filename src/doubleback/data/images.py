@@ -104,7 +104,7 @@ def as_classes(images: ImageData) -> tuple[ImageData, tuple[str | int, ...]]:
     """Number the classes of a labelled data set.
 
     Returns:
-        The data with labels from 0 to K - 1 in place of its own, which may be any integers, and the K classes that
+        The data with labels from 0 to K - 1 instead of its own, which may be any integers, and the K classes that
         these stand for, in order: names where the data has them, else the integers.
 
     Raises:
@@ -127,7 +127,7 @@ def as_classes(images: ImageData) -> tuple[ImageData, tuple[str | int, ...]]:
             which = listed(names[label] if names else label for label in sorted(strange))
             raise InputError(
                 f"the {part} images of {images.name} have labels that no training image has ({which}); "
-                "give more images (a higher limit), or mend the data"
+                "give more images (a higher limit), or fix the data"
             )
     train, validation, test = (
         Split(split.images, torch.searchsorted(known, _labels_of(split))) for split in kept.values()

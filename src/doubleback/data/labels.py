@@ -58,15 +58,15 @@ def read_labels(
         values: for each part, one for each image.
         names: the classes in order, where they are known.
         where: what to call the column.
-        chosen: the user has chosen it, so what is no label is an error, else a remark.
-        remarks: takes what is to be said.
+        chosen: the user has chosen it, so a value that is not a label is an error, otherwise a remark.
+        remarks: takes the remarks.
 
     Returns:
         The labels, None for an image without one, and the names of 0, 1, ...; both None where there are no labels, the
         second alone where the labels are whole numbers without names.
 
     Raises:
-        InputError: the values of a chosen column are no classes, or a number has no name.
+        InputError: the values of a chosen column are not classes, or a number has no name.
     """
     values = {part: [one.strip() if isinstance(one, str) else one for one in held] for part, held in values.items()}
     known = [value for held in values.values() for value in held if not _missing(value)]
@@ -79,14 +79,16 @@ def read_labels(
     elif all(_whole(value) for value in known):
         numbers = {value: int(value) for value in set(known)}
     else:
-        says = f"{where} holds values such as {listed([repr(known[0])])}, which are no classes (whole numbers or names)"
+        says = (
+            f"{where} holds values such as {listed([repr(known[0])])}, which are not classes (whole numbers or names)"
+        )
         if chosen:
             raise InputError(f"{says}; choose another column")
         remarks.say(f"no labels are read: {says}")
         return None, None
     for value in set(known):
         if value not in numbers or (names is not None and not 0 <= numbers[value] < len(names)):
-            raise InputError(f"{where} holds {value!r}, but there are names for {len(names or ())} classes; mend it")
+            raise InputError(f"{where} holds {value!r}, but there are names for {len(names or ())} classes; fix it")
     if not known:
         remarks.say("no image has a label")
         return None, None

@@ -34,7 +34,7 @@ class Files:
             try:
                 content = path.read_bytes()
             except OSError as error:
-                raise InputError(f"{where} cannot be read ({error.strerror}); mend or remove it") from error
+                raise InputError(f"{where} cannot be read ({error.strerror}); fix or remove it") from error
             yield where, content
 
 
@@ -111,7 +111,7 @@ def _refuse_parts_in_other_words(found: Listing, placed: Sequence[_Placed]) -> N
         called = {name: role for name in names if (role := role_within(name))}
         if len(set(called.values())) > 1:
             raise InputError(
-                f"{plain(found.folder)} holds {listed(sorted(called))}, which are not called as parts are; "
+                f"{plain(found.folder)} holds {listed(sorted(called))}, which are not names of parts; "
                 "call the folders train, validation and test"
             )
 

@@ -77,7 +77,7 @@ def _files(folder: Path, remarks: Remarks) -> Iterator[tuple[os.DirEntry[str], P
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
             if place == PurePath():
-                raise InputError(f"{folder} cannot be read ({error.strerror}); mend its permissions") from error
+                raise InputError(f"{folder} cannot be read ({error.strerror}); fix its permissions") from error
             remarks.say(f"the folder {listed([place])} cannot be read ({error.strerror}): its images are left out")
             continue
         folders = []
@@ -140,13 +140,13 @@ def _leave_out(why: str, place: PurePath, is_image_file: bool, is_table: bool, r
 
 
 def _refuse(folder: Path, found: Listing, remarks: Remarks, others: dict[str, list[str]]) -> None:
-    """Say what is there in place of images.
+    """Say what is there instead of images.
 
     Raises:
         InputError: always.
     """
     if others["archives"]:
-        raise InputError(f"{folder} holds no images but archives ({listed(others['archives'])}); unpack them first")
+        raise InputError(f"{folder} holds only archives ({listed(others['archives'])}); unpack them first")
     left_out = "; ".join(map(str, remarks.all()))
     endings = listed(sorted(set(others["endings"])))
     instead = left_out or (f"files ending in {endings}" if endings else "")

@@ -32,7 +32,7 @@ def metadata_rows(path: Path) -> list[dict[str, Any]]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{plain(path)} is not a readable table ({first_line(error)}); mend or remove it") from error
+        raise InputError(f"{plain(path)} is not a readable table ({first_line(error)}); fix or remove it") from error
 
 
 def place_of(name: Any, table: PurePath, folder: Path) -> PurePath:
@@ -45,7 +45,7 @@ def place_of(name: Any, table: PurePath, folder: Path) -> PurePath:
 def _of_lines(text: str) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("a line is no record")
+        raise ValueError("a line is not a record")
     return rows
 
 
@@ -72,5 +72,5 @@ def _is_number(text: str) -> bool:
 
 
 def _number(text: str) -> Any:
-    """As a CSV means it: 400 digits are no float."""
+    """As a CSV means it: 400 digits are not a float."""
     return None if not text else int(text) if text.lstrip("-").isdecimal() else float(text)

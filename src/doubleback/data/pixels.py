@@ -54,7 +54,7 @@ def is_image(path: Path) -> bool:
     try:
         with Image.open(path, formats=formats()):
             return True
-    except Exception:  # whatever Pillow trips over, it is no image that can be read
+    except Exception:  # whatever error Pillow raises, the image cannot be read
         return False
 
 

@@ -1,4 +1,4 @@
-"""What is said of a data set once it is read: images that are left out, and what was assumed."""
+"""The messages about a data set that was read: which images are left out, and what was assumed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Remark:
     """One line about a data set.
 
     Attributes:
-        text: what is said.
+        text: the message.
         left_out: how many images it says are not used; 0 where all are.
     """
 

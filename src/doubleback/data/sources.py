@@ -11,7 +11,7 @@ from doubleback.settings.words import home_of
 
 _NAMED = {"mnist": "ylecun/mnist", "svhn": "ufldl-stanford/svhn", "celeba": "flwrlabs/celeba"}
 _IMAGE_SIZES = {"celeba": 64}
-_SETTLED = {*_NAMED, "faces"}  # they never change, and published figures hang on their splits
+_SETTLED = {*_NAMED, "faces"}  # they never change, and published figures depend on their splits
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 

@@ -146,12 +146,14 @@ def hold_out(
         return parts["train"], pool
     if total < 2 or (count is not None and count > total - (own == "train")):
         raise InputError(
-            f"validation {count or 1} is too many: {images(total)} of {name} are there to draw it from"
-            f"{', and one must be left to train on' if own == 'train' else ''}; give fewer, or a higher limit"
+            f"validation {count or 1} is too many: {images(total)} of {name} are available for it"
+            f"{', and training needs at least one' if own == 'train' else ''}; give fewer, or a higher limit"
         )
     drawn = torch.from_numpy(draw.validation(keys[own], count, seed))
     if own == "train" and drawn.all():
-        raise InputError(f"the {images(total)} of {name} to train and to validate on are copies of one; give others")
+        raise InputError(
+            f"the {images(total)} of {name} to train and to validate on are all copies of one image; give others"
+        )
     # Validation rows change places with the last ones, so that both parts are slices of one mapped file:
     # a large set is not copied into memory.
     keep = total - int(drawn.sum())

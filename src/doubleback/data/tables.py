@@ -261,5 +261,5 @@ def _values(table: Table, label: str, names: Sequence[str] | None) -> list[Any]:
     own = recorded_names(table.schema, label) or names
     for one in held:
         if isinstance(one, int) and not UNLABELLED <= one < len(own):
-            raise InputError(f"column {plain(label)} holds {one}, but there are names for {len(own)} classes; mend it")
+            raise InputError(f"column {plain(label)} holds {one}, but there are names for {len(own)} classes; fix it")
     return [own[one] if isinstance(one, int) and one >= 0 else one for one in held]

@@ -1,7 +1,7 @@
 """Defences at test time: an autoencoder in, an autoencoder out, nothing is trained.
 
 `smoothing` averages over noisy copies, `hamiltonian` moves the code to where it explains the image, and the channel of
-`models.channel` reads the image anew: with fewer bits, compressed, resized. One more is a file here, a line in
+`models.channel` reads the image again: with fewer bits, compressed, resized. One more is a file here, a line in
 `DEFENCES`, and its range in `settings.threat`.
 """
 
@@ -30,7 +30,7 @@ DEFENCES: dict[str, Callable[[Autoencoder, Step], Around]] = {
 
 
 def defended(model: Autoencoder, steps: Sequence[str | Step]) -> Autoencoder:
-    """An autoencoder with defences about it, which images meet in this order.
+    """An autoencoder behind defences. Images meet them in this order.
 
     Args:
         model: the autoencoder.

@@ -48,7 +48,7 @@ class Hamiltonian(Around):
         """As the model's own; and learn how much noise a chain takes."""
         super().meet(images)
         if not is_variational(self.inner) or getattr(self.inner, "decode_as", None) is None:
-            raise InputError("hmc needs a variational autoencoder that decodes a code of its own choice; leave it out")
+            raise InputError("hmc needs a variational autoencoder that can decode any given code; leave it out")
         self.code_shape = tuple(self.inner.noise_shape)
         self.noise_shape = ((self.steps + 1) * math.prod(self.code_shape) + self.steps,)
 

@@ -1,4 +1,4 @@
-"""`attack`: one pair of somebody's own images. The adversarial image, lossless, what comes out of it, a page."""
+"""`attack`: one pair of your own images gives an adversarial image (lossless), the model's output, and a page."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -55,7 +55,7 @@ def audit(command: Audit, words: Sequence[str]) -> dict[str, dict[str, Any]]:
     attacks_of(named, command.auditing.capability, command.auditing.search)  # refused before a model is read
     runs = {_audit_folder(run, command): load_victim(run, command.wrapping) for run in command.runs}
     if len(runs) < len(command.runs):
-        raise InputError("two of the runs have the same folder name and would share one output; audit them apart")
+        raise InputError("two of the runs have the same folder name and would share one output; audit them separately")
     if command.transfer and len(runs) < 2:
         raise InputError("--transfer needs two victims or more; give more, or leave it out")
     planned = [_planned(path, runs, command, words) for path in runs]
@@ -173,7 +173,7 @@ def _refuse_too_large(model: Any, split: Split, command: Audit, attacks: int) ->
 def _audit_folder(run: Path, command: Audit) -> Path:
     """`audit` is of the run's own test images, which the report joins to the run; others stand apart."""
     if not command.output and (is_named(str(run)) or (is_there(run) and not is_begun(run))):
-        raise InputError(f"{run} is no run, so its audit has no place of its own; say one: --output DIR")
+        raise InputError(f"{run} is not a run, so its audit has no folder of its own; give one: --output DIR")
     if command.output:
         if is_begun(command.output):
             raise InputError(f"{command.output} is a run or a study itself; give --output a folder for the audits")

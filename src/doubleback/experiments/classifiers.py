@@ -59,7 +59,7 @@ def load_classifier(folder: str | Path) -> Loaded:
         if (folder / CLASSIFIER / CONFIG).exists():
             if read_json(folder / CLASSIFIER / CONFIG).get("weights") not in (None, run.weights):
                 raise InputError(
-                    f"{folder / CLASSIFIER} is of other weights than {folder} has; remove it, classify again"
+                    f"{folder / CLASSIFIER} was made from other weights than {folder}; remove it, classify again"
                 )
             return _load_mixture(folder / CLASSIFIER)
         raise InputError(f"{folder} is an autoencoder; make it a classifier first: doubleback classify {folder}")
@@ -130,14 +130,14 @@ def named(paths: Sequence[Path]) -> dict[str, Loaded]:
     longer = [f"{path.parent.name}/{path.name}" if names.count(path.name) > 1 else path.name for path in resolved]
     for place, home in enumerate(homes):
         if home in homes[:place]:
-            raise InputError(f"{paths[place]} is there twice; give each model once")
+            raise InputError(f"{paths[place]} is given twice; give each model once")
     if len(set(longer)) < len(longer):
-        raise InputError("two of the models have the same folder name, and so have their parents; rename one")
+        raise InputError("two of the models have the same folder name, and so do their parents; rename one")
     return dict(zip(longer, loaded, strict=True))
 
 
 def identified(models: Mapping[str, Loaded]) -> dict[str, dict[str, str]]:
-    """What a study's configuration says of its models: where each lay, and the digest of its weights."""
+    """A study's models in its configuration: the path of each, and the digest of its weights."""
     return {name: {"path": str(one.folder.resolve()), "weights": one.weights} for name, one in models.items()}
 
 

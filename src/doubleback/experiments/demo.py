@@ -19,7 +19,7 @@ from doubleback.settings.words import words
 
 HARDENED_FOR = 10  # epochs
 PLAIN, HARDENED = RUNS = ("plain", "hardened")
-FEW = 64  # images a step of the few digits: a model that has seen too few steps is no model to attack
+FEW = 64  # images a step of the few digits: after too few steps a model is not worth attacking
 SMALL = Architecture("conv-vae", Sizes(filters=(16, 32, 64), hidden=(256,), latent=32), "gaussian")
 
 

@@ -31,7 +31,7 @@ _PROMISED = (WEIGHTS, SEEN, IMAGES)
 
 
 def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
-    """Harden one victim and leave its folder; what was begun goes on, to the very weights.
+    """Harden one victim and leave its folder; an interrupted hardening continues, to exactly the same weights.
 
     Args:
         command: its settings.

@@ -67,10 +67,10 @@ def _pretrained(library: str, name: str, folder: Path) -> Any:
             str(folder), use_safetensors=True, output_loading_info=True, local_files_only=True, **quiet
         )
     except Exception as error:
-        raise InputError(f"{folder} cannot be loaded as {name} ({reason(error)[:200]}); save it anew") from error
+        raise InputError(f"{folder} cannot be loaded as {name} ({reason(error)[:200]}); save it again") from error
     lost = [*info.get("missing_keys", ()), *info.get("mismatched_keys", ()), *info.get("error_msgs", ())]
     if lost:
-        raise InputError(f"{folder} lacks {len(lost)} of the weights of {name}, as {str(lost[0])[:80]}; save it anew")
+        raise InputError(f"{folder} lacks {len(lost)} of the weights of {name}, as {str(lost[0])[:80]}; save it again")
     return net
 
 
@@ -87,7 +87,7 @@ def _of_pythae(folder: Path) -> Any:
     try:
         net = kind(config.from_json_file(str(folder / "model_config.json")))
     except Exception as error:
-        raise InputError(f"{folder} cannot be loaded as {name} ({reason(error)[:200]}); save it anew") from error
+        raise InputError(f"{folder} cannot be loaded as {name} ({reason(error)[:200]}); save it again") from error
     return with_weights(net, folder / "model.pt")
 
 
@@ -95,7 +95,7 @@ def from_hub(name: str) -> Path:
     """A model's folder from the hub: its JSON and its safetensors alone; `owner/name/sub` for a folder inside.
 
     Raises:
-        InputError: the name is none, or the repository or the folder inside cannot be had.
+        InputError: the name is wrong, or the repository or the folder inside cannot be fetched.
     """
     owner, _, rest = name.partition("/")
     repository, _, below = rest.partition("/")

@@ -1,4 +1,4 @@
-"""From what was said of a training to what is used: one function."""
+"""From the given settings of a training to those that are used: one function."""
 
 from dataclasses import replace
 from typing import Any
@@ -52,7 +52,7 @@ def _of_parent(said: Architecture, parent: TrainedRun) -> Architecture:
     """The parent's architecture, which is a model's for good.
 
     Raises:
-        InputError: something else is said.
+        InputError: another value is given.
     """
     had = parent.settings.architecture
     pairs = [(f"--{name}", getattr(said, name), getattr(had, name)) for name in ("model", "likelihood", "variance")]

@@ -63,7 +63,7 @@ class Stored:
             of_a_model |= {name: getattr(architecture, name) for name in ("likelihood", "variance")}
             of_a_model["kl_weight"] = found.kl_weight
         if left_out := [name for name, value in of_a_model.items() if value is None]:
-            raise InputError(f"{path} does not say the {left_out[0]} of its run; restore it, or train again")
+            raise InputError(f"{path} does not hold the {left_out[0]} of its run; restore it, or train again")
         return found
 
 
@@ -90,7 +90,7 @@ class TrainedRun:
     hardened: dict[str, Any] | None = None
 
     def images(self, data: str | None = None) -> ImageData:
-        """The data that it was trained on, or other data brought to the same size; a line says if they have changed."""
+        """The data that it was trained on, or other data at the same size; a message says if they have changed."""
         if data is None:
             images = open_images(self.settings)
             now = as_classes(images)[0] if self.settings.architecture.classifies else images

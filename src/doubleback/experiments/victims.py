@@ -140,7 +140,7 @@ def is_there(path: Path) -> bool:
 
 
 def _is_hardened_stranger(folder: Path) -> bool:
-    """Whether `harden` has left it, of a model that is no run."""
+    """Whether it is a folder of `harden` for a model that is not a run."""
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     return isinstance(config.get("harden"), dict) and "train" not in config
 
@@ -230,7 +230,7 @@ def _wrapped(net: Any, wrapping: Wrapping, text: str) -> Any:
     if isinstance(net, Autoencoder) and (isinstance(net, Wrapped | Pullable) or not wrapping.said):
         further = [flag for flag in wrapping.said if flag != "--weights"]
         if further:
-            raise InputError(f"{further[0]} has no effect on {text}, which says itself what it takes; leave it out")
+            raise InputError(f"{further[0]} has no effect on {text}, which brings its own settings; leave it out")
         return net
     return wrap(
         net, input=wrapping.input_range, output=wrapping.output_range, mean=wrapping.mean, std=wrapping.std

@@ -29,13 +29,13 @@ def with_weights(net: Any, path: Path) -> Any:
 
 
 def misfit(path: Path, why: str) -> InputError:
-    return InputError(f"{path} does not fit the model ({why[:240]}); give the weights of this very model")
+    return InputError(f"{path} does not fit the model ({why[:240]}); give the weights of this model")
 
 
 def tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, of a state_dict that torch has saved, or of TorchScript."""
     if not path.is_file():
-        raise InputError(f"{path} is no file; give --weights a file of safetensors, or a state_dict")
+        raise InputError(f"{path} is not a file; give --weights a file of safetensors, or a state_dict")
     read: list[Callable[[], Any]] = [
         lambda: _safe(path),
         lambda: torch.load(path, map_location="cpu", weights_only=True),

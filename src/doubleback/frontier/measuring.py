@@ -105,7 +105,7 @@ class Bench:
             try:
                 held.enter_context(locked(folder))
             except InputError as busy:
-                note(f"{busy}: left to whoever does")
+                note(f"{busy}: left to that process")
                 return
             if read_row(folder, self.identity) is None:
                 write_row(folder, self._made(folder, name, share))

@@ -73,7 +73,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def sentences(rows: Sequence[Row]) -> list[str]:
-    """For each budget, which defence serves best, what it gains, and what it costs on test images."""
+    """For each budget, the best defence, what it gains, and what it costs on test images."""
     plain = next(row for row in rows if row.defence == PLAIN)
     found = []
     for share in sorted({row.within for row in rows if row.within is not None}):

@@ -68,7 +68,7 @@ class Row:
         return (float("nan"), None) if found is None else (found.mean, found.interval)
 
     def cost(self, plain: "Row") -> float:
-        """By which share its reconstruction is worse than the plain model's."""
+        """How much worse its reconstruction is than the plain model's, as a share."""
         assert self.reconstruction_l2 is not None
         assert plain.reconstruction_l2 is not None
         return self.reconstruction_l2 / plain.reconstruction_l2 - 1
@@ -98,9 +98,9 @@ def read_row(folder: Path, identity: str | None = None) -> Row | None:
         if row.measured:
             row.mean("worst_case"), row.mean("damage"), float(row.reconstruction_l2 or 0)
     except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{path} is no row of a frontier; remove it, and measure it again") from error
+        raise InputError(f"{path} is not a row of a frontier; remove it, and measure it again") from error
     if identity is not None and row.identity != identity:
-        raise InputError(f"{path} is of another victim, other images or other settings; give another --output")
+        raise InputError(f"{path} belongs to another victim, other images or other settings; give another --output")
     return row
 
 

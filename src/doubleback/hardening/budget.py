@@ -30,7 +30,7 @@ from doubleback.tensors import placed, rows_at_once
 HELD = 1000  # validation images that are looked at
 LOOKS = 100  # in a training
 MEMORY = 50  # the average reaches back over a fiftieth of the steps
-GAIN = 0.2  # by which log w moves at a look, at most
+GAIN = 0.2  # how far log w moves at a look, at most
 SLACK = 0.1  # so much beyond the budget is free at first, and ever less: what a high learning rate spoils comes back
 ROOM = 0.01  # room, as a share of the measure, at which it moves by all of that
 
@@ -48,7 +48,7 @@ class Measured:
     rate: float | None = None
 
     def excess(self, start: "Measured", within: float) -> float:
-        """By which share the worst measure is beyond (1 + within) of the start's; negative: there is room."""
+        """How far the worst measure is over (1 + within) of the start's, as a share; negative: there is room."""
         pairs = [(getattr(self, one.name), getattr(start, one.name)) for one in fields(self)]
         shares = [now / ((1 + within) * before) - 1 if before else now for now, before in pairs if before is not None]
         return float(max(shares))
@@ -72,7 +72,7 @@ def measured(model: Any, images: Float[Tensor, "N ..."]) -> Measured:
 
 
 def balanced(objective: Objective, x: Float[Tensor, "N ..."], batch: int = 32) -> float:
-    """The weight by which the penalty pulls at the weights as hard as the loss does, on average over batches.
+    """The weight at which the penalty pulls at the weights as hard as the loss does, on average over batches.
 
     Args:
         objective: whatever its own weight is.
@@ -97,7 +97,7 @@ class WithinBudget(TrainingObjective):
     Args:
         objective: its `penalty_weight` is where the weight begins; `balanced` finds one.
         held: validation images; the first `HELD` are looked at.
-        within: the share by which a measure may grow; 0: not at all.
+        within: how much a measure may grow, as a share; 0: not at all.
     """
 
     weight: Tensor
@@ -153,7 +153,7 @@ class WithinBudget(TrainingObjective):
         return self.objective.validated(split)
 
     def logged(self, penalty_weight: float) -> dict[str, float]:
-        """The weight, and by which share the averaged model is beyond the budget."""
+        """The weight, and the share by how much the averaged model is over the budget."""
         return {"penalty_weight": penalty_weight, "beyond_budget": self.now.excess(self.start, self.within)}
 
     @torch.no_grad()

@@ -30,7 +30,7 @@ def frozen(victim: Any, part: Part | None, images: Tensor) -> Iterator[None]:
     held = [] if part is None else [one for one in weights_of_part(victim, part, images) if one.requires_grad]
     left = [one for one in victim.parameters() if one.requires_grad and not any(one is other for other in held)]
     if not left:
-        raise InputError("nothing is left to be trained; freeze less")
+        raise InputError("nothing is left to train; freeze less")
     try:
         for one in held:
             one.requires_grad_(False)
@@ -47,7 +47,7 @@ def weights_of_part(victim: Any, part: Part, images: Tensor) -> list[nn.Paramete
         InputError: it has no code, or the code follows every weight, as in DRAW.
     """
     if not encodes(victim):
-        raise InputError("this model has no code, so nobody can tell its encoder from its decoder; leave freeze out")
+        raise InputError("this model has no code, so its encoder cannot be told from its decoder; leave freeze out")
     followed, parameters = attacked(victim), list(victim.parameters())
     with at_work(victim):
         x = placed(victim, images)

@@ -29,7 +29,7 @@ from doubleback.training.home import Home
 from doubleback.training.loop import fit_at
 
 Owners = Callable[[Any, Tensor], Tensor]
-"""A loss of one's own: (net, x) -> a number for each image, or one for all; x in [0, 1]."""
+"""A user's own loss: (net, x) -> a number for each image, or one for all; x in [0, 1]."""
 
 LOOP = Loop(epochs=15, batch_size=256, learning_rate=2e-3)  # of our own models, as measured on MNIST
 GENTLE = Loop(epochs=15, batch_size=32, learning_rate=2e-4)  # of somebody else's, whose loop nobody knows
@@ -56,7 +56,7 @@ class Hardened:
 
     Attributes:
         model: the victim itself, with its new weights, in evaluation mode.
-        within: the share by which its measures might grow.
+        within: how much its measures might grow, as a share.
         start, end: what it measured before and after, on the validation images that decided.
         weight: of the penalty, when the weights were taken that it has now; 0: they are those of the start.
         steps: that had been taken by then.
@@ -101,23 +101,23 @@ def harden(
     progress: bool = True,
     **changes: Any,
 ) -> Hardened:
-    """Train a model on, in place, so that it withstands more and reconstructs (nearly) as well.
+    """Continue a model's training, in place, so that it withstands more and reconstructs (nearly) as well.
 
     Args:
         model: a trained autoencoder; one that is not known yet is wrapped (`doubleback.wrap`).
         images: `train` is learned from, `validation` decides; or images, of which a part is held out (`data.given`).
-        within: the share by which the reconstruction's L2, and the rate of a codec, may grow on validation images; 0:
+        within: how much the reconstruction's L2, and the rate of a codec, may grow on validation images, as a share; 0:
             not at all.
-        loss: what it is trained on beside the penalty: (net, x) -> one number, or one an image, x in [0, 1]; None: the
-            negative ELBO of a model of this package; of another its reconstruction as deployed, the KL of its
-            code, its rate, its commitment, with the weights that its own training seems to have had.
+        loss: what it is trained on with the penalty: (net, x) -> one number, or one for each image, x in [0, 1]. None:
+            for a model of this package its negative ELBO; for another its reconstruction as deployed, the KL of its
+            code, its rate, its commitment, with weights estimated from the model.
         settings: the rest of it; its own `within` is not read.
         home: where logs and checkpoints go; None leaves nothing on disk.
         progress: show bars with the time left.
         changes: fields of `settings` by name, such as `penalty`, `freeze`, `alone` or `epochs`.
 
     Returns:
-        The model, which is within the budget, and what it has cost. Where nothing else was, it has its old weights,
+        The model, within the budget, and the cost. If no new weights are within the budget, it has its old weights,
         and `weight` is 0.
 
     Raises:

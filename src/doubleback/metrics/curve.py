@@ -29,7 +29,7 @@ Numbers = Sequence[float | int] | NDArray[Any] | Tensor
 
 # A pair is kept if going from x^_0 to x^_t shortens the way to x_t by more than this share of it. v measures
 # in units of that gain and can fall to 1 - way / gain: -19 at this share, without bound under it, where one
-# pair could decide the mean over hundreds, and a decoder all but collapsed would be scored on its rounding.
+# pair could decide the mean over hundreds, and a nearly collapsed decoder would be scored on its rounding.
 CLEAR_SHARE = 0.05
 
 
@@ -182,7 +182,7 @@ def holes(distortion: Numbers, adversarial_distance: Numbers) -> list[tuple[floa
 
 
 def resolution(*points: tuple[Numbers, Numbers]) -> float:
-    """By how much an area can be lower at most, for want of points: the curve that is drawn less the lowest one inside.
+    """How much lower an area could be, at most, with more points: the drawn curve minus the lowest possible one.
 
     Args:
         points: u and v of one pair, of each attack; of several the lowest curve counts, wherever it comes from.

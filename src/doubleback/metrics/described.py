@@ -1,4 +1,4 @@
-"""Figures that describe a model beside the figure that is aimed for: one that cannot be had never costs the others."""
+"""Figures that describe a model beside its main figure: if one cannot be measured, the others are kept."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -122,7 +122,7 @@ def paired_outcomes(one: ArrayLike, other: ArrayLike) -> Difference | None:
 
 def _checked(left: NDArray[Any], right: NDArray[Any]) -> None:
     if left.ndim != 1 or left.shape != right.shape:
-        raise InputError(f"shapes {left.shape} and {right.shape}; give two rows, of the same things in the same order")
+        raise InputError(f"shapes {left.shape} and {right.shape}; give two rows, for the same things in the same order")
 
 
 def _two_sided(higher: int, lower: int) -> float:

@@ -22,7 +22,7 @@ from doubleback.errors import InputError
 from doubleback.tensors import column, norm
 
 Function = Callable[[Tensor], Tensor]
-SAME = 1e-3  # share of two numbers by which they may differ and be the same
+SAME = 1e-3  # two numbers that differ by at most this share count as the same
 
 
 def input_gradient_norm(loss: Function, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
@@ -116,7 +116,7 @@ def _vjp(f: Function, x: Tensor) -> tuple[Tensor, Function]:
     """f(x) and v -> J'v."""
     try:
         y, pull_back, *_ = torch.func.vjp(f, x)
-    except RuntimeError:  # refused by torch.func; what no other way mends is raised again there
+    except RuntimeError:  # refused by torch.func; the other way raises it again if it fails too
         moving, y = _with_graph(f, x)
         return y.detach(), lambda v: torch.autograd.grad(y, moving, v, retain_graph=True)[0]
     return y, lambda v: pull_back(v)[0]
@@ -150,7 +150,7 @@ def _jvp_by_autograd(f: Function, x: Tensor) -> Function:
     forward, back = push_forward(u), torch.autograd.grad(y, moving, w, retain_graph=True)[0]
     differ = ((w * forward).flatten(1).sum(1) - (u * back).flatten(1).sum(1)).abs()
     if not bool((differ <= SAME * norm(w) * norm(forward).maximum(norm(back))).all()):
-        raise RuntimeError("the backward pass cannot be differentiated: J u is not to be had")
+        raise RuntimeError("the backward pass cannot be differentiated, so there is no J u")
     return push_forward
 
 

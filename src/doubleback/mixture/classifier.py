@@ -23,7 +23,7 @@ class LatentMixtureClassifier(nn.Module):
 
     Attributes:
         converged: whether EM did, for each class, where `fit` has made it.
-        flags: sentences, by name, that say why the mixtures are not to be relied on: see `sparse`.
+        flags: sentences, by name, that say why you cannot rely on the mixtures: see `sparse`.
 
     Args:
         autoencoder: any; only its encoder runs, on the mean path, as in evaluation mode whatever mode it is in.
@@ -102,7 +102,7 @@ class LatentMixtureClassifier(nn.Module):
 
         Raises:
             InputError: a class has fewer than two images a component, there is but one class, a setting is out of
-                range, a code is not finite, or an image or a label is not to be used (`tensors`).
+                range, a code is not finite; or an image or a label cannot be used (`tensors`).
         """
         mixture = (mixture or Mixture()).changed(**changes)
         with at_work(autoencoder):
@@ -135,7 +135,7 @@ def _as_names(labels: Labels, count: int) -> list[str | int]:
     given = labels.tolist() if isinstance(labels, np.ndarray) else labels
     if isinstance(given, (list, tuple)) and any(isinstance(name, str) for name in given):
         if len(given) != count:
-            raise InputError(f"there are {len(given)} labels for {count} images; give one an image")
+            raise InputError(f"there are {len(given)} labels for {count} images; give one for each image")
         if odd := [name for name in given if not isinstance(name, (str, int))]:
             raise InputError(f"labels hold {odd[0]!r} among names; give names, or whole numbers from 0")
         return list(given)

@@ -14,7 +14,7 @@ from doubleback.models.classifiers import checked_classes
 from doubleback.settings.mixture import Covariance, Mixture
 
 AGREEMENT = 1e-4  # nats, between these densities and scikit-learn's
-_COMPARED = 100  # codes of each class by which that is seen to
+_COMPARED = 100  # codes of each class on which this is checked
 
 
 def fitted(

@@ -31,7 +31,7 @@ class AutoencoderAdapter(nn.Module):
         bounds: (low, high), the range of pixels that encoder and decoder were trained on.
         mean: of each channel, subtracted in units of `bounds`; None: no normalisation.
         std: of each channel; None: no normalisation.
-        variance: of the Gaussian pixel likelihood by which a reconstruction is judged.
+        variance: of the Gaussian pixel likelihood that judges a reconstruction.
 
     A plain code z stands for N(z, I): KL(q(z|x_a) || q(z|x_t)) is then half the squared distance of the codes.
     Modules given as encoder and decoder, or used by functions that are given, become submodules: they are trained by

@@ -66,7 +66,7 @@ def code_of(returned: Any, spread: Spread | None = None) -> DiagonalGaussian:
         if len(returned) == 2 and _alike(returned):
             return _pair(returned[0], returned[1], spread)
     raise InputError(
-        f"the encoder gave {described(returned)}, which can be read in several ways or in none; pass encode= a "
+        f"the encoder gave {described(returned)}, which is ambiguous or unknown; pass encode= a "
         "function that gives a tensor, or the pair (mean, log_var)"
     )
 

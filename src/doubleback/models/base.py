@@ -29,13 +29,13 @@ class Reconstruction:
 
 @runtime_checkable
 class Autoencoder(Protocol):
-    """Anything with these three members can be hardened, attacked and audited; `wrap` makes one of anyone's model.
+    """Anything with these three members can be hardened, attacked and audited. `wrap` makes one from any model.
 
     Images are (B, C, H, W) in [0, 1], or signals (B, ...) in [0, 1]; codes are (B, ...). Randomness is an argument:
     `noise` is (B, *noise_shape), drawn from N(0, I) by the caller; None takes the mean path, z = mean. The code has as
     many dimensions as the noise.
 
-    A plain autoencoder says so by `variational = False`: its posterior is N(z, I), whatever the noise.
+    A plain autoencoder has `variational = False`: its posterior is N(z, I), whatever the noise.
     """
 
     noise_shape: tuple[int, ...]

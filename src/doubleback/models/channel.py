@@ -2,9 +2,9 @@
 
     x -> T(x) -> model
 
-A saved image has 8 bits, so an attack that does not survive rounding is none (auto-attack, issue 44). What is scored is
-the model behind the real thing (Pillow's JPEG); what is attacked has the same values, and the identity's gradient where
-the real thing has none (Athalye, Carlini & Wagner 2018, section 4.1).
+A saved image has 8 bits, so an attack has to survive rounding (auto-attack, issue 44). Scores
+go through the real channel (Pillow's JPEG). The attack sees the same values, with the identity's gradient where the
+real channel has none (Athalye, Carlini & Wagner 2018, section 4.1).
 """
 
 import io
@@ -33,7 +33,7 @@ class Surviving(Around):
         straight: whether a step without a gradient passes it through.
 
     Raises:
-        InputError: a step is none of these; or, of a call, JPEG is asked of what is no grey or colour picture.
+        InputError: a step is none of these; or, of a call, JPEG is given something else than a grey or colour picture.
     """
 
     def __init__(self, model: Autoencoder, steps: Sequence[str | Step], *, straight: bool = False) -> None:

@@ -85,7 +85,7 @@ class Pullable(
         Args:
             pretrained_model_name_or_path: a folder in the hub's layout, or `owner/name` on the hub.
             force_download, token, cache_dir, local_files_only, revision: as in huggingface_hub; of a folder, unread.
-            model_kwargs: arguments of the constructor in the place of those in `config.json`.
+            model_kwargs: arguments of the constructor instead of those in `config.json`.
 
         Returns:
             The model, on the CPU, in evaluation mode.
@@ -126,7 +126,7 @@ def fetched(name: str, **settings: Any) -> Path:
         settings: of huggingface_hub's `snapshot_download`.
 
     Raises:
-        InputError: it is no such name, or the repository cannot be fetched.
+        InputError: the name is wrong, or the repository cannot be fetched.
     """
     if name.count("/") != 1 or not all(name.split("/")):
         raise InputError(f"{name} is neither a folder nor owner/name of a model on the hub; give one of them")
@@ -177,7 +177,7 @@ def read_model(folder: Path, kind: type[Any], changed: Mapping[str, Any]) -> Any
         raise InputError(f"{path} is of a {named}, not of a {kind.__name__}; use {named}.from_pretrained")
     arguments = config.get("arguments")
     if not isinstance(arguments, dict) or not all(map(_is_plain, arguments.values())):
-        raise InputError(f"{path} holds no arguments of a {kind.__name__}; fetch it again, or save the model anew")
+        raise InputError(f"{path} holds no arguments of a {kind.__name__}; fetch it again, or save the model again")
     given = {name: _rows(value) for name, value in arguments.items()} | dict(changed)
     tensors, _ = read_tensors(folder / WEIGHTS)
     try:
@@ -188,7 +188,7 @@ def read_model(folder: Path, kind: type[Any], changed: Mapping[str, Any]) -> Any
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} does not make a {kind.__name__} ({reason(error)[:200]}); save it anew") from error
+        raise InputError(f"{path} does not make a {kind.__name__} ({reason(error)[:200]}); save it again") from error
     load_weights(model, tensors, folder / WEIGHTS)
     return model.eval()
 

@@ -31,7 +31,7 @@ from doubleback.tensors import column
 
 Function = Callable[[Tensor], Any]
 UNIT = Range(0, 1)
-VARIANCE = 0.02  # of the Gaussian pixel likelihood by which a reconstruction is judged: as of our own models
+VARIANCE = 0.02  # of the Gaussian pixel likelihood that judges a reconstruction: as in our own models
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Parts:
         encode: images in the model's range -> what `code_of` can read.
         decode: codes -> what `image_of` can read, or `Made`.
         forward: images -> the same: the whole way, where it is not decode(encode(x)).
-        deployed: what is scored in the place of `forward`, where that has no gradient at all.
+        deployed: what is scored instead of `forward`, if that has no gradient at all.
         own: the model's own forward pass, to compare with; None: it has none.
         input: the pixels that it takes.
         output: the pixels that it gives, or a function that brings them to [0, 1]; None: as `input`; "normalised": as
@@ -148,7 +148,7 @@ class Wrapped(nn.Module):
             InputError: the model has no decoder of its own.
         """
         if self.parts.decode is None or self.parts.forward is not None:
-            raise InputError("this model does not decode a code of one's own choice; leave out what needs that")
+            raise InputError("this model cannot decode any given code; leave out the setting that needs it")
         given = self._to_model(x)
         _, x_hat = self._read(self._asked(self.parts.decode, z.to(given.dtype)), given, x)
         return Gaussian(clamped_straight(x_hat) if self.straight else x_hat.clamp(0, 1), self._log_variance(x_hat))

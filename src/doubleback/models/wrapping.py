@@ -31,13 +31,13 @@ def wrap(
     floor: float | None = None,
     **further: Any,
 ) -> "Wrapped":
-    """Anyone's model as a victim of attacks, audits and training, in one line.
+    """Any model as a victim of attacks, audits and training, in one line.
 
-    A model of diffusers, CompressAI, pythae or transformers is known, and needs nothing said. Of any other module its
-    methods `encode` and `decode` are taken, or its parts `encoder` and `decoder`, or its forward pass.
+    A model of diffusers, CompressAI, pythae or transformers is known, and needs no settings. Any other module is used
+    by its methods `encode` and `decode`, or its parts `encoder` and `decoder`, or its forward pass.
 
     Args:
-        net: a module, or a function from images to reconstructions; None where `encode` and `decode` say it all.
+        net: a module, or a function from images to reconstructions; None if you give `encode` and `decode`.
         encode: images -> code, or the name of such a method; alone: latent goals only.
         decode: code -> image.
         forward: images -> reconstructions, where there is no code to attack: output goals only.
@@ -45,9 +45,9 @@ def wrap(
         output: the pixels that it gives; None: as `input`, without `mean` and `std`; "normalised": with them; or a
             function that brings them to [0, 1].
         mean, std: of each channel: the model takes (pixels of `input` - mean) / std.
-        surrogate: another model, or another victim, that is attacked in its place; the real one is scored.
+        surrogate: another model, or another victim: it is attacked instead, and the real one is scored.
         spread: what the second of a pair (mean, second) is: "log_var", "var" or "std"; None: `answers.code_of`.
-        multiple: of which the sides must be: images are padded for the model, outputs cropped.
+        multiple: the sides must be multiples of this: images are padded for the model, outputs cropped.
         floor: log_var is at least this.
         further: of the library's adapter, such as `bitstreams=True` for a codec.
 
@@ -55,7 +55,7 @@ def wrap(
         A module. It takes (B, C, H, W), (B, C, L) or (B, F) in [0, 1]; shapes are inferred from the first one.
 
     Raises:
-        InputError: there is nothing to call, or what was said contradicts itself.
+        InputError: there is nothing to call, or the settings contradict each other.
 
     >>> import torch
     >>> victim = wrap(encode=nn.Flatten(), decode=nn.Unflatten(1, (1, 2, 2)), input=(-1, 1))
@@ -66,7 +66,7 @@ def wrap(
     own = _parts(net, encode, decode, forward) if encode or decode or forward else parts_of(net, **further)
     if own is None or (further and (encode or decode or forward)):
         if further:
-            raise InputError(f"{min(further)} is no setting of wrap for a {type(net).__name__}; leave it out")
+            raise InputError(f"{min(further)} is not a setting of wrap for a {type(net).__name__}; leave it out")
         own = _parts(net, encode, decode, forward)
     check_normalisation(mean, std)
     said: dict[str, Any] = {

@@ -69,7 +69,7 @@ spectral_penalty = _of_any_images(penalties.spectral_penalty)
 def penalty(
     model: Autoencoder, settings: Penalty | str = "spectral", **changes: Any
 ) -> Callable[[Images], Float[Tensor, "n"]]:
-    """A penalty for a training loop of one's own: `loss = own_loss + weight * doubleback.penalty(model)(x).mean()`.
+    """A penalty for your own training loop: `loss = own_loss + weight * doubleback.penalty(model)(x).mean()`.
 
     Args:
         model: any autoencoder, such as `wrap` gives; its parts may be in training mode.
@@ -103,7 +103,7 @@ def objective_of(given: TrainingObjective | Autoencoder | Classifier) -> Trainin
     """An objective as it is; a bare autoencoder stands for its negative ELBO, a bare classifier for its cross-entropy.
 
     Raises:
-        InputError: the model is no `torch.nn.Module`, so nothing can be trained.
+        InputError: the model is not a `torch.nn.Module`, so nothing can be trained.
     """
     model = given.model if isinstance(given, TrainingObjective) else given
     if not isinstance(model, nn.Module):

@@ -26,8 +26,8 @@ from doubleback.progress import note
 from doubleback.settings.checks import not_negative
 from doubleback.settings.penalty import Penalty
 
-# The values that serve on MNIST (docs/choices.md says how each was measured): [penalty][likelihood]. A Gaussian's are
-# for a variance of 0.02, and go with it: the penalty over the loss falls as 1 / variance.
+# The values that work best on MNIST (docs/choices.md says how each was measured): [penalty][likelihood]. A
+# Gaussian's are for a variance of 0.02, and go with it: the penalty over the loss falls as 1 / variance.
 DEFAULT_WEIGHTS = {
     "none": {"bernoulli": 0.0, "gaussian": 0.0, "gaussian-learned": 0.0},
     "reconstruction": {"bernoulli": 0.03, "gaussian": 0.01, "gaussian-learned": 0.001},
@@ -211,7 +211,7 @@ class Objective(TrainingObjective):
 
     def _perturbed(self, x: Tensor, noise: Tensor | None) -> Terms:
         if not isinstance(self.loss, ELBO):
-            raise InputError("the perturbed estimator is of the negative ELBO; take the estimator exact")
+            raise InputError("the perturbed estimator works for the negative ELBO only; take the estimator exact")
         through_target = self.settings.through_target
         here, penalty, moved = perturbed_gradient_penalty(
             self.model, x, noise, self._weight_when_on, through_target=through_target

@@ -48,10 +48,10 @@ def _smoothness(results: Mapping[str, Any]) -> Iterator[Claim]:
             f"gradient {written(g0)} -> {written(g1)}, 1/{g0 / g1:.1f}; L2 {written(l0)} -> {written(l1)}, "
             f"{l1 / l0:.2f} times",
             "agrees" if g0 / g1 > 12 and l1 < 1.05 * l0 else "in part" if g1 < g0 / 2 else "does not",
-            "The gradient falls by less: our plain VAE has one several times smaller to begin with (another training, "
-            "and perhaps another reading of the gradient: the paper does not say what it sums over), and the weight of "
-            "the penalty is not told. A larger weight lowers it further at a higher error: the rows below the VAE's in "
-            "Table 1.",
+            "The gradient falls by less: our plain VAE has a gradient several times smaller to begin with (another "
+            "training, and perhaps another reading of the gradient: the paper does not say what it sums over), and the "
+            "paper does not give the weight of the penalty. A larger weight lowers it further at a higher error: the "
+            "rows below the VAE's in Table 1.",
         )
     shares = {_who(row): _over(_sides(row, "input_gradient_norm")) for row in _known(rows, "input_gradient_norm")}
     if shares:
@@ -94,7 +94,8 @@ def _areas(results: Mapping[str, Any]) -> Iterator[Claim]:
             said,
             "agrees" if len(up) == len(found) else "in part" if len(up) > len(down) else "does not",
             "On DRAW the latent attack is hardly better than blending the target in, with or without DBP, and proves "
-            "little: the last steps' codes hold what is still to be mended, not what is seen (docs/choices.md)."
+            "little: the last steps' codes hold what is still to be corrected, not what the image shows "
+            "(docs/choices.md)."
             if attack == "latent" and all(row["model"] == "draw" for row in open_)
             else "",
         )
@@ -110,7 +111,7 @@ def _figure1(results: Mapping[str, Any]) -> Iterator[Claim]:
             f"AUDDC of the output attack {written(found['plain']['output'])} -> {written(found['hardened']['output'])} "
             f"({difference['pairs']} pairs)",
             "not settled" if not difference["settled"] else "in part" if difference["mean"] > 0 else "does not",
-            "An area over all distortions, not one picture: with DBP the attack needs more, and at u = 0.3 some 1s "
+            "The AUDDC covers all distortions, not one picture. With DBP the attack needs more, and at u = 0.3 some 1s "
             "give way with it too (Figure 1).",
         )
 
@@ -153,7 +154,7 @@ def _attacks(results: Mapping[str, Any]) -> Iterator[Claim]:
             ),
             _compared(_leads(found, mixture, others)),
             "Attacked by every means at once, image by image, a convolutional classifier holds more than the paper's "
-            "text lets expect.",
+            "text suggests.",
         )
         plain = _model(results, data, "mixture", "plain")
         sources = [name for name, one in found["models"].items() if one["kind"] != "mixture"]

@@ -104,7 +104,7 @@ class Classifier:
 
     @property
     def name(self) -> str:
-        """The folder's own name, by which other folders call it."""
+        """The folder's own name; other folders use it."""
         return self.folder.rpartition("/")[2]
 
     @property

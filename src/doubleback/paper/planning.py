@@ -57,7 +57,7 @@ def _settle_data(data_dir: Path | None) -> None:
 
 
 def _stand_ins() -> dict[str, str]:
-    """Other faces in CelebA's place, where these are at hand and CelebA is not."""
+    """Other faces in CelebA's place, if these are there and CelebA is not."""
     return {"celeba": "faces"} if stored("faces") and not stored("celeba") else {}
 
 

@@ -99,7 +99,7 @@ class Scale:
 
 
 def listed(*words: str) -> str:
-    """What is said of a thing, without what is empty.
+    """The given values of a thing, without empty ones.
 
     >>> listed("VAE", "", "latent 8")
     'VAE, latent 8'

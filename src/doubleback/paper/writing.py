@@ -74,7 +74,7 @@ def write_reproduction(folder: Path, withheld: Sequence[str] = ()) -> Path:
 def _remove_written(folder: Path) -> None:
     """Remove what an earlier call has written: what is not drawn this time, or withheld now, must not stay.
 
-    Only files of the very names that are written here go, and nothing behind a link.
+    It removes only files with the names that are written here, and nothing behind a link.
     """
     for place, (keys, forms) in _FORMS.items():
         within(folder, place)

@@ -1,7 +1,7 @@
 """The settings that worked best for each model on each data set of the paper: they stand in for those left out.
 
-Inside: `table` (the presets, and what serves a model that has none of its own), `figures` (what was reached with them).
-Imports no torch.
+Inside: `table` (the presets, and the settings of a model that has none of its own), `figures` (what was
+reached with them). Imports no torch.
 """
 
 from doubleback.presets.figures import Measured, measured

@@ -1,6 +1,6 @@
 """The presets: what each model takes on images like those of one data set, found on validation images.
 
-A preset is what serves every model on such images, changed by what serves this model (`_CHANGES`, `_SIZES`). So a new
+A preset is the best settings for every model on such images, with this model's changes (`_CHANGES`, `_SIZES`). So a new
 model needs no line here. A preset without figures in `measured.json` is a guess from its neighbours.
 """
 
@@ -16,7 +16,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Preset:
-    """What serves one model on images like those of one data set.
+    """The best settings for one model on images like those of one data set.
 
     Attributes:
         settings: of a training: `batch_size`, `learning_rate` and `epochs`; an autoencoder's `likelihood` and
@@ -36,7 +36,7 @@ _COLOUR: Values = {
     "learning_rate": 1e-3,
     "penalty_weight": 0.003,
 }
-# What serves an autoencoder without changes of its own, and a classifier.
+# For an autoencoder without changes of its own, and for a classifier.
 _AUTOENCODER: dict[Alike, Values] = {
     "mnist": _GREY | {"epochs": 10},
     "svhn": _COLOUR | {"epochs": 20},

@@ -73,7 +73,7 @@ def robust_accuracy(
 
     Raises:
         InputError: there is no model, one is both attacked and a black box, they do not know the same classes, or an
-            image or a label is not to be used (`tensors`).
+            image or a label cannot be used (`tensors`).
     """
     threats = threats or Threats()
     black_box = dict(black_box or {})
@@ -141,7 +141,7 @@ def _classes(models: Mapping[str, Classifier]) -> int:
     (first, one), *others = models.items()
     for name, other in others:
         if other.classes != one.classes:
-            raise InputError(f"{first} and {name} know different classes; attack them apart")
+            raise InputError(f"{first} and {name} know different classes; attack them separately")
     return len(one.classes)
 
 

@@ -37,7 +37,7 @@ class Card:
 
     Attributes:
         name: owner/name on the hub.
-        run: the run and its audit, as the report reads them; `run.config` may be empty of a model that is no run.
+        run: the run and its audit, as the report reads them; `run.config` may be empty for a model that is not a run.
         architecture: the class of the model.
         license: of the weights, as the hub names it.
     """
@@ -185,7 +185,7 @@ class Card:
         if not lines:
             return ""
         made = f"\n\nMade with doubleback {' and '.join(versions)}." if versions else ""
-        note = "These commands made the model and measured it. Folders are named without where they lay."
+        note = "These commands made the model and measured it. The commands name folders without their path."
         return "\n".join(["## Repeat it", "", note, "", "```sh", *lines, "```"]) + made
 
     def _data(self) -> str:

@@ -41,7 +41,7 @@ _KNOWN = {
 
 
 def origin_of(run: RunFolder) -> Origin:
-    """The images that a run has learned from; else those that its audit attacked. A folder is named without its place.
+    """The images that a run was trained on; or else those that its audit attacked. A folder is named without its path.
 
     >>> from pathlib import Path
     >>> origin_of(RunFolder("plain", Path("plain"), {"train": {"data": "/home/me/photos"}})).sentence

@@ -84,7 +84,7 @@ def push(command: Push) -> str:
 def _read(folder: Path, asked: Path | None) -> Pushed:
     """The model of a folder, and its figures."""
     if not is_folder(folder) or not is_finished(folder):
-        raise InputError(f"{folder} is no finished run; give a folder of `doubleback train` or `harden`")
+        raise InputError(f"{folder} is not a finished run; give a folder of `doubleback train` or `harden`")
     config = read_json(folder / CONFIG)
     if "classify" in config or not ("train" in config or isinstance(config.get("harden"), dict)) or "audit" in config:
         raise InputError(f"{folder} holds no model that can be pushed; give a folder of `doubleback train` or `harden`")
@@ -95,7 +95,7 @@ def _read(folder: Path, asked: Path | None) -> Pushed:
     layout = within(folder, "weights")
     if not (layout / CONFIG).is_file():
         raise InputError(
-            f"{folder} holds weights in no layout that the hub's readers know; push the model by its library"
+            f"{folder} holds weights in a layout that no library of the hub reads; push the model with its own library"
         )
     net = of_folder(layout)
     net = net.net if isinstance(net, Wrapped) else net
@@ -117,14 +117,14 @@ def _audited(run: RunFolder, asked: Path | None) -> tuple[RunFolder, Path | None
             return run, None
         asked = beside[0]
     elif (weights := _weights_in(asked)) is None:
-        raise InputError(f"{asked} is no finished audit; give a folder that `doubleback audit` has written")
+        raise InputError(f"{asked} is not a finished audit; give a folder that `doubleback audit` has written")
     elif weights != run.results.get("weights"):
-        raise InputError(f"{asked} is of other weights than {run.folder}; audit that first")
+        raise InputError(f"{asked} was made from other weights than {run.folder}; audit that first")
     return replace(run, audit=read_run(asked, read_json(asked / CONFIG)).audit), asked
 
 
 def _weights_in(folder: Path) -> str | None:
-    """The digest of the weights that an audit is of; None: it is no finished audit, or does not say."""
+    """The digest of the weights that an audit is of; None: the audit is not finished, or has no digest."""
     config = read_json(folder / CONFIG) if is_folder(folder) and is_finished(folder) else {}
     weights = config.get("weights") if isinstance(config.get("audit"), dict) else None
     return weights if isinstance(weights, str) else None
@@ -134,7 +134,7 @@ def _leave(pushed: Pushed, command: Push, folder: Path) -> None:
     """Fill a folder beside its place, and put it there whole."""
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} is there already and not empty; give another --output, or remove it")
+            raise InputError(f"{folder} exists and is not empty; give another --output, or remove it")
         folder.parent.mkdir(parents=True, exist_ok=True)
         sweep(folder.parent, folder.name)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=temporary(folder.name)))
@@ -189,7 +189,7 @@ def _upload(command: Push, home: Path) -> str:
         private = bool(api.model_info(command.name).private)
         if private == command.public:  # it was there before
             seen = "private; change that on its page" if private else "public; say --public, or give another name"
-            raise InputError(f"{command.name} is there already and {seen}")
+            raise InputError(f"{command.name} exists and is {seen}")
         done = api.upload_folder(repo_id=command.name, folder_path=str(home), commit_message=_MESSAGE)
     except InputError:
         raise

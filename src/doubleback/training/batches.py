@@ -17,7 +17,7 @@ def let_in(images: ImageData, model: object) -> ImageData:
     """The images and labels that a training sees, through the gate (`tensors`).
 
     Raises:
-        InputError: they cannot be used, do not fit the model, or are no `ImageData`.
+        InputError: they cannot be used, do not fit the model, or are not an `ImageData`.
     """
     if not isinstance(images, ImageData):
         raise InputError(f"images are a {type(images).__name__}; give an ImageData, such as `load_images` returns")
@@ -31,7 +31,7 @@ def let_in(images: ImageData, model: object) -> ImageData:
     train, validation = through(images.train, "training"), through(images.validation, "validation")
     if train.images.shape[1:] != validation.images.shape[1:]:
         shapes = " and ".join(str(tuple(one.images.shape[1:])) for one in (train, validation))
-        raise InputError(f"the images of training and validation have the shapes {shapes}; give them one")
+        raise InputError(f"the images of training and validation have the shapes {shapes}; give both one shape")
     return replace(images, train=train, validation=validation)
 
 

@@ -1,8 +1,8 @@
 """One training loop for every model and objective, on Lightning Fabric.
 
 All randomness of a step follows from (seed, step) and the order of an epoch from (seed, epoch). So a run that is
-killed and resumed takes the very steps of one that never stopped, and each process of a distributed run draws the
-same global batch and noise and keeps its own slice of them.
+killed and resumed takes exactly the steps of one that never stopped. Each process of a distributed run draws the same
+global batch and noise, and keeps its own slice.
 """
 
 import math
@@ -85,14 +85,14 @@ def fit(
         it had before.
 
     Raises:
-        InputError: a setting is out of range, the images or labels are not to be used (`tensors`), or the checkpoint
+        InputError: a setting is out of range, the images or labels cannot be used (`tensors`), or the checkpoint
             belongs to something else.
         DivergedError: the loss stopped being finite; the last good weights are in the model and the checkpoint.
         LostProcessError: another process of the run has died.
         KeyboardInterrupt: passed on after the running step (on a GPU after at most `UNREAD` more), its state saved.
     """
     if resume and folder is None:
-        raise InputError("resume is asked for without a folder; give the folder with the checkpoint")
+        raise InputError("resume is given without a folder; give the folder with the checkpoint")
     home = Home(folder, identity, resume) if folder else None
     return fit_at(home, objective, images, (settings or Loop()).changed(**changes), progress)
 
@@ -108,7 +108,7 @@ def fit_at(
     loop = settled_precision(settings).filled(**DEFAULTS)
     loop.check_shares()
     if loop.tensorboard and home is None:
-        raise InputError("tensorboard is asked for without a folder; give the folder to write to")
+        raise InputError("tensorboard is given without a folder; give the folder to write to")
     folder = home.folder if home else None
     fabric = launched(loop.devices, precision=_FABRIC_PRECISION[loop.precision], loggers=loggers(loop, folder))
     if loop.precision == "bf16-mixed" and fabric.is_global_zero and not has_bf16():
@@ -259,7 +259,7 @@ class _Run:
     def start(self) -> None:
         """Take up the home's checkpoint if there is one to go on from; otherwise write the first."""
         if not self._is_finite():
-            raise InputError("the model's weights are not finite to begin with; build or load it anew")
+            raise InputError("the model's weights are not finite to begin with; build or load it again")
         parameter = next(self.objective.model.parameters())
         self.objective.prepare(as_unit(self.images.train.images[:2]).to(parameter))
         if self.home and self.home.resume and (self.home.folder / STATE).exists():

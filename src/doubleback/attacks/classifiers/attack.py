@@ -120,7 +120,7 @@ class ClassifierAttack:
 
         Raises:
             InputError: a setting, an image or a label is out of range, or shapes do not match.
-            TypeError: a change is no field that the attack takes.
+            TypeError: a change is not a field that the attack takes.
 
         Warns:
             UserWarning: the model is in training mode.

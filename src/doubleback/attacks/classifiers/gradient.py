@@ -76,7 +76,7 @@ def _descents(inputs: Inputs, search: BallSearch, method: Descent, advance: Adva
         def attempt(balls: Ball, rows: Tensor, place: int) -> Best:
             start = inputs.x[rows]
             if search.random_start or number >= len(losses):
-                # drawn for all images, so that no image's start hangs on which others are still in the batch
+                # drawn for all images: an image's start does not depend on the others in the batch
                 start = balls.random(generator(search.seed, Stream.START, 1000 * place + number))[rows]
             objective = inputs.goal.at_rows(rows).loss(loss)
             return minimize_in_ball(objective, balls.at(rows), start, search, method=method, advance=advance)

@@ -7,7 +7,7 @@
     with a target t, the same fall as t gains: -log softmax_t, max_{j != t} s_j - s_t, and
     (s_y - s_t) / (s_(1) - (s_(3) + s_(4)) / 2)
 
-Whatever is minimised, the margin counts: an image is fooled where it is 0 or less (a tie is no answer).
+Whatever is minimised, the margin counts: an image is fooled where it is 0 or less (a tie counts as fooled).
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class Misclassification:
         return self.model(x) if self.samples == 1 else torch.stack([self.model(x) for _ in range(self.samples)]).mean(0)
 
     def margin(self, scores: Float[Tensor, "n K"], rows: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """How far each row is from being fooled, in units of the scores; NaN is no right answer, and no target's."""
+        """How far each row is from being fooled, in units of the scores; NaN counts as fooled, and as no target."""
         if self.targets is None:
             return margin(scores, self.y[rows]).nan_to_num(nan=-torch.inf)
         return -margin(scores, self.targets[rows]).nan_to_num(nan=-torch.inf)
@@ -89,7 +89,7 @@ class Misclassification:
         return of
 
     def at_rows(self, rows: Int[Tensor, "n"]) -> "Misclassification":
-        """The goal of these rows, numbered anew."""
+        """The goal of these rows, numbered from 0."""
         targets = None if self.targets is None else self.targets[rows]
         return Misclassification(self.model, self.y[rows], targets, self.samples)
 

@@ -43,11 +43,11 @@ def goals_for(model: Autoencoder) -> list[Goal]:
 
 
 def goal_of(given: Any) -> Goal:
-    """The goal that is meant.
+    """The goal that this value names.
 
     Args:
-        given: a goal, its class, a function (out, x) -> (n,) (`Own`), the name of one of `GOALS` ("latent-l2" and the
-            like stand for other distances), or `file.py:name` or `module:name` of one of your own.
+        given: a goal, its class, a function (out, x) -> (n,) (`Own`), the name of one of `GOALS` (also with
+            another distance, as "latent-l2"), or `file.py:name` or `module:name` of your own goal.
 
     Raises:
         InputError: it is none of these, or a class that needs arguments.
@@ -64,5 +64,5 @@ def goal_of(given: Any) -> Goal:
     if callable(goal) and not isinstance(goal, Goal):
         goal = Own(goal)
     if not isinstance(goal, Goal):
-        raise InputError(f"{given!r} is no goal; it needs `name`, `targeted` and `loss(model, source, target)`")
+        raise InputError(f"{given!r} is not a goal; a goal needs `name`, `targeted` and `loss(model, source, target)`")
     return goal

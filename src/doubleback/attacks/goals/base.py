@@ -16,7 +16,7 @@ RowLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 @runtime_checkable
 class Goal(Protocol):
-    """What is to be reached.
+    """What an attack wants to reach.
 
     Attributes:
         name: what results call it.

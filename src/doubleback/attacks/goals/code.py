@@ -102,7 +102,7 @@ class Latent(_OnTheCode):
 
 @dataclass(frozen=True)
 class Drift(_OnTheCode):
-    """Any other code, as far away as can be. `distance` as in `CODE_DISTANCES`: of q(z|x) from q(z|x0).
+    """Any other code, as far away as possible. `distance` as in `CODE_DISTANCES`: of q(z|x) from q(z|x0).
 
     Raises:
         InputError: the distance is unknown.

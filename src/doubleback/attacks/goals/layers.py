@@ -28,13 +28,13 @@ TINY = 1e-24  # under the root, which has no slope at zero
 
 @dataclass(frozen=True)
 class Layers:
-    """Every layer, as far from what it gave as can be.
+    """Every layer's output, as far from its output for the source as possible.
 
     Args:
         weights: "condition" or "equal".
 
     Raises:
-        InputError: they are neither; or, of `loss`, the model is no module, or none of its layers gives a tensor.
+        InputError: they are neither; or, of `loss`, the model is not a module, or none of its layers gives a tensor.
     """
 
     weights: str = "condition"
@@ -53,11 +53,13 @@ class Layers:
         """The weighted sum of the layers' changes, times the output's."""
         del target
         if not isinstance(model, nn.Module):
-            raise InputError("this model is no torch module, so it has no layers; choose another goal")
+            raise InputError("this model is not a torch module, so it has no layers; choose another goal")
         given, output = _given(model, source, None)
         places = [place for place, (_, one) in enumerate(given) if len(one) == len(source)]
         if not places:
-            raise InputError("none of this model's layers gives a tensor of one row an image; choose another goal")
+            raise InputError(
+                "none of this model's layers gives a tensor with one row for each image; choose another goal"
+            )
         condition = source.new_tensor([_condition(given[place][0]) for place in places])
         complement = condition.sum() - condition
         equal = torch.ones_like(condition)

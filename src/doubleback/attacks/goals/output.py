@@ -35,7 +35,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Damage:
-    """Any other reconstruction, as far away as can be; of an encoder alone, any other code. Results: `untargeted`."""
+    """Any other reconstruction, as far away as possible; for an encoder alone, any code. Results: `untargeted`."""
 
     targeted: ClassVar[bool] = False
     name: ClassVar[str] = "untargeted"

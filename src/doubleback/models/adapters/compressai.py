@@ -3,7 +3,7 @@
 In evaluation mode they round, and have no gradient at all; the attack follows round(y - median) + median with the
 gradient of the identity (`models.straight`). Pixels are in [0, 1], sides are padded inside to 16 or 64, and the rate
 counts the bits of all latents over the pixels of the image, not of its padding. With `bitstreams` what is scored is the
-real bitstream, of tables that are made anew where the weights have changed; the attack follows the estimate.
+real bitstream, of tables that are rebuilt if the weights have changed; the attack follows the estimate.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def parts_of(net: nn.Module, *, bitstreams: bool = False) -> Parts | None:
         return _joined([_streamed(codec, one[None]) for one in x])
 
     def further(x: Tensor) -> dict[str, Tensor]:
-        """The rate as its training has it, with noise in the place of rounding."""
+        """The rate as its training has it, with noise instead of rounding."""
         with in_mode(True, codec):
             return {"rate": bits_of(codec(x))}
 
@@ -75,7 +75,7 @@ class _Tables:
     made_for: tuple[tuple[int, int], ...] = ()
 
     def refresh(self) -> None:
-        """Make them anew where the weights are not those that they were made for; a scale table of its own stays."""
+        """Rebuild them if the weights are not those that they were made for; a scale table of its own stays."""
         weights = tuple((id(weight), weight._version) for weight in self.codec.parameters())
         if weights == self.made_for:
             return

@@ -1,6 +1,6 @@
 """diffusers: AutoencoderKL, AutoencoderTiny, AutoencoderDC, VQModel, and others with `encode` and `decode`.
 
-Their pixels are in [-1, 1]. Sides that are no multiple of the model's own are padded inside.
+Their pixels are in [-1, 1]. Sides that are not a multiple of the model's own are padded inside.
 
 - AutoencoderKL's variances are next to nothing (e^-17 is usual): KL(q || q_t) = |m - m_t|^2 / (2 var) would be beyond
   every price of a sweep. The logarithm of the variance gets a floor of log(0.01): the distance is then that of the
@@ -49,7 +49,7 @@ def parts_of(net: nn.Module) -> Parts | None:
 
 
 def _multiple(model: Any) -> int:
-    """Of which the sides of an image must be."""
+    """The number that the sides of an image must be a multiple of."""
     if isinstance(said := getattr(model, "spatial_compression_ratio", None), int):
         return said
     config = model.config

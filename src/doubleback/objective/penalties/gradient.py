@@ -46,7 +46,7 @@ def gradient_penalty(
         x: images in [0, 1].
         noise: (B, *noise_shape), or None for the mean path.
         through_target: does the target of L0 move with the input? None: it moves for a Gaussian likelihood, where
-            the literal gradient 2 (J - I)'(x_hat - x) serves best, and is held fixed for a Bernoulli one, where
+            the literal gradient 2 (J - I)'(x_hat - x) works best, and is held fixed for a Bernoulli one, where
             the literal gradient would add -logit and crush the contrast.
 
     Returns:
@@ -65,7 +65,7 @@ def perturbed_gradient_penalty(
     *,
     through_target: bool | None = None,
 ) -> tuple[Reconstruction, Float[Tensor, "n"], Float[Tensor, "n ..."]]:
-    """L2 = ||g||^2 with g = d L0 / d x, and where its gradient is to be had: at x + 2 weight g, g held fixed.
+    """L2 = ||g||^2 with g = d L0 / d x, and the point where its gradient is taken: x + 2 weight g, g held fixed.
 
     There d L0 / d theta is that of L0 + weight L2 at x, to the first order in the weight: no second derivative is
     taken, and the pass at x needs no gradient in theta. After Lyu, Huang & Liang 2015, "A unified gradient

@@ -46,7 +46,7 @@ class Site(NamedTuple):
 
 
 class Taking(NamedTuple):
-    """Of which model a penalty is taken, and how.
+    """The model whose penalty is taken, and how.
 
     Attributes:
         model: what is followed.
@@ -71,7 +71,7 @@ class Kind:
         exact: takes it; its gradient is a second derivative, where the penalty holds a first one.
         by_differences: the same by finite differences.
         needs: what is drawn for it beside the images.
-        elsewhere: the reconstruction that the loss needs is no part of it.
+        elsewhere: the reconstruction that the loss needs is not part of it.
         remembers: it looks at the weights of the start.
     """
 
