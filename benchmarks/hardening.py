@@ -1,9 +1,11 @@
-"""Other people's autoencoders, hardened within 2 %: python -m benchmarks.hardening --data PATH
+"""Other people's autoencoders, plain and hardened within 2 %: python -m benchmarks.hardening --data PATH --output DIR
 
-Each model of `MODELS` is built from its configuration and trained here (`benchmarks.zoo`), attacked, hardened by
-`doubleback.harden` and attacked again, in a process of its own. Attacked is: the largest damage at L-infinity 8/255 of
-the same test images, before and after; the difference is paired. The last line is JSON, which
-benchmarks/results/hardening.json holds too. `--only NAME` takes those whose name holds it, and keeps the other rows.
+Each model of `MODELS` is built from its configuration and trained here (`benchmarks.zoo`). Then three commands run, as
+a user gives them: `doubleback audit`, `harden`, and `audit` again. DIR keeps weights, folders and audits, which
+`doubleback leaderboard DIR` ranks; what is finished there is not done again. Then the largest damage at L-infinity
+8/255 is searched on the same test images before and after; the difference is paired. The last line is JSON, which
+benchmarks/results/hardening.json holds too. `--only NAME` takes the models whose name holds it, and keeps the other
+rows.
 """
 
 import argparse
@@ -11,58 +13,95 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 import doubleback
 from benchmarks.recording import RESULTS, record
+from benchmarks.strangers import NAMES
 from benchmarks.zoo import KINDS, SIDE, trained
 from doubleback.metrics.differences import paired_figures
 
 MODELS = (
-    "diffusers AutoencoderKL",
-    "diffusers VQModel",
-    "encoder and decoder with BatchNorm",
-    "transformers ViTMAE",
-    "CompressAI FactorizedPrior",
+    "diffusers_autoencoderkl",
+    "diffusers_vqmodel",
+    "encoder_and_decoder_with_batchnorm",
+    "transformers_vitmae",
+    "compressai_factorizedprior",
 )
+AUDITED = (
+    "diffusers_autoencodertiny",
+    "diffusers_autoencoderdc",
+    "compressai_scalehyperprior",
+    "compressai_cheng2020anchor",
+    "pythae_ae",
+    "pythae_vae",
+    "pythae_betavae",
+    "pythae_vqvae",
+    "transformers_vitmae_norm_pix_loss",
+)
+"""Further models, for the leaderboard: audited, not hardened."""
 NORM, EPS = "Linf", 8 / 255
+ROOT = Path(__file__).parents[1]
 
 
-def measured(name: str, given: argparse.Namespace) -> dict[str, Any]:
-    """One row of the table."""
-    kind = KINDS[name]
-    images = doubleback.load_images(given.data, image_size=SIDE)
-    net = trained(kind, images.train.images, steps=given.steps, batch=32)
-    victim, x = kind.wrap(net), images.test.images[: given.images].float() / 255
-
-    def damages() -> Any:
-        found = doubleback.damage(victim, x, eps=EPS, norm=NORM, steps=100, restarts=2)
-        return found.distance.cpu().numpy()
-
-    before = damages()
-    started = time.perf_counter()
-    found = doubleback.harden(
-        victim, images, within=given.within, progress=False, alone=not given.twin, epochs=given.epochs,
-        freeze=given.freeze, penalty=given.penalty,
+def command(*words: object) -> None:
+    """Run `doubleback` as a user does; what it says goes to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "doubleback", *map(str, words)], cwd=ROOT, check=False, stdout=sys.stderr,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
     )  # fmt: skip
-    seconds = time.perf_counter() - started
-    after = damages()
+    if done.returncode:
+        raise RuntimeError(f"doubleback {' '.join(map(str, words))} ended with status {done.returncode}")
+
+
+def measured(name: str, given: argparse.Namespace) -> dict[str, Any] | None:
+    """One row of the table; None of a model that is audited alone."""
+    kind, home = KINDS[NAMES[name]], Path(given.output).resolve()
+    images = doubleback.load_images(given.data, image_size=SIDE)
+    weights = home / "weights" / f"{name}.safetensors"
+    if not weights.exists():
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        save_file(_tensors(trained(kind, images.train.images, steps=given.steps, batch=32)), weights)
+    victim, on = f"benchmarks.strangers:{name}", ("--data", given.data, "--image-size", SIDE)
+    asked = (*on, "--pairs", given.pairs, "--coefficients", given.coefficients)
+    command("audit", victim, "--weights", weights, *asked, "--output", home / "plain")
+    if name not in MODELS:
+        return None
+    folder = home / "hardened-models" / "-".join(filter(None, [name, given.freeze]))
+    settings = ("--within", given.within, "--penalty", given.penalty, "--epochs", given.epochs, "--alone")
+    frozen = ("--freeze", given.freeze) if given.freeze else ()
+    command("harden", victim, "--weights", weights, *on, *settings, *frozen, "--output", folder)
+    new = folder / "weights" / "model.safetensors"
+    audits = home / "-".join(filter(None, ["hardened", given.freeze and f"{given.freeze}-frozen"]))
+    command("audit", victim, "--weights", new, *asked, "--output", audits)
+
+    x = images.test.images[: given.images].float() / 255
+    reached = []
+    for one in (weights, new):
+        net = kind.make()
+        net.load_state_dict(load_file(one), strict=False)
+        found = doubleback.damage(kind.wrap(net.eval()), x, eps=EPS, norm=NORM, steps=100, restarts=2)
+        reached.append(found.distance.cpu().numpy())
+    before, after = reached
     difference = paired_figures(after, before)
     assert difference is not None
     return {
-        "model": name,
+        "model": NAMES[name],
         "freeze": given.freeze,
         "penalty": given.penalty,
         "before": float(before.mean()),
         "after": float(after.mean()),
         "difference": {"mean": difference.mean, "ci95": difference.interval},
-        "harden": found.results(),
-        "harden_seconds": seconds,
+        "harden": json.loads((folder / "results.json").read_text())["harden"],
     }
+
+
+def _tensors(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: one.detach().clone().contiguous() for name, one in net.state_dict().items()}
 
 
 HEAD = ("model", "damage before", "after", "difference", "share", "L2", "rate", "latents moved", "hardening, s")
@@ -82,46 +121,37 @@ def row(one: dict[str, Any]) -> str:
         f"{start['reconstruction_l2']:.3f} to {end['reconstruction_l2']:.3f}",
         rate,
         "-" if cost["latents_moved"] is None else f"{cost['latents_moved']:.0%}",
-        f"{one['harden_seconds']:.0f}",
+        f"{cost['seconds']:.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="digits", help="images, as in `doubleback train`")
+    parser.add_argument("--data", required=True, help="colour images, as in `doubleback train`")
+    parser.add_argument("--output", required=True, help="keeps weights, folders and audits")
     parser.add_argument("--steps", type=int, default=3000, help="of training")
     parser.add_argument("--epochs", type=int, default=15, help="of hardening")
-    parser.add_argument("--images", type=int, default=100, help="that are attacked")
-    parser.add_argument("--within", type=float, default=0.02)
+    parser.add_argument("--images", type=int, default=100, help="whose damage is searched")
+    parser.add_argument("--pairs", type=int, default=12, help="of the audits")
+    parser.add_argument("--coefficients", type=int, default=12, help="of the audits")
+    parser.add_argument("--within", default="2%")
     parser.add_argument("--penalty", default="spectral", help="as in `doubleback harden`")
     parser.add_argument("--freeze", choices=("encoder", "decoder"))
-    parser.add_argument("--twin", action="store_true", help="train the twin, too")
     parser.add_argument("--only", default="", help="a part of the names")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.one:
-        torch.set_num_threads(1)
-        print(json.dumps(measured(given.one, given)))
-        return
+    torch.set_num_threads(1)
     known = RESULTS / "hardening.json"
     rows = {_key(one): one for one in json.loads(known.read_text())["rows"]} if known.exists() else {}
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
-    options = ("data", "steps", "epochs", "images", "within", "penalty")
-    shared = [f"--{option}={getattr(given, option)}" for option in options] + (["--twin"] if given.twin else [])
-    shared += [f"--freeze={given.freeze}"] if given.freeze else []
-    for name in (name for name in MODELS if given.only in name):
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.hardening", "--one", name, *shared], capture_output=True, text=True,
-            check=False, cwd=Path(__file__).parents[1], env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        if done.returncode:
-            print(f"{name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
-            continue
-        one = json.loads(done.stdout.strip().splitlines()[-1])
-        rows[_key(one)] = one | {"settings": {option: getattr(given, option) for option in options[1:]}}
-        print(row(one), flush=True)
-    record("hardening", {"data": Path(given.data).name, "rows": [rows[key] for key in sorted(rows)]}, quick=False)
+    settings = {name: getattr(given, name) for name in ("steps", "epochs", "images", "within")}
+    for name in (name for name in (*MODELS, *AUDITED) if given.only in name):
+        if one := measured(name, given):
+            rows[_key(one)] = one | {"settings": settings}
+            print(row(one), flush=True)
+            record(
+                "hardening", {"data": Path(given.data).name, "rows": [rows[key] for key in sorted(rows)]}, quick=False
+            )
 
 
 def _key(one: dict[str, Any]) -> tuple[str, str, str]:

@@ -103,7 +103,8 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
     module = victim if isinstance(victim, nn.Module) else nn.Module()
     code = code_digest(text) if is_named(text) and not text.startswith("hub:") else ""
     identity = f"{type(net).__name__} {code}".strip()
-    return Stranger(Path(text), victim, identity, weights_digest(module), said_of(path).get("hardened"))
+    hardened = said_of(path).get("hardened") or _how_hardened(wrapping.weights)
+    return Stranger(Path(text), victim, identity, weights_digest(module), hardened)
 
 
 def images_of(victim: "TrainedRun | Stranger", data: str | None, image_size: int | None) -> ImageData:
@@ -143,6 +144,14 @@ def _is_hardened_stranger(folder: Path) -> bool:
     """Whether it is a folder of `harden` for a model that is not a run."""
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     return isinstance(config.get("harden"), dict) and "train" not in config
+
+
+def _how_hardened(weights: Path | None) -> dict[str, Any] | None:
+    """How `harden` has made these weights, if they lie in the folder that it left."""
+    if weights is None or weights.parent.name != "weights" or not _is_hardened_stranger(weights.parent.parent):
+        return None
+    hardened: dict[str, Any] = read_json(weights.parent.parent / CONFIG)["harden"]
+    return hardened
 
 
 def _weights_of(folder: Path) -> Path:

@@ -255,8 +255,8 @@ def _transition(home: Path, scale: Scale) -> dict[str, Any] | None:
     found = mapping(results, "models")
     there = [one for one in classifiers(scale, "mnist") if one.name in found]
     names = {one.penalty: one.name for one in there}
-    sides = [names.get(penalty) for penalty in ("lambda-1", "plain")]
-    difference = study.difference(*map(str, sides), ("judge", "image")) if all(sides) else None
+    shifted, plain = (names.get(penalty, "") for penalty in ("lambda-1", "plain"))
+    difference = study.difference(shifted, plain, ("judge", "image"))
     return {
         "images": results["images"],
         "judge": results["judge"],

@@ -161,7 +161,7 @@ def colours(names: Sequence[str], folders: Sequence[Sequence[Path]], studies: Se
 
 
 def _shares(study: Study) -> dict[str, NDArray[np.float64]]:
-    """The shares by which models are compared, by the name of their outcomes: of all epsilons (E,), or one; NaN: none."""
+    """The shares that models are compared by, under the names of their outcomes: (E,) of all epsilons, or one."""
     found = {}
     for model in study.models:
         record = study.model(model)
