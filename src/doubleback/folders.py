@@ -195,6 +195,11 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a lock lies there: a process is at work in the folder, or one was killed in it."""
+    return (folder / _LOCK).is_file()
+
+
 def _short(value: Any) -> str:
     """A value as a line can show it."""
     return textwrap.shorten(str(value), 60) or "nothing"

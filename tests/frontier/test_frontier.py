@@ -88,6 +88,22 @@ def test_a_row_that_somebody_holds_is_left_to_them(
     assert [row.defence for row in frontier(command)] == [PLAIN, "jpeg"]
 
 
+def test_the_lock_of_a_killed_process_goes_where_its_row_is_there(
+    done: tuple[Path, list[Row]],
+    plain: Path,  # noqa: F811
+) -> None:
+    output, rows = done
+    (output / "quantize-30%" / ".lock").write_text("process 1, which was killed")
+    assert frontier(asked(plain, output)) == rows
+    assert not list(output.rglob(".lock"))
+
+
+def test_a_training_that_diverges_is_a_row(plain: Path, tmp_path: Path) -> None:  # noqa: F811
+    wild = Loop(epochs=2, batch_size=20, learning_rate=1e30)
+    rows = frontier(asked(plain, tmp_path / "out", defences=("noise", "longer"), within=("0%",), loop=wild))
+    assert [(row.defence, row.setting) for row in rows[1:]] == [("noise", "diverged"), ("longer", "diverged")]
+
+
 def test_another_frontiers_rows_are_not_taken_for_ours(done: tuple[Path, list[Row]], plain: Path) -> None:  # noqa: F811
     output, _ = done
     with pytest.raises(InputError, match="other settings; give another --output"):

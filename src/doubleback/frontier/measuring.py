@@ -24,7 +24,7 @@ from doubleback.experiments.hardening import harden
 from doubleback.experiments.runs import TrainedRun, load_run
 from doubleback.experiments.training import train
 from doubleback.experiments.victims import Stranger, images_of, load_victim
-from doubleback.folders import digest, locked, within
+from doubleback.folders import digest, is_locked, locked, within
 from doubleback.frontier.contenders import CONTENDERS, AtTestTime, Proven, Trained
 from doubleback.frontier.row import PLAIN, Row, read_row, write_row
 from doubleback.processes import machine
@@ -99,7 +99,7 @@ class Bench:
 
     def measure(self, folder: Path, name: str, share: float | None) -> None:
         """Make one row, unless it is there, or somebody else is making it."""
-        if read_row(folder, self.identity) is not None:
+        if read_row(folder, self.identity) is not None and not is_locked(folder):
             return
         with ExitStack() as held:
             try:
@@ -134,13 +134,9 @@ class Bench:
     def _trained(self, folder: Path, name: str, contender: Trained, share: float) -> Row:
         if contender.penalty.penalty == "none":
             return self._longer(folder, name, share)
-        command, line = self._asked(
-            folder, Hardening(f"{share:g}", alone=True, penalty=contender.penalty, loop=self.command.loop)
-        )
-        try:
-            results = harden(command, line)
-        except DivergedError as error:
-            note(f"{folder}: {error}")
+        hardening = Hardening(f"{share:g}", alone=True, penalty=contender.penalty, loop=self.command.loop)
+        command, line, results = self._hardened(folder, hardening)
+        if results is None:
             return Row(name, share, "diverged", self.identity, command=line)
         model = self._weights_of(command.output)
         weight = results["harden"]["weight"]
@@ -153,16 +149,22 @@ class Bench:
         """No penalty at all: what training longer does, by itself."""
         if share != min(share_of(one) for one in self.command.within):
             return Row(name, share, "", self.identity)
-        command, line = self._asked(folder, Hardening(f"{share:g}", loop=self.command.loop))
-        results = harden(command, line)
+        command, line, results = self._hardened(folder, Hardening(f"{share:g}", loop=self.command.loop))
+        if results is None:
+            return Row(name, share, "diverged", self.identity, command=line)
         model = self._weights_of(command.output / "twin")
         return self._row(name, share, "trained on", model, line, results["train"]["seconds"])
 
-    def _asked(self, folder: Path, hardening: Hardening) -> tuple[Harden, list[str]]:
-        """The command that hardens the victim in a row's folder, and its line."""
+    def _hardened(self, folder: Path, hardening: Hardening) -> tuple[Harden, list[str], dict[str, Any] | None]:
+        """The victim hardened in a row's folder: the command, its line, and the results; None: it diverged."""
         asked = self.command
         command = Harden(asked.victim, within(folder, "model"), hardening, asked.data, asked.image_size, asked.wrapping)
-        return command, ["doubleback", *words(command)]
+        line = ["doubleback", *words(command)]
+        try:
+            return command, line, harden(command, line)
+        except DivergedError as error:
+            note(f"{folder}: {error}")
+            return command, line, None
 
     def _at_test_time(self, name: str, contender: AtTestTime, share: float) -> Row:
         bound = (1 + share) * self._error("")
