@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import doubleback
-from benchmarks.recording import RESULTS, record
+from benchmarks.recording import record, rows_before
 from benchmarks.strangers import NAMES
 from benchmarks.zoo import KINDS, SIDE, trained
 from doubleback.metrics.differences import paired_figures
@@ -141,8 +141,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="a part of the names")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    known = RESULTS / "hardening.json"
-    rows = {_key(one): one for one in json.loads(known.read_text())["rows"]} if known.exists() else {}
+    rows = {_key(one): one for one in rows_before("hardening")}
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     settings = {name: getattr(given, name) for name in ("steps", "epochs", "images", "within")}
     for name in (name for name in (*MODELS, *AUDITED) if given.only in name):

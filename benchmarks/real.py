@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import doubleback
-from benchmarks.recording import RESULTS, record
+from benchmarks.recording import record, rows_before
 from benchmarks.zoo import KINDS, SIDE, trained
 from doubleback.processes import peak_memory_mb
 
@@ -85,9 +85,7 @@ def main() -> None:
         torch.set_num_threads(1)
         print(json.dumps(measured(given.one, given.data, given.steps, given.pairs, given.coefficients)))
         return
-    rows: dict[str, Any] = {}
-    if given.only and (known := RESULTS / "real.json").exists():
-        rows = {one["model"]: one for one in json.loads(known.read_text())["rows"]}
+    rows = {one["model"]: one for one in rows_before("real")} if given.only else {}
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     for name in (name for name in KINDS if given.only in name):
         words = [sys.executable, "-m", "benchmarks.real", "--one", name, "--data", given.data]

@@ -30,10 +30,22 @@ def record(name: str, figures: dict[str, Any], *, quick: bool) -> None:
         "changed": bool(_git("status", "--porcelain", "--", "../src", "./*.py")),
     }
     RESULTS.mkdir(exist_ok=True)
-    on = "-gpu" if torch.cuda.is_available() else "-bf16" if has_bf16() else ""
-    path = RESULTS / f"{name}{on}{'-quick' if quick else ''}.json"
-    path.write_text(json.dumps({"machine": made_on, **figures}, indent=2) + "\n", encoding="utf-8")
+    path_of(name, quick=quick).write_text(
+        json.dumps({"machine": made_on, **figures}, indent=2) + "\n", encoding="utf-8"
+    )
     print(json.dumps(figures))
+
+
+def path_of(name: str, *, quick: bool = False) -> Path:
+    """Where the figures of this machine are left."""
+    on = "-gpu" if torch.cuda.is_available() else "-bf16" if has_bf16() else ""
+    return RESULTS / f"{name}{on}{'-quick' if quick else ''}.json"
+
+
+def rows_before(name: str) -> list[dict[str, Any]]:
+    """The rows of the last run on such a machine; a run of some rows alone keeps the others."""
+    path = path_of(name)
+    return list(json.loads(path.read_text(encoding="utf-8"))["rows"]) if path.exists() else []
 
 
 def told(main: Callable[[], None]) -> None:
