@@ -150,6 +150,30 @@ def test_of_two_looks_within_the_budget_the_smaller_penalty_is_kept(
             assert objective.least.item() == (penalty if kept else least)
 
 
+def test_from_beyond_the_budget_it_steps_back_into_it(trained: dict[str, Tensor], tiny: ImageData) -> None:
+    """On the straight line to the last average: within, by one share for all weights, and not a step too far back."""
+    model = victim(trained)
+    objective = WithinBudget(Objective(model, "spectral", penalty_start=0.0), tiny.validation, 0.02)
+    first = objective.least.item()
+    start = [one.detach().clone() for one in objective._learned]
+    beyond = [0.7 * one for one in start]  # it stretches less, and reconstructs badly
+    with torch.no_grad():
+        torch._foreach_copy_(objective._stored("averaged"), beyond)
+    found = objective.keep()
+    assert found.excess(objective.start, 0.02) <= 0
+    assert objective.least.item() < first
+    (share,) = {
+        round(float((1 - now.detach() / old).flatten()[0]) / 0.3 * 256)
+        for old, now in zip(start, model.parameters(), strict=True)
+    }
+    assert 0 < share < 256
+    for old, far, now in zip(start, beyond, model.parameters(), strict=True):
+        torch.testing.assert_close(now.detach(), torch.lerp(old, far, share / 256))
+    with torch.no_grad():
+        torch._foreach_copy_(list(model.parameters()), torch._foreach_lerp(start, beyond, (share + 1) / 256))
+    assert measured(model, tiny.validation.images).excess(objective.start, 0.02) > 0
+
+
 @pytest.mark.parametrize(
     ("now", "start", "within", "excess"),
     [

@@ -93,7 +93,7 @@ def keep(folder: Path, rights: Mapping[str, np.ndarray], path: Sequence[str] = (
         at[path[-1]] = dict(zip(record["eps"], share, strict=True)) if right.ndim == 2 else share
         ends.pop(path[-1], None)
         every["/".join([model, *path])] = right
-    for model, right in rights.items():
+    for model in rights:
         for source, shares in record["models"][model].get("transfer", {}).items():
             kept = [np.arange(record["images"]) < round(shares[e] * record["images"]) for e in record["eps"]]
             shares |= {e: float(each.mean()) for e, each in zip(record["eps"], kept, strict=True)}

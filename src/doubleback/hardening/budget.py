@@ -5,7 +5,9 @@
 for each measure on held-out images: the L2 of the reconstruction, and the rate of a codec. At every look w goes up
 while there is room and down where there is none (dual ascent, in log w). The weights that are looked at are averages
 over the last steps, which hardly feel the learning rate. Those with the smallest penalty within the budget are kept;
-the start is within it, so there always are some.
+the start is within it, so there always are some. Where the last average is beyond the budget, the way back from it to
+the kept weights is searched for the first point within (Wortsman et al. 2022: the error between a model and the one
+that it was fine-tuned from changes smoothly along the straight line).
 """
 
 import math
@@ -33,6 +35,7 @@ MEMORY = 50  # the average reaches back over a fiftieth of the steps
 GAIN = 0.2  # how far log w moves at a look, at most
 SLACK = 0.1  # so much beyond the budget is free at first, and ever less: what a high learning rate spoils comes back
 ROOM = 0.01  # room, as a share of the measure, at which it moves by all of that
+HALVINGS = 8  # of the way back to the budget
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class WithinBudget(TrainingObjective):
     least: Tensor
     kept_weight: Tensor
     kept_step: Tensor
+    taken: Tensor
 
     def __init__(self, objective: Objective, held: Split, within: float) -> None:
         super().__init__()
@@ -120,7 +124,8 @@ class WithinBudget(TrainingObjective):
         self.register_buffer("weight", torch.tensor(objective.full_penalty_weight, dtype=torch.float64))
         self.register_buffer("least", torch.tensor(first, dtype=torch.float64))
         self.register_buffer("kept_weight", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("kept_step", torch.zeros((), dtype=torch.int64))
+        for name in ("kept_step", "taken"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.int64))
         self.now = self.start
 
     # -- what the loop asks for ----------------------------------------------------------------------------------
@@ -167,6 +172,7 @@ class WithinBudget(TrainingObjective):
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _look(self, step: int, steps: int) -> None:
+        self.taken.fill_(step + 1)
         with self._holding("averaged"):
             self.now = measured(self.model, self.held)
             excess, penalty = self.now.excess(self.start, self.within), self._penalty()
@@ -183,8 +189,31 @@ class WithinBudget(TrainingObjective):
     def keep(self) -> Measured:
         """Put the best weights within the budget into the model; returns what they measure."""
         with torch.no_grad():
+            self._step_back()
             torch._foreach_copy_(self._learned, self._stored("kept"))
         return measured(self.model, self.held)
+
+    def _step_back(self) -> None:
+        """If the last average is beyond the budget: take the farthest point within it on the way there, if that is best."""
+        within, beyond = [one.clone() for one in self._stored("kept")], self._stored("averaged")
+        with self._holding("averaged"):
+            if (excess := measured(self.model, self.held).excess(self.start, self.within)) <= 0:
+                return
+            near, far, best = 0.0, 1.0, None
+            for _ in range(HALVINGS if math.isfinite(excess) else 0):
+                middle = (near + far) / 2
+                torch._foreach_copy_(self._learned, torch._foreach_lerp(within, beyond, middle))
+                if measured(self.model, self.held).excess(self.start, self.within) > 0:
+                    far = middle
+                    continue
+                near = middle
+                if (penalty := self._penalty()) < float(self.least):
+                    self.least.fill_(penalty)
+                    best = middle
+        if best is not None:
+            torch._foreach_copy_(self._stored("kept"), torch._foreach_lerp(within, beyond, best))
+            self.kept_weight.copy_(self.weight)
+            self.kept_step.copy_(self.taken)
 
     def _penalty(self) -> float:
         """The mean penalty on held-out images, at the same places and by the same draws at every look."""
