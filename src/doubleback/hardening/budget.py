@@ -194,7 +194,7 @@ class WithinBudget(TrainingObjective):
         return measured(self.model, self.held)
 
     def _step_back(self) -> None:
-        """If the last average is beyond the budget: take the farthest point within it on the way there, if that is best."""
+        """If the last average is beyond the budget: the farthest point within it on the way there, if that is best."""
         within, beyond = [one.clone() for one in self._stored("kept")], self._stored("averaged")
         with self._holding("averaged"):
             if (excess := measured(self.model, self.held).excess(self.start, self.within)) <= 0:
