@@ -18,7 +18,8 @@ from doubleback.settings import Penalty
 from tests.objective.models import images, no_projection, small_vae
 from tests.problems import LinearAutoencoder
 
-EVERY = ("reconstruction", "output", "latent", "targeted", "spectral")
+EVERY = ("reconstruction", "output", "latent", "targeted", "spectral", "targeted+spectral")
+WITH_MARGIN = ("targeted", "spectral", "targeted+spectral")
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.3])
@@ -67,9 +68,27 @@ def test_one_step_of_power_iteration_is_a_lower_bound() -> None:
 @pytest.mark.parametrize("estimator", ["exact", "finite-difference"])
 def test_nothing_is_penalised_where_the_slope_is_free(penalty: str, estimator: str) -> None:
     model, x = LinearAutoencoder(), images(4)
-    values = doubleback.penalty(model, penalty, estimator=estimator, margin=9.0, at="blends")(x)
+    margin = {"margin": 9.0} if penalty in WITH_MARGIN else {}
+    values = doubleback.penalty(model, penalty, estimator=estimator, at="blends", **margin)(x)
     assert values.shape == (2,)
-    assert bool(values.any()) == (penalty not in ("targeted", "spectral"))
+    assert bool(values.any()) == (penalty not in WITH_MARGIN)
+
+
+@pytest.mark.parametrize("estimator", ["exact", "finite-difference"])
+def test_the_sum_is_that_of_its_parts(estimator: str) -> None:
+    model, x = small_vae("gaussian"), images(6)
+    both, targeted, spectral = (
+        PenaltyTaken(model, Penalty(name, estimator=estimator, difference_step=1e-4, power_steps=2, margin=0.0))  # type: ignore[arg-type]
+        for name in ("targeted+spectral", "targeted", "spectral")
+    )
+    site = both.site(x, None, torch.Generator().manual_seed(0))
+    assert site.target is not None
+    assert site.directions is not None
+    parts = [one(site)[1] for one in (targeted, spectral)]
+    torch.testing.assert_close(both(site)[1], parts[0] + 0.3 * parts[1])
+    assert all(bool(part.any()) for part in parts)
+    own = [Penalty("targeted+spectral").changed(penalty=name).slope for name in ("targeted", "spectral")]
+    assert own == [0.5, 1.0]
 
 
 # -- where it is taken ----------------------------------------------------------------------------------------------
@@ -184,7 +203,7 @@ def strange(middle: str) -> AutoencoderAdapter:
 def test_real_modules_have_an_exact_penalty(middle: str, penalty: str) -> None:
     """In training mode it is that of evaluation mode, row by row; its gradient reaches the weights; buffers stay."""
     model, x = strange(middle), images(4)
-    margin = {"margin": 0.0} if penalty in ("targeted", "spectral") else {}
+    margin = {"margin": 0.0} if penalty in WITH_MARGIN else {}
     objective = Objective(model, penalty=penalty, at="images", **margin).train()
     buffers = [buffer.clone() for buffer in model.buffers()]
     noise, directions, at, there, target = objective.draw(x, torch.Generator().manual_seed(0))

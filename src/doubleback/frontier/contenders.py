@@ -47,6 +47,7 @@ Contender = Trained | AtTestTime | Proven
 CONTENDERS: dict[str, Contender] = {
     "spectral": Trained(Penalty("spectral"), "double backpropagation: the largest singular value, at blends"),
     "targeted": Trained(Penalty("targeted"), "double backpropagation: the distance to another image, at blends"),
+    "targeted+spectral": Trained(Penalty("targeted+spectral"), "double backpropagation: the sum of these two"),
     "reconstruction": Trained(Penalty("reconstruction"), "double backpropagation as in the paper, at the images"),
     "reconstruction-blends": Trained(Penalty("reconstruction", at="blends"), "the same at blends"),
     "output": Trained(Penalty("output"), "double backpropagation: the Jacobian's Frobenius norm, at the images"),

@@ -34,6 +34,7 @@ DEFAULT_WEIGHTS = {
     "output": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
     "targeted": {"bernoulli": 30.0, "gaussian": 30.0, "gaussian-learned": 30.0},
     "spectral": {"bernoulli": 100.0, "gaussian": 100.0, "gaussian-learned": 100.0},
+    "targeted+spectral": {"bernoulli": 30.0, "gaussian": 30.0, "gaussian-learned": 30.0},
     "latent": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
     # as heavy as the squared error of the images themselves at a variance of 0.02; and guesses
     "noise": {"bernoulli": 25.0, "gaussian": 25.0, "gaussian-learned": 25.0},

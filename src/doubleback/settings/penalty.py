@@ -9,7 +9,16 @@ from doubleback.errors import InputError
 from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, at_least, not_negative, one_of, positive
 
 Differentiated = Literal[
-    "none", "reconstruction", "output", "latent", "targeted", "spectral", "noise", "smooth-code", "kept-code"
+    "none",
+    "reconstruction",
+    "output",
+    "latent",
+    "targeted",
+    "spectral",
+    "targeted+spectral",
+    "noise",
+    "smooth-code",
+    "kept-code",
 ]
 Estimator = Literal["exact", "finite-difference", "perturbed"]
 Place = Literal["images", "blends"]
@@ -17,6 +26,7 @@ MARGINS = {
     "targeted": 0.5,
     "spectral": 1.0,
 }  # what is free: an isometry has 1 (docs/choices.md says how it was measured)
+STEERING = (*MARGINS, "targeted+spectral")  # these are taken at blends
 RADII = {"noise": 0.2, "smooth-code": 0.1, "kept-code": 0.1}  # the usual ones, in units of a pixel
 if TYPE_CHECKING:
     Switch = bool | None
@@ -35,9 +45,9 @@ class Penalty(Settings):
 
     penalty: Differentiated = "none"
     """What is kept small. By double backpropagation: the gradient of the reconstruction loss, or of the distance to
-    another image (targeted); the Jacobian of the output or of the code, or its largest singular value (spectral). By
-    other defences: the error on noisy images (noise); the way of the code under the worst small change (smooth-code),
-    or its way from the code before the training (kept-code)."""
+    another image (targeted); the Jacobian of the output or of the code, or its largest singular value (spectral); the
+    sum of both (targeted+spectral). By other defences: the error on noisy images (noise); the way of the code
+    under the worst small change (smooth-code), or its way from the code before the training (kept-code)."""
     penalty_weight: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: as measured for the model and the images)")
     ] = LEFT_OUT
@@ -95,7 +105,7 @@ class Penalty(Settings):
     @property
     def place(self) -> Place:
         """Where the penalty is taken, as said or by default."""
-        return self.at or ("blends" if self.penalty in MARGINS else "images")
+        return self.at or ("blends" if self.penalty in STEERING else "images")
 
     @property
     def slope(self) -> float:
@@ -106,6 +116,7 @@ class Penalty(Settings):
     def unread(self) -> dict[str, str]:
         """The settings that are said although nothing reads them, and what would have to be said for that."""
         some, of_jacobian = self.penalty != "none", self.penalty in ("output", "latent")
+        steers = self.penalty in STEERING
         by_differences = self.differentiates and self.estimator == "finite-difference"
         needs = {
             "penalty_weight": (some, "a penalty"),
@@ -116,8 +127,8 @@ class Penalty(Settings):
             "through_target": (self.penalty == "reconstruction", "the penalty reconstruction"),
             "projections": (of_jacobian, "the penalty output or latent"),
             "at": (some, "a penalty"),
-            "margin": (self.penalty in MARGINS, "the penalty targeted or spectral"),
-            "power_steps": (self.penalty == "spectral", "the penalty spectral"),
+            "margin": (steers, "the penalty targeted or spectral"),
+            "power_steps": (self.penalty.endswith("spectral"), "the penalty spectral"),
             "radius": (self.penalty in RADII, "the penalty noise, smooth-code or kept-code"),
             "ascent_steps": (self.penalty.endswith("-code"), "the penalty smooth-code or kept-code"),
         }

@@ -60,7 +60,8 @@ class Taking(NamedTuple):
 
 
 Taker = Callable[[Taking, Site], Penalised]
-Needs = Literal["nothing", "target", "directions", "code directions"]
+Needs = Literal["nothing", "target", "directions", "target and directions", "code directions"]
+SHARE = 0.3  # of the spectral penalty beside the targeted one, whose slopes are about as far apart (docs/choices.md)
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,22 @@ def _kept_code(of: Taking, at: Site) -> Penalised:
     return codes.kept_code_penalty(of.model, at.x, at.noise, _first(at), old, radius=radius, steps=steps)
 
 
+def _targeted_and_spectral(of: Taking, at: Site) -> Penalised:
+    """Hard to steer and hard to break: the sum of the two, each with its own margin if none is given."""
+    each = {name: of._replace(settings=of.settings.changed(penalty=name)) for name in ("targeted", "spectral")}
+    exact = of.settings.estimator == "exact"
+    kinds = {name: KINDS[name].exact if exact else KINDS[name].by_differences for name in each}
+    (reconstruction, to_target), (_, stretch) = (kinds[name](taking, at) for name, taking in each.items())
+    return reconstruction, to_target + SHARE * stretch
+
+
 KINDS: dict[str, Kind] = {
     "reconstruction": Kind(_reconstruction, _reconstruction_by_differences),
     "output": _jacobian("output"),
     "latent": _jacobian("latent"),
     "targeted": Kind(_targeted, _targeted_by_differences, "target"),
     "spectral": Kind(_spectral, _spectral_by_differences, "directions"),
+    "targeted+spectral": Kind(_targeted_and_spectral, _targeted_and_spectral, "target and directions"),
     "noise": Kind(_noise, _noise, "directions", elsewhere=True),
     "smooth-code": Kind(_smooth_code, _smooth_code, "directions", elsewhere=True),
     "kept-code": Kind(_kept_code, _kept_code, "directions", elsewhere=True, remembers=True),

@@ -68,16 +68,17 @@ class PenaltyTaken:
 
         settings, target = self.settings, None
         needs = self.kind.needs if self.kind else "nothing"
-        if needs == "target" or self.at_blends:
+        if needs.startswith("target") or self.at_blends:
             count = max((len(x) + 1) // 2 // shares, 1) * shares if self.at_blends else len(x)
             first, target = x[:count], x.roll(-1, 0) if count == len(x) else x[-count:]
             noise = None if noise is None else noise[:count]
             x = first.lerp(target, drawn(count, *[1] * (x.dim() - 1), draw=torch.rand)) if self.at_blends else x
+        target = target if needs.startswith("target") else None
         if needs in ("nothing", "target"):
-            return Site(x, noise, None, target if needs == "target" else None)
+            return Site(x, noise, None, target)
         in_code = needs == "code directions" and settings.estimator == "exact"
         shape = (math.prod(self.model.noise_shape),) if in_code else x.shape[1:]
-        return Site(x, noise, drawn(settings.directions, len(x), *shape))
+        return Site(x, noise, drawn(settings.directions, len(x), *shape), target)
 
     @property
     def has_own_pass(self) -> bool:
