@@ -59,7 +59,7 @@ def heading(path: Path) -> str:
 def test_every_section_is_there(page: Path) -> None:
     parsed = Page(page)
     assert [value for value in parsed.attributes("id") if value in SECTIONS] == SECTIONS
-    assert parsed.count("svg") == 3 + 4
+    assert parsed.count("svg") == 3 + 4 + 1, "curves, training, the slider's"
     assert "No " not in re.sub(r"No model", "", parsed.text)
     assert page.stat().st_size < 2_000_000
 
@@ -93,7 +93,8 @@ def test_page_needs_nothing_but_itself(page: Path) -> None:
     for link in parsed.attributes("src") + parsed.attributes("href"):
         assert link.startswith(("data:", "#"))
     assert not {"link rel=stylesheet", "iframe", "object"} & {tag for tag, _ in parsed.tags}
-    assert "http" not in text
+    assert "http:" not in text
+    assert "https" not in text
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
 
@@ -217,7 +218,7 @@ def test_attacks_of_any_name_and_goal(tmp_path: Path) -> None:
     change(run / "audit" / "results.json", attacks=_idle(run, ODD, "rate_KL"))
     path = write_report([run])
     parsed, ids = Page(path), Page(path).attributes("id")
-    assert parsed.count("svg") == 3 + 3, "each attack, the worst case"
+    assert parsed.count("svg") == 3 + 1 + 3, "each attack, the worst case; the slider's; training"
     for said in ("Rate KL attack", 'Wide "L2" & <b> 0.5 attack', "moves the code <i>anywhere</i>"):
         assert said in parsed.text
     assert "the rate KL attack does no better than blending" in parsed.text
