@@ -16,14 +16,15 @@ from doubleback.attacks import Attack, Latent, Output
 from doubleback.auditing import Audited, audit
 from doubleback.auditing.filling import EACH, FILL
 from doubleback.auditing.record import GRID
-from doubleback.auditing.sheet import BUDGETS, SHOWN
+from doubleback.auditing.sheet import BUDGETS, MOVING, SHOWN, STOPS, shrunk
 from doubleback.data import ImageData
 from doubleback.distributions import Gaussian
 from doubleback.errors import InputError
-from doubleback.metrics.curve import DistortionCurve, auddc
+from doubleback.metrics.curve import DistortionCurve, auddc, distortion
 from doubleback.models import VAE, Reconstruction
 from doubleback.randomness import Stream, generator
 from doubleback.settings import Auditing, Price, Search
+from doubleback.tensors import as_unit
 from doubleback.trust import Judged
 from tests.problems import LinearAutoencoder
 
@@ -100,6 +101,40 @@ def test_the_gallery_keeps_its_budgets(found: Audited, tiny: ImageData) -> None:
             for q, budget in enumerate(BUDGETS):
                 within = points.distortion[pair] <= budget
                 assert v[pair, q] == points.adversarial_distance[pair][within].min()
+
+
+def test_pictures_at_every_stop_of_the_slider_lie_on_the_curve(found: Audited, vae: VAE) -> None:
+    gallery = found.gallery
+    assert gallery["stops"].tolist() == list(STOPS)
+    for name in ("latent", "output", "untargeted"):
+        u, v = gallery[f"{name}/stops/distortion"], gallery[f"{name}/stops/adversarial_distance"]
+        x_adv = as_unit(torch.from_numpy(gallery[f"{name}/stops/x_adv"]).flatten(0, 1)).unflatten(0, (MOVING, -1))
+        assert x_adv.shape == (MOVING, len(STOPS), 1, 8, 8)
+        for pair in range(MOVING):
+            curve = found.curves(name)[pair]
+            assert curve is not None
+            assert np.allclose(np.minimum(v[pair], 1), curve.at(u[pair]), atol=1e-9)
+            assert (u[pair] <= gallery["stops"]).all()
+        source, target = (as_unit(torch.from_numpy(gallery[end][:MOVING])) for end in ("source", "target"))
+        assert np.allclose(distortion(x_adv, source, target), u, atol=0.02), "the pictures are those of the numbers"
+        reconstruction = vae(x_adv.flatten(0, 1)).likelihood.mean.detach().view_as(x_adv)
+        shown = as_unit(torch.from_numpy(gallery[f"{name}/stops/reconstruction"]).flatten(0, 1)).view_as(x_adv)
+        assert (reconstruction - shown).abs().max() < 0.03
+    for budget in set(BUDGETS) & set(STOPS):
+        place, stop = BUDGETS.index(budget), STOPS.index(budget)
+        assert (gallery["latent/x_adv"][:MOVING, place] == gallery["latent/stops/x_adv"][:, stop]).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "small"),
+    [((3, 40, 128), (3, 40, 128)), ((1, 256, 200), (1, 128, 100)), ((1, 300, 2), (1, 100, 1))],
+)
+def test_large_pictures_are_shrunk(size: tuple[int, ...], small: tuple[int, ...]) -> None:
+    pictures = torch.rand(2, 5, *size, generator=torch.Generator().manual_seed(0))
+    found = shrunk(pictures)
+    assert found.shape == (2, 5, *small)
+    tall, wide = size[1] // small[1], size[2] // small[2]
+    assert torch.allclose(found[1, 4, 0, 3, 0], pictures[1, 4, 0, 3 * tall : 4 * tall, :wide].mean())
 
 
 @pytest.mark.usefixtures("unjudged")

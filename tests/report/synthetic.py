@@ -11,6 +11,7 @@ import numpy as np
 
 GRID = np.linspace(0, 1, 101)
 BUDGETS = np.array([0.05, 0.1, 0.2, 0.3, 0.5])
+STOPS = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 1.0])
 ATTACKS = {"latent": 1.0, "output": 0.9}  # how far each gets, as a factor of the strength
 ABOUT = {"latent": "moves the code to the target's", "output": "moves the reconstruction to the target"}
 
@@ -191,15 +192,29 @@ def make_gallery(folder: Path, envelopes: dict[str, np.ndarray], images: np.ndar
     arrays = {"source": source, "target": target, "budgets": BUDGETS}
     arrays |= {"source_reconstruction": source, "target_reconstruction": target}
     for attack in (name for name in envelopes if name not in ("blend", "worst_case")):
-        v = np.stack([envelopes[attack][:shown, np.searchsorted(GRID, u)] for u in BUDGETS], axis=1)
-        weight = np.nan_to_num(1 - v, nan=0.5)[..., None, None, None]
-        noise = np.random.default_rng(2).uniform(0, 255, (shown, len(BUDGETS), *source.shape[1:]))
-        budget = 0.6 * BUDGETS[:, None, None, None]
-        arrays[f"{attack}/x_adv"] = blend(source[:, None], 0.5 * noise + 0.5 * target[:, None], budget)
-        arrays[f"{attack}/reconstruction"] = blend(source[:, None], target[:, None], weight)
-        arrays[f"{attack}/distortion"] = np.where(np.isnan(v), np.nan, BUDGETS)
-        arrays[f"{attack}/adversarial_distance"] = v
-    np.savez_compressed(folder / "images.npz", **arrays)
+        at_budgets = reached(envelopes[attack], (source, target), BUDGETS)
+        at_stops = reached(envelopes[attack], (source[:4], target[:4]), STOPS)
+        arrays |= {f"{attack}/{name}": array for name, array in at_budgets.items()}
+        arrays |= {f"{attack}/stops/{name}": array for name, array in at_stops.items()}
+    np.savez_compressed(folder / "images.npz", **arrays, stops=STOPS)
+
+
+Ends = tuple[np.ndarray, np.ndarray]
+
+
+def reached(envelopes: np.ndarray, ends: Ends, budgets: np.ndarray) -> dict[str, np.ndarray]:
+    """What an attack leaves at each distortion, in pictures and in numbers."""
+    source, target = ends
+    v = np.stack([envelopes[: len(source), np.searchsorted(GRID, u - 1e-9)] for u in budgets], axis=1)
+    weight = np.nan_to_num(1 - v, nan=0.5)[..., None, None, None]
+    noise = np.random.default_rng(2).uniform(0, 255, (len(source), len(budgets), *source.shape[1:]))
+    share = 0.6 * budgets[:, None, None, None]
+    return {
+        "x_adv": blend(source[:, None], 0.5 * noise + 0.5 * target[:, None], share),
+        "reconstruction": blend(source[:, None], target[:, None], weight),
+        "distortion": np.where(np.isnan(v), np.nan, budgets),
+        "adversarial_distance": v,
+    }
 
 
 def make_demo(folder: Path, images: np.ndarray | None = None) -> Path:

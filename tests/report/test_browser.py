@@ -62,6 +62,7 @@ def browser() -> str:
 def measured(browser: str, page: Path, folder: Path, width: int) -> tuple[dict[str, Any], str]:
     """What a script appended to a copy of the page finds, and all that the browser logged."""
     measuring = page.read_text(encoding="utf-8").replace("</body>", MEASURE + "</body>")
+    measuring = re.sub('<meta http-equiv="Content-Security-Policy".*?>', "", measuring)  # it lets no other script run
     frame = folder / "frame.html"
     frame.write_text(FRAME.format(width=width, page=html.escape(measuring)), encoding="utf-8")
     window = [f"--user-data-dir={folder / 'profile'}", f"--window-size={max(width, 500)},900", "--dump-dom"]

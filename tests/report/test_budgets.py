@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from doubleback.errors import InputError
 from doubleback.report import write_report
-from doubleback.report.budgets import BudgetsView, budgets_view, change_of
+from doubleback.report.budgets import BudgetsView, budgets_view
 from doubleback.report.folders import read_folders
 from doubleback.report.headline import headline
+from doubleback.report.pictures import change_of
 from tests.report.synthetic import digits, make_audit, make_run, read_json, write_json
 from tests.report.synthetic_budgets import U, figure, made
 from tests.report.test_page import Page

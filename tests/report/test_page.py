@@ -34,7 +34,8 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.cdata_elem != "script":
+            self.text += data
 
     def attributes(self, name: str) -> list[str]:
         return [value for _, attrs in self.tags if (value := attrs.get(name)) is not None]
@@ -58,7 +59,7 @@ def heading(path: Path) -> str:
 def test_every_section_is_there(page: Path) -> None:
     parsed = Page(page)
     assert [value for value in parsed.attributes("id") if value in SECTIONS] == SECTIONS
-    assert parsed.count("svg") == 3 + 4
+    assert parsed.count("svg") == 3 + 4 + 1, "curves, training, the slider's"
     assert "No " not in re.sub(r"No model", "", parsed.text)
     assert page.stat().st_size < 2_000_000
 
@@ -91,8 +92,9 @@ def test_page_needs_nothing_but_itself(page: Path) -> None:
     parsed, text = Page(page), page.read_text(encoding="utf-8")
     for link in parsed.attributes("src") + parsed.attributes("href"):
         assert link.startswith(("data:", "#"))
-    assert not {"script", "link rel=stylesheet", "iframe", "object"} & {tag for tag, _ in parsed.tags}
-    assert "http" not in text
+    assert not {"link rel=stylesheet", "iframe", "object"} & {tag for tag, _ in parsed.tags}
+    assert "http:" not in text
+    assert "https" not in text
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
 
@@ -121,7 +123,7 @@ def test_names_and_settings_are_escaped(tmp_path: Path) -> None:
     run = make_run(tmp_path / "<img src=x onerror=alert(1)> $x^2$ & \u5b57", model="<script>alert(2)</script>")
     make_audit(run / "audit", run)
     parsed = Page(write_report([run], tmp_path / "out.html", command="doubleback report '<b>'"))
-    assert parsed.count("script") == 0
+    assert parsed.count("script") == 2, "the slider's block and its script"
     assert all("onerror" not in attrs for _, attrs in parsed.tags)
     assert "<script>alert(2)</script>" in parsed.text
     assert "doubleback report '<b>'" in parsed.text
@@ -216,7 +218,7 @@ def test_attacks_of_any_name_and_goal(tmp_path: Path) -> None:
     change(run / "audit" / "results.json", attacks=_idle(run, ODD, "rate_KL"))
     path = write_report([run])
     parsed, ids = Page(path), Page(path).attributes("id")
-    assert parsed.count("svg") == 3 + 3, "each attack, the worst case"
+    assert parsed.count("svg") == 3 + 1 + 3, "each attack, the worst case; the slider's; training"
     for said in ("Rate KL attack", 'Wide "L2" & <b> 0.5 attack', "moves the code <i>anywhere</i>"):
         assert said in parsed.text
     assert "the rate KL attack does no better than blending" in parsed.text

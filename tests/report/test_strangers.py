@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import doubleback.report
 from doubleback.errors import InputError
 from doubleback.report import write_report
 from doubleback.report.folders import read_folders
@@ -24,6 +25,7 @@ from tests.report.synthetic_studies import make_classifier_run, make_classify, m
 SCRIPT = '"\'><script>steal()</script><img src=x onerror=steal()>]]>--></style></title> {{7*777}} id="#0a0b10 &lt; $x$'
 MARK = SCRIPT + "\x1b[31m\x00\n\u202e\udcff"  # of text in JSON, which may be anything
 FOLDER = os.fsdecode(b"\"'><img src=x onerror=steal()> [red]\x1b[31m\n\xff")
+SLIDER = (Path(doubleback.report.__file__).parent / "slider.js").read_text(encoding="utf-8").rstrip("\n")
 NAMED = {"latent", "output", "plain/classifier", "hardened/classifier", "lenet", "mlp", "fgsm", "square", "noise"}
 NAMED |= {"vanishing_gradient", "score"}  # keys that are names of somebody's attacks, models and checks
 AS_IT_IS = {"eps", "norm", "state"}  # what stands under these keys is a number, or one of a few words
@@ -36,25 +38,36 @@ class Tags(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.scripts: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.cdata_elem == "script":
+            self.scripts.append(data)
+        else:
+            self.text += data
 
 
 def harmless(path: Path) -> Tags:
     """The page, in which no tag, handler or id is a stranger's."""
     page = path.read_text(encoding="utf-8")
     found = Tags(page)
-    assert not {"script", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in found.tags}
+    assert not {"iframe", "object", "embed", "base", "form"} & {tag for tag, _ in found.tags}
+    *blocks, script = found.scripts or [SLIDER]
+    assert script == SLIDER, "the page's own script, which the page's policy names by its digest"
+    assert sum(tag == "script" for tag, _ in found.tags) == len(found.scripts)
+    for block in blocks:
+        json.loads(block, parse_constant=pytest.fail)  # no NaN, which a browser does not read
+        assert not set("<>&\u2028\u2029") & set(block)
+    assert "unsafe-inline'; script-src 'sha256-" in page.replace("&#39;", "'").split("</title>")[0]
     for tag, attrs in found.tags:
         assert not [name for name in attrs if name.startswith("on") or not re.fullmatch(r"[a-zA-Z:-]+", name)], tag
         assert re.fullmatch(r"[\w.-]*", attrs.get("id") or ""), attrs
         for link in ("src", "href", "xlink:href"):
-            assert (attrs.get(link) or "#").startswith(("#", "data:image/png", "data:,"))
+            assert (attrs.get(link) or "#").startswith(("#", "data:image/png", "data:image/webp", "data:,"))
         assert "steal" not in (attrs.get("style") or "")
     ids = [attrs["id"] for _, attrs in found.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -101,7 +114,7 @@ def forge(folder: Path) -> Path:
 
 def renamed(member: str) -> str:
     """A member's name, whose beginning may be somebody's name."""
-    head, slash, tail = member.rpartition("/")
+    head, slash, tail = member.partition("/") if "/stops/" in member else member.rpartition("/")
     return f"{named(head)}{slash}{tail}"
 
 
@@ -127,6 +140,9 @@ def test_nothing_of_a_strangers_files_runs_or_is_lost(stranger: Path, tmp_path: 
     assert "5439" not in found.text, "no template of a stranger is filled in"
     names = [attrs.get("aria-label") or "" for _, attrs in found.tags]
     assert any(SCRIPT in name for name in names), "in attributes, too"
+    (block,) = (json.loads(one) for one in found.scripts[:-1])
+    assert all(SCRIPT in attack["title"] for attack in block["attacks"]), "and in what the slider reads"
+    assert any("steal()" in name for name in block["names"].values())
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +24,8 @@ from doubleback.tensors import as_pixels, column, rows_at_once
 
 BLEND_POINTS = 101
 SHOWN = 8  # pairs in the gallery
+STOPS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)  # distortions of the report's slider
+MOVING, SIDE = 4, 128  # pairs with pictures at every stop; larger pictures are shrunk to so many pixels a side
 Rows = NDArray[np.intp]  # places of pairs
 QUALITY = {"reconstruction_l2": l2}
 """By their names in the results: measures (x_hat, x) -> (P,) of how well the sources are reconstructed."""
@@ -35,7 +38,7 @@ class Sheet:
     def __init__(
         self, pairs: int, attacks: Sequence[Attack], image_shape: Sequence[int], *, pictures: bool = True
     ) -> None:
-        shown, budgets = min(pairs, SHOWN), len(BUDGETS)
+        shown = min(pairs, SHOWN)
         self.flagged, self.unmeasured = np.zeros(pairs, dtype=bool), np.zeros(pairs, dtype=bool)
         self.source_quality = {name: np.full(pairs, np.nan) for name in QUALITY}
         self.points = {
@@ -52,11 +55,20 @@ class Sheet:
             for image in ("x_adv", "reconstruction"):
                 shape = shown, attack.capability.count, *image_shape
                 self.gallery[f"{attack.name}/eps/{image}"] = np.zeros(shape, dtype=np.uint8)
-        for name in (attack.name for attack in attacks if attack.name != DAMAGE):
-            for image in ("x_adv", "reconstruction") if pictures else ():
-                self.gallery[f"{name}/{image}"] = np.zeros((shown, budgets, *image_shape), dtype=np.uint8)
-            for measure in ("distortion", "adversarial_distance"):
-                self.gallery[f"{name}/{measure}"] = np.full((shown, budgets), np.nan)
+        small = shrunk(torch.empty((1, *image_shape))).shape[1:] if pictures else None
+        for attack in (attack for attack in attacks if attack.name != DAMAGE):
+            self._make_room(attack.name, (shown, len(BUDGETS)), image_shape if pictures else None)
+            if pictures and has_curve(attack):
+                self.gallery["stops"] = np.array(STOPS)
+                self._make_room(f"{attack.name}/stops", (min(pairs, MOVING), len(STOPS)), small)
+
+    def _make_room(self, place: str, table: tuple[int, int], image_shape: Sequence[int] | None) -> None:
+        """For what `_show_within` keeps of one attack: pictures, unless there are none, and where they lie."""
+        if image_shape is not None:
+            for image in ("x_adv", "reconstruction"):
+                self.gallery[f"{place}/{image}"] = np.zeros((*table, *image_shape), dtype=np.uint8)
+        for measure in ("distortion", "adversarial_distance"):
+            self.gallery[f"{place}/{measure}"] = np.full(table, np.nan)
 
     def take(self, other: "Sheet", name: str, rows: Rows) -> None:
         """What another process has found for these pairs; the time of an attack is the longest of all processes'."""
@@ -67,9 +79,9 @@ class Sheet:
         for further, values in points.further.items():
             mine.note(further, rows, values[rows])
         mine.seconds = max(mine.seconds, points.seconds)
-        shown = rows[rows < SHOWN]
         for image, values in other.gallery.items():
             if image.startswith(f"{name}/"):
+                shown = rows[rows < len(values)]
                 self.gallery[image][shown] = values[shown]
 
     def put_reconstructions(self, rows: Rows, pairs: Pairs) -> None:
@@ -126,7 +138,8 @@ class Sheet:
             points.converged[rows] = found.converged.cpu().double().mean(1).numpy()
         points.seconds += time.perf_counter() - started
         if attack.name != DAMAGE:  # a curve, without pictures
-            self._show_within_budgets(attack.name, rows, x_adv, pairs)
+            self._show_within(attack.name, BUDGETS, points, rows, x_adv, pairs)
+            self._show_within(f"{attack.name}/stops", STOPS, points, rows, x_adv, pairs)
         if not has_curve(attack):
             self._show_all(attack.name, rows, x_adv, pairs)
 
@@ -150,23 +163,26 @@ class Sheet:
         for further, values in reached.items():
             points.note(further, rows, values)
 
-    def _show_within_budgets(self, name: str, rows: Rows, x_adv: Tensor, pairs: Pairs) -> None:
+    def _show_within(
+        self, place: str, budgets: Sequence[float], points: Points, rows: Rows, x_adv: Tensor, pairs: Pairs
+    ) -> None:
         """For every budget the adversarial input of the smallest v whose u is within it (else of the smallest u)."""
-        shown = rows[rows < SHOWN]
+        kept = self.gallery.get(f"{place}/distortion", ())
+        shown = rows[rows < len(kept)]
         if not len(shown):
             return
-        points = self.points[name]
         u, v = points.distortion[shown][:, None], points.adversarial_distance[shown][:, None]
-        within = u <= np.array(BUDGETS)[:, None]
+        within = u <= np.array(budgets)[:, None]
         best = np.where(within.any(2), np.where(within, v, np.inf).argmin(2), u.argmin(2))  # (shown, Q)
-        place = np.arange(len(shown))[:, None]
-        chosen = x_adv[place, torch.from_numpy(best)]
-        self._show(f"{name}/x_adv", shown, chosen)
+        own = np.arange(len(shown))[:, None]
+        chosen = x_adv[own, torch.from_numpy(best)]
+        made = {"x_adv": chosen}
         if decodes(pairs.model):
-            reconstruction = reconstruct(pairs.model, chosen.flatten(0, 1), pairs.draws[0]).view_as(chosen)
-            self._show(f"{name}/reconstruction", shown, reconstruction)
-        self.gallery[f"{name}/distortion"][shown] = u[place, 0, best]
-        self.gallery[f"{name}/adversarial_distance"][shown] = v[place, 0, best]
+            made["reconstruction"] = reconstruct(pairs.model, chosen.flatten(0, 1), pairs.draws[0]).view_as(chosen)
+        for image, pictures in made.items():
+            self._show(f"{place}/{image}", shown, shrunk(pictures) if budgets is STOPS else pictures)
+        self.gallery[f"{place}/distortion"][shown] = u[own, 0, best]
+        self.gallery[f"{place}/adversarial_distance"][shown] = v[own, 0, best]
 
     def _show_all(self, name: str, rows: Rows, x_adv: Tensor, pairs: Pairs) -> None:
         """The adversarial input of every eps."""
@@ -180,9 +196,10 @@ class Sheet:
 
     def _show(self, name: str, rows: Rows, images: Tensor) -> None:
         """Keep the pictures of the first pairs; signals and codes are not shown."""
-        shown = rows < SHOWN
-        if name in self.gallery and self.gallery[name].shape[-images[0].dim() :] == images.shape[1:]:
-            self.gallery[name][rows[shown]] = as_pixels(images[shown])
+        kept = self.gallery.get(name)
+        if kept is not None and kept.shape[1:] == images.shape[1:]:
+            shown = rows < len(kept)
+            kept[rows[shown]] = as_pixels(images[shown])
 
     def _grade(self, name: str, rows: Rows, values: Tensor) -> None:
         """How well these sources are reconstructed, by one measure."""
@@ -193,3 +210,13 @@ class Sheet:
 def _joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     """The columns of all parts, by name."""
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+
+
+def shrunk(pictures: Tensor) -> Tensor:
+    """Pictures (..., C, H, W) of at most `SIDE` pixels a side: means over blocks, as large as needed."""
+    H, W = pictures.shape[-2:]
+    block = -(-max(H, W) // SIDE)
+    if block == 1:
+        return pictures
+    small = F.avg_pool2d(pictures.flatten(0, -4), (min(block, H), min(block, W)))
+    return small.view(*pictures.shape[:-3], *small.shape[1:])

@@ -100,12 +100,37 @@ def read_gallery(path: Path, attacks: list[str], epsilons: Mapping[str, int] | N
             _expect(path, name, _pictures(path, arrays, name, ndim=5).shape == wanted, f"shape {wanted}")
         for name in (f"{attack}/distortion", f"{attack}/adversarial_distance"):
             _expect(path, name, _take(path, arrays, name, 2).shape == table, f"shape {table}")
+    _expect_stops(path, arrays, attacks)
     for attack, count in (epsilons or {}).items():
         ends = [f"{attack}/eps/x_adv", f"{attack}/eps/reconstruction"]
         for name in ends if count and any(end in arrays for end in ends) else ():
             wanted = (shape[0], count, *shape[1:])
             _expect(path, name, _pictures(path, arrays, name, ndim=5).shape == wanted, f"shape {wanted}")
     return arrays
+
+
+def _expect_stops(path: Path, arrays: Arrays, attacks: list[str]) -> None:
+    """What the slider shows: `stops` (S,) that rise, and of some attacks pictures of the first pairs at each of them.
+
+    Folders of an older version have none. The pictures may be smaller than the sources.
+    """
+    if "stops" not in arrays:
+        return
+    stops, shape = _take(path, arrays, "stops", 1), arrays["source"].shape
+    rises = np.isfinite(stops).all() and (np.diff(stops, prepend=0) > 0).all()
+    _expect(path, "stops", bool(rises), "distortions that rise")
+    for place in (f"{attack}/stops" for attack in attacks if f"{attack}/stops/x_adv" in arrays):
+        kept = _pictures(path, arrays, f"{place}/x_adv", ndim=5).shape
+        fits = (
+            kept[1:3] == (len(stops), shape[1])
+            and kept[0] <= shape[0]
+            and max(0, *np.subtract(kept[3:], shape[2:])) == 0
+        )
+        _expect(path, f"{place}/x_adv", fits, f"pictures of the first pairs at {len(stops)} stops")
+        same = _pictures(path, arrays, f"{place}/reconstruction", ndim=5).shape == kept
+        _expect(path, f"{place}/reconstruction", same, f"shape {kept}")
+        for name in (f"{place}/distortion", f"{place}/adversarial_distance"):
+            _expect(path, name, _take(path, arrays, name, 2).shape == kept[:2], f"shape {kept[:2]}")
 
 
 def read_examples(path: Path, models: Sequence[str], epsilons: int) -> Arrays:

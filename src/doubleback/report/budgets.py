@@ -4,9 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from doubleback.report.archives import mapping, number
 from doubleback.report.cells import (
     Better,
@@ -21,14 +18,12 @@ from doubleback.report.cells import (
     written,
 )
 from doubleback.report.damage_figures import by_size, damage_panels, spread
-from doubleback.report.pictures import data_uri
+from doubleback.report.pictures import change_of, data_uri, factor_of
 from doubleback.report.runs import TRANSFERRED, AuditFolder, RunFolder, eps_stored, heading, title
 from doubleback.report.svg import Panel
 
-AMPLIFIED = 10  # times the difference is shown at most: as far as it can be seen without being cut
 SHOWN = 3  # images of each run
 SCORES = "scores"  # the attack that sees answers alone
-_GREY = 128
 _MEASURES: tuple[tuple[str, str, str, Better], ...] = (
     ("psnr", "PSNR", "dB, reconstruction after against before", "higher"),
     ("ms_ssim_input", "MS-SSIM, inputs", "attacked against source", ""),
@@ -207,7 +202,7 @@ def _film(run: Column, audit: AuditFolder, norm: str) -> Film | None:
     stored = eps_stored(audit.results, attack)
     eps = [one for one in eps if (norm, one) in stored]
     places = [stored.index((norm, one)) for one in eps]
-    factor = _factor(images["source"][:SHOWN], images[f"{attack}/eps/x_adv"][:SHOWN])
+    factor = factor_of(images["source"][:SHOWN], images[f"{attack}/eps/x_adv"][:SHOWN])
     count = min(SHOWN, len(images["source"]))
     return Film(run, attack, norm, eps, factor, [_shown(audit, attack, m, places, factor) for m in range(count)])
 
@@ -224,17 +219,6 @@ def _shown(audit: AuditFolder, attack: str, m: int, places: Sequence[int], facto
         changes=[data_uri(change_of(source, attacked[e], factor)) for e in places],
         after=[data_uri(after[e]) for e in places],
     )
-
-
-def change_of(source: NDArray[np.uint8], attacked: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """The difference, amplified and centred on grey."""
-    moved = np.asarray(attacked, dtype=np.int32) - source
-    return np.asarray(np.clip(_GREY + factor * moved, 0, 255), dtype=np.uint8)
-
-
-def _factor(sources: NDArray[np.uint8], attacked: NDArray[np.uint8]) -> int:
-    largest = int(np.abs(attacked.astype(np.int32) - sources[:, None]).max(initial=1))
-    return max(1, min(AMPLIFIED, (_GREY - 1) // max(largest, 1)))
 
 
 def _rate(run: Column, audit: AuditFolder, norm: str) -> Rate | None:

@@ -1,8 +1,11 @@
-"""One self-contained HTML file from run folders: no network, no other file, no script."""
+"""One self-contained HTML file from run folders: no network, no other file, no script but the slider's own."""
 
+import base64
+import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,10 @@ from doubleback.report.comparison import baseline
 from doubleback.report.figures import curves_panels
 from doubleback.report.folders import Contents, read_folders
 from doubleback.report.headline import headline
-from doubleback.report.pictures import galleries, strips
+from doubleback.report.pictures import fitting, galleries, strips
 from doubleback.report.robustness import robustness_view
 from doubleback.report.runs import RunFolder, heading, title
+from doubleback.report.slider import sliders
 from doubleback.report.studies import Study
 from doubleback.report.svg import SERIES
 from doubleback.report.table import comparison
@@ -26,6 +30,7 @@ from doubleback.report.templates import templates
 from doubleback.report.training_figures import training_panels
 from doubleback.report.transition import transition_view
 
+STILLS, SLIDERS, STRIPS = 400_000, 600_000, 200_000  # characters of pictures at most: a page stays under 2 MB
 OURS, LOOKED_AT = b"<title>doubleback", 1024  # how a page of ours is known, and in how many of its first bytes
 
 
@@ -83,7 +88,10 @@ def _render(contents: Contents, command: str | None) -> str:
     environment.filters["heading"] = heading
     environment.filters["breaking"] = lambda name: escape(name).replace("/", Markup("/<wbr>"))
     runs = contents.runs
+    script = environment.get_template("slider.js").render()
     return environment.get_template("template.html").render(
+        policy=_policy(script),
+        script=Markup(script),
         runs=runs,
         columns=[Column(run.name, i) for i, run in enumerate(runs)],
         drawn=[Column(run.name, i) for i, run in enumerate(runs) if run.audit and run.audit.curves],
@@ -96,8 +104,9 @@ def _render(contents: Contents, command: str | None) -> str:
         curves=curves_panels(runs),
         audited=any(run.audit for run in runs),
         damage=budgets_view(runs),
-        galleries=galleries(runs),
-        strips=strips(runs),
+        galleries=fitting(STILLS, partial(galleries, runs)),
+        sliders=fitting(SLIDERS, partial(sliders, runs)),
+        strips=fitting(STRIPS, partial(strips, runs)),
         robustness=[robustness_view(study, f"robustness{i}") for i, study in enumerate(contents.robustness)],
         transitions=[transition_view(study, f"transition{i}") for i, study in enumerate(contents.transitions)],
         trained=[Column(run.name, i) for i, run in enumerate(runs) if run.log],
@@ -106,6 +115,12 @@ def _render(contents: Contents, command: str | None) -> str:
         studies=[(study, _study_settings(study)) for study in [*contents.robustness, *contents.transitions]],
         commands=_commands(contents, command),
     )
+
+
+def _policy(script: str) -> str:
+    """What a browser lets the page do: show pictures that it holds, and run this very script. Nothing else, ever."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def _settings(run: RunFolder) -> list[tuple[str, list[tuple[str, str]]]]:
