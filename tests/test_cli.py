@@ -19,7 +19,7 @@ from PIL import Image
 
 import doubleback
 from doubleback.cli import main
-from doubleback.cli.main import NAMES
+from doubleback.cli.help import COMMANDS
 from doubleback.experiments.runs import load_run
 from doubleback.folders import Folder
 
@@ -76,7 +76,7 @@ def test_public_names_are_there() -> None:
         _ = doubleback.nothing
 
 
-@pytest.mark.parametrize("command", [name.lower() for name in NAMES])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_setting_is_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main([command, "--help"])

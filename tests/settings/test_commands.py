@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
-from doubleback.cli.main import NAMES, _parsed
+from doubleback.cli.help import COMMANDS
+from doubleback.cli.main import _parsed
 from doubleback.errors import InputError
 from doubleback.settings import (
     Architecture,
@@ -33,6 +34,7 @@ from doubleback.settings import (
 )
 from doubleback.settings.words import words
 
+NAMES = [command.__name__ for command in COMMANDS.values()]
 A, B = Path("runs/a"), Path("runs/b c")
 CONV = Architecture("conv-vae", Sizes(hidden=(9,), latent=3, filters=(4, 8)), "gaussian", 0.1)
 WRAPPING = Wrapping(B, (-1.0, 1.0), (0.0, 255.0), (0.5, 0.25), (0.5, 2.0))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from doubleback._version import __version__
-from doubleback.cli import console
+from doubleback.cli import completion, console, help
 from doubleback.errors import DivergedError, InputError, LostProcessError, out_of_reach
 from doubleback.interrupts import INTERRUPTED, leaving_at_once
 from doubleback.processes import check_environment, rank, yield_while_waiting
@@ -31,28 +31,6 @@ if TYPE_CHECKING:
     from doubleback.paper.running import Progress
 
 LEAST_COLUMNS = 40
-NAMES = (
-    "Demo",
-    "Train",
-    "Harden",
-    "Check",
-    "Audit",
-    "Attack",
-    "Classify",
-    "Robustness",
-    "Transition",
-    "Frontier",
-    "Reproduce",
-    "Report",
-    "Leaderboard",
-    "Push",
-)
-DESCRIPTION = """Can this autoencoder be fooled, and how is one trained that cannot be?
-
-Start with `doubleback demo`, then: check a model of your own, audit it, harden it within a budget, audit it again, read
-the report. Or train a run here, and do the same. With labels: classify a run, measure the robustness of classifiers,
-watch a transition. `leaderboard` ranks audits, `push` passes a model on, `reproduce` repeats the paper.
-`doubleback COMMAND --help` explains every setting."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     console.print_anything()
     if shutil.get_terminal_size().columns < LEAST_COLUMNS:
-        os.environ["COLUMNS"] = str(LEAST_COLUMNS)  # the parser's help does not come to an end in a column or two
+        os.environ["COLUMNS"] = str(LEAST_COLUMNS)  # in a column or two nothing can be read
     try:
         _dispatch(_parsed(words), shlex.join(["doubleback", *words]))
     except (InputError, DivergedError, LostProcessError) as error:
@@ -108,18 +86,17 @@ def _say(error: Exception) -> None:
 
 
 def _parsed(words: Sequence[str]) -> Any:
-    """The command that the words spell; --help and --version exit here."""
-    if list(words) == ["--version"]:
-        print(f"doubleback {__version__}")
+    """The command that the words spell; --help, --version and --completion exit here."""
+    if (shown := _shown(words)) is not None:
+        print(shown)
         raise SystemExit(0)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             command: Any = tyro.cli(
                 _any_command(),
-                args=words or ["--help"],
+                args=words,
                 prog="doubleback",
-                description=DESCRIPTION,
                 config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
             )
     except SystemExit as leaving:
@@ -130,9 +107,19 @@ def _parsed(words: Sequence[str]) -> Any:
     return at_home(command)
 
 
+def _shown(words: Sequence[str]) -> str | None:
+    """What the words ask to be told; None: they are a command to run."""
+    match words:
+        case ["--version"]:
+            return f"doubleback {__version__}"
+        case [completion.ASKED, *shell]:
+            return completion.script(" ".join(shell))
+    return help.asked(words)
+
+
 def _any_command() -> Any:
-    """The commands as one type, each under its name in small letters."""
-    each = (Annotated[getattr(commands, name), tyro.conf.subcommand(name.lower())] for name in NAMES)
+    """The commands as one type, each under its name."""
+    each = (Annotated[command, tyro.conf.subcommand(name)] for name, command in help.COMMANDS.items())
     return functools.reduce(operator.or_, each)
 
 

@@ -7,6 +7,7 @@ from tyro.conf import arg
 
 from doubleback.registry import MODELS
 from doubleback.settings.checks import LARGEST, LEFT_OUT, Settings, Unsaid, at_most, one_of, positive
+from doubleback.settings.headings import Heading
 
 Likelihood = Literal["bernoulli", "gaussian", "gaussian-learned"]
 
@@ -15,26 +16,29 @@ Likelihood = Literal["bernoulli", "gaussian", "gaussian-learned"]
 class Sizes(Settings):
     """Sizes of the model. Those that you leave out take the values that worked best on such images."""
 
+    HEADING = Heading.MODEL
+
     hidden: Annotated[
         Unsaid[tuple[int, ...]],
         arg(metavar="N [N ...]", help_behavior_hint="(default: 512 512; conv 512; draw 256)"),
     ] = LEFT_OUT
-    """vae, ae: widths of the encoder's layers, mirrored by the decoder; conv, cvnet: of its dense layer; draw: LSTM
-    units; mlp: widths of its layers."""
+    """vae, ae, lipschitz: widths of the encoder's layers; the decoder has them in reverse. conv-vae, conv-ae,
+    cvnet: width of the dense layer. draw: LSTM units. mlp: widths of its layers."""
     latent: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: 32, or 64 in colour)")] = LEFT_OUT
-    """Size of the code; draw: of each step's code."""
+    """Size of the code. draw: size of the code of each step."""
     filters: Annotated[
         Unsaid[tuple[int, ...]], arg(metavar="N [N ...]", help_behavior_hint="(default: 32 64 128 ..., as fits)")
     ] = LEFT_OUT
-    """conv: filters of each convolution, which halves the image, mirrored by the decoder; cvnet: of each level's."""
+    """conv-vae, conv-ae: filters of each convolution of the encoder; each halves the image, and the decoder has
+    them in reverse. cvnet: filters of each level."""
     steps: Annotated[Unsaid[int], arg(metavar="T", help_behavior_hint="(default: 8)")] = LEFT_OUT
-    """draw: steps in which it reads and writes."""
+    """draw: how many times it reads and writes."""
     read_size: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: no attention)")] = LEFT_OUT
-    """draw: side of the window that is read."""
+    """draw: side of the window that it reads."""
     write_size: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: no attention)")] = LEFT_OUT
-    """draw: side of the window that is written."""
+    """draw: side of the window that it writes."""
     slope: Annotated[Unsaid[float], arg(metavar="L", help_behavior_hint="(default: 1)")] = LEFT_OUT
-    """lipschitz: no change of the image moves the reconstruction by more than L times as much."""
+    """lipschitz: the reconstruction never moves by more than L times the change of the image."""
 
     def __post_init__(self) -> None:
         for name, size in self.given.items():
@@ -55,11 +59,13 @@ class Architecture(Settings):
         InputError: the model or the likelihood is unknown, a size is not the model's, or the variance is not positive.
     """
 
+    HEADING = Heading.MODEL
+
     model: Annotated[Unsaid[str], arg(metavar=f"{{{','.join(MODELS)}}}", help_behavior_hint="(default: vae)")] = (
         LEFT_OUT
     )
-    """Which architecture: dense, convolutional or recurrent; ae and conv-ae are plain: no KL, no noise; lipschitz
-    is plain, and its robustness is proven; mlp, lenet and cvnet are classifiers, and have no penalty."""
+    """The architecture. vae: dense; conv-vae: convolutional; draw: recurrent; ae, conv-ae: the same without KL and
+    noise; lipschitz: with proven robustness; mlp, lenet, cvnet: classifiers."""
     sizes: Annotated[Sizes, arg(name="model")] = field(default=Sizes(), metadata={"kept": True})
     """Sizes of the model."""
     likelihood: Annotated[
@@ -69,11 +75,12 @@ class Architecture(Settings):
             help_behavior_hint="(default: bernoulli for grey images, gaussian for colour)",
         ),
     ] = LEFT_OUT
-    """Of the pixels: Bernoulli, or Gaussian around a sigmoid mean with a fixed or a learned variance."""
+    """Distribution of the pixels: bernoulli, gaussian with a fixed variance, or gaussian-learned with a learned
+    one."""
     variance: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.02, which weighs the squared error by 25)")
     ] = LEFT_OUT
-    """Of the Gaussian likelihood, or where its learning starts."""
+    """Variance of the Gaussian likelihood. If it is learned: where it starts."""
 
     def __post_init__(self) -> None:
         one_of(MODELS, model=self.model)

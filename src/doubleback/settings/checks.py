@@ -4,11 +4,12 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Optional, TypeVar
 
 from tyro.conf import arg
 
 from doubleback.errors import InputError
+from doubleback.settings.headings import Heading
 
 Value = TypeVar("Value")
 Own = TypeVar("Own", bound="Settings")
@@ -26,6 +27,9 @@ UNPREFIXED = arg(name="")
 
 class Settings:
     """Base of the settings: frozen dataclasses, checked as they are made. Imports no torch."""
+
+    HEADING: ClassVar = Heading.OUTPUT
+    """Where the help shows them."""
 
     def filled(self: Own, **defaults: Any) -> Own:
         """These settings, with a default in the place of each one named here that was left out."""

@@ -11,42 +11,49 @@ from doubleback.registry import MODELS
 from doubleback.settings import (
     Auditing,
     Hardening,
-    Mixture,
     Price,
     Search,
     Threat,
-    Threats,
     Training,
-    Walk,
     Wrapping,
 )
 from doubleback.settings.checks import UNPREFIXED, at_least
+from doubleback.settings.classifying import Classify as Classify
+from doubleback.settings.classifying import Robustness as Robustness
+from doubleback.settings.classifying import Transition as Transition
+from doubleback.settings.headings import Command, Heading
 from doubleback.settings.pages import Frontier as Frontier
 from doubleback.settings.pages import Leaderboard as Leaderboard
 from doubleback.settings.pages import Push as Push
 from doubleback.settings.pages import Report as Report
+from doubleback.settings.shared import Goals, Images, Part, Side, Victim
 
-Split = Literal["test", "validation"]
 Artefact = Literal[
     "all", "table1", "table2", "table3", "table4", "figure1", "figure2", "figure3", "figure4", "figure5", "figure6"
 ]
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(Command):
     """Train an autoencoder, plain or hardened by double backpropagation; or a classifier to compare with.
 
-    Example: doubleback train --data mnist --penalty reconstruction --output runs/hardened
+    Example: doubleback train --data digits --batch-size 32 --output runs/plain
+
+    Example: doubleback train --data mnist --penalty reconstruction --output runs/mnist-hardened
+
+    Example: doubleback train --data photos/ --image-size 64 --model conv-vae --output runs/photos
 
     Settings that you leave out (sizes, likelihood, epochs, learning rate, weight of the penalty) take the values that
-    worked best for the model on such images.
+    worked best for this model on similar images.
     """
 
+    FIRST = ("output", "data", "model", "penalty")
+
     output: Annotated[Path, arg(metavar="DIR")]
-    """The run's folder; it must not hold another run."""
+    """The folder of the run. It must not hold another run."""
     training: Annotated[Training, UNPREFIXED] = Training()
-    resume: bool = False
-    """Go on from the folder's checkpoint, to the very weights of a run that never stopped."""
+    resume: Annotated[bool, Heading.TRAINING] = False
+    """Go on from the checkpoint in the folder. The weights will be those of a run that never stopped."""
 
     def __post_init__(self) -> None:
         for name, need in self.training.penalty.unread.items():
@@ -57,26 +64,27 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Harden:
-    """Make a trained autoencoder withstand more, and lose no more reconstruction than you say.
+class Harden(Command):
+    """Make a trained autoencoder withstand more, at a loss of reconstruction that you choose.
 
     Example: doubleback harden runs/plain --within 2% --output runs/hardened
 
     Example: doubleback harden sd-vae --data photos/ --within 2% --freeze decoder --output sd-vae-hardened
 
-    The model is trained on from its weights, with its own loss and a penalty whose weight follows the budget. The same
-    command goes on where it was interrupted. DIR/weights holds the new weights in the layout of the model's library.
+    The training goes on from the model's weights, with its own loss and a penalty. The penalty's weight is adjusted so
+    that the budget is kept. If the command is interrupted, type it again: it goes on. DIR/weights holds the new weights
+    in the layout of the model's library.
     """
 
-    victim: Annotated[Positional[Path], arg(metavar="VICTIM")]
-    """As in `doubleback audit`."""
+    FIRST = ("victim", "output", "within", "data")
+
+    victim: Victim
     output: Annotated[Path, arg(metavar="DIR")]
-    """The folder of the hardened model; it must not hold anything else."""
+    """The folder of the hardened model. It must not hold anything else."""
     hardening: Annotated[Hardening, UNPREFIXED] = Hardening()
-    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
-    """Images to learn from, of which a part decides. Of a model that is no run: needed."""
-    image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
-    """Crop and resize these images for a model that is no run."""
+    data: Images = None
+    """Images to learn from; a part of them checks the budget. A model that is not a run needs this."""
+    image_size: Side = None
     wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
 
     def __post_init__(self) -> None:
@@ -86,38 +94,39 @@ class Harden:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Command):
     """Attack autoencoders and measure what each withstands.
 
-    Example: doubleback audit runs/plain runs/hardened
+    Example: doubleback audit runs/plain
+
+    Example: doubleback audit runs/plain --norm Linf --eps 2/255 8/255 --output audits
 
     Example: doubleback audit sd-vae --data photos/ --output audits
 
-    Example: doubleback audit runs/plain --norm Linf --eps 2/255 4/255 8/255
+    The figures and their meaning are in docs/concepts.md.
     """
 
+    FIRST = ("runs", "attack", "pairs", "data")
+
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="VICTIM [VICTIM ...]")]
-    """Runs of `doubleback train`; folders of diffusers, transformers or pythae, or hub:owner/name; module:factory or
-    file.py:factory; TorchScript or exported programs."""
-    attack: Annotated[
-        tuple[str, ...] | None, arg(metavar="GOAL [GOAL ...]", help_behavior_hint="(default: latent output)")
-    ] = None
-    """What the attacks move: latent, the code to a target's; output, the reconstruction to a target; untargeted, the
-    reconstruction anywhere; drift, the code anywhere; rate, a codec's bits; layers, all layers; latent-l2,
-    drift-wasserstein, ..., by other distances of codes; or a goal or a function of your own, as file.py:name."""
-    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
-    """Attack images of this data set instead, at the size that the run was trained on. Of another model: its images."""
-    image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
-    """Crop and resize these images for a model that is no run."""
-    split: Split = "test"
-    """Which images: test to report, validation to choose settings by."""
+    """The models: runs of `doubleback train` or `harden`; folders of diffusers, transformers or pythae; hub:owner/name;
+    functions of yours that return one, as file.py:function; files of torch.export or TorchScript."""
+    attack: Goals = None
+    """What the attacker wants. latent: the code of another image; output: the reconstruction of another image;
+    untargeted: any other reconstruction; drift: any other code; rate: more bits from a codec; layers: other values in
+    all layers. latent-l2, drift-wasserstein, ... measure codes by other distances. file.py:name is a goal of yours."""
+    data: Images = None
+    """Images to attack. For a run they are brought to the size that it was trained on. A model that is not a run needs
+    this."""
+    image_size: Side = None
+    split: Part = "test"
     auditing: Annotated[Auditing, UNPREFIXED] = Auditing()
     wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
-    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: see below)")] = None
-    """Write DIR/<victim's name>/ for each; by default RUN/audit, with --split validation RUN/audit-validation. A model
-    that is no run needs it."""
-    transfer: bool = False
-    """Attack each victim by the examples made on every other one, too. With --eps, and two victims or more."""
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/audit)")] = None
+    """Write DIR/NAME for each model. Give it if RUN/audit holds an audit with other settings, and for a model that is
+    not a run."""
+    transfer: Annotated[bool, Heading.BUDGET] = False
+    """Attack each model also with the examples made on the others. Needs --eps and at least two models."""
 
     def __post_init__(self) -> None:
         at_least(1, image_size=self.image_size)
@@ -126,60 +135,62 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Check:
-    """Look at an autoencoder before it is attacked: would its figures be right? Takes seconds.
+class Check(Command):
+    """Look at an autoencoder before you attack it: would its figures be right? Takes seconds.
+
+    Example: doubleback check runs/plain
 
     Example: doubleback check sd-vae --data photos/
 
-    Is the audited reconstruction the model's own, are its ranges plausible, do images of a batch stay apart, is there a
-    gradient for every goal, can it be hardened, what will an audit cost? Every fault comes with its mend.
+    It checks that the reconstruction is the model's own, that its pixel range is plausible, that the images of a batch
+    do not mix, that every goal has a gradient, and that the model can be hardened. It estimates what an audit costs.
+    For every fault it says how to mend it.
     """
 
-    victim: Annotated[Positional[Path], arg(metavar="VICTIM")]
-    """As in `doubleback audit`."""
-    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
-    """As in `doubleback audit`."""
-    image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
-    """Crop and resize these images."""
-    attack: Annotated[
-        tuple[str, ...] | None, arg(metavar="GOAL [GOAL ...]", help_behavior_hint="(default: latent output)")
-    ] = None
-    """The goals that will be attacked."""
+    FIRST = ("victim", "data", "attack")
+
+    victim: Victim
+    data: Images = None
+    """The images that will be attacked. A model that is not a run needs this."""
+    image_size: Side = None
+    attack: Goals = None
+    """The goals that will be attacked; `doubleback audit --help` lists them."""
     auditing: Annotated[Auditing, UNPREFIXED] = Auditing()
     wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
     json: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
-    """Write the findings there, too."""
+    """Write the findings to this file, too."""
 
     def __post_init__(self) -> None:
         at_least(1, image_size=self.image_size)
 
 
 @dataclass(frozen=True)
-class Attack:
+class Attack(Command):
     """Attack one pair of your own images, and see what comes out.
 
-    Example: doubleback attack runs/plain a.png b.png --coefficient 1 --output attacked
+    Example: doubleback attack runs/plain a.png b.png
 
-    Example: doubleback attack runs/plain a.png b.png --norm Linf --eps 8/255
+    Example: doubleback attack runs/plain a.png b.png --norm Linf --eps 8/255 --output attacked-linf
+
+    a.png and b.png stand for two images of yours. They are brought to the size that the model takes.
     """
 
-    victim: Annotated[Positional[Path], arg(metavar="VICTIM")]
-    """As in `doubleback audit`."""
+    FIRST = ("victim", "source", "target", "coefficient", "output")
+
+    victim: Victim
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
-    """The image that is changed, as little as can be."""
+    """The image that is changed, as little as possible: a file such as a.png."""
     target: Annotated[Positional[Path], arg(metavar="TARGET")]
-    """The image that is to come out."""
-    attack: Annotated[
-        tuple[str, ...] | None, arg(metavar="GOAL [GOAL ...]", help_behavior_hint="(default: latent output)")
-    ] = None
-    """As in `doubleback audit`."""
-    coefficient: float = 1.0
-    """What the distortion costs in the attack whose images are kept: more leaves the source more alike."""
+    """The image that the attacker wants to come out."""
+    attack: Goals = None
+    """What the attacker wants; `doubleback audit --help` lists the goals."""
+    coefficient: Annotated[float, Heading.GOALS] = 1.0
+    """The price of a change, for the images that are kept. A higher price changes the source less."""
     price: Annotated[Price, UNPREFIXED] = Price()
     search: Annotated[Search, UNPREFIXED] = Search()
     wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
     output: Annotated[Path, arg(metavar="DIR")] = Path("attacked")
-    """Gets adversarial-GOAL.png, what comes out of it, the curves, and report.html; it must not hold anything else."""
+    """Gets adversarial-GOAL.png, what comes out of it, the curves, and report.html. It must not hold anything else."""
     threat: Annotated[Threat, UNPREFIXED] = Threat()
 
     def __post_init__(self) -> None:
@@ -193,118 +204,69 @@ class Attack:
 
 
 @dataclass(frozen=True)
-class Classify:
-    """Fit a Gaussian mixture per class to a run's codes: a differentiable classifier.
+class Reproduce(Command):
+    """Repeat the paper: its tables and figures, and its statements beside what is measured.
 
-    Example: doubleback classify runs/hardened
+    Example: doubleback reproduce table2 --scale smoke --plan
+
+    Example: doubleback reproduce all --scale cpu
+
+    It first prints a plan: what it will train and attack, how long that should take, and what is there already. If it
+    is interrupted, type the same command again: it goes on. If a part fails, the rest still runs.
     """
 
-    run: Annotated[Positional[Path], arg(metavar="RUN")]
-    """Folder of an autoencoder that `doubleback train` has written, on images that have labels."""
-    mixture: Annotated[Mixture, UNPREFIXED] = Mixture()
-    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/classifier)")] = None
-    """The classifier's folder; it must not hold another one."""
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """Attack classifiers and measure what each still gets right: white box, black box, and whether to believe it.
-
-    Example: doubleback robustness runs/hardened/classifier runs/plain/classifier runs/lenet
-
-    Every model is attacked with its own gradient, with random noise, with the score-only Square attack, and with the
-    examples made on every other model. The worst case counts, image by image. Checks say whether to trust the figures
-    (docs/checks.md).
-    """
-
-    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL [MODEL ...]")]
-    """Folders of `doubleback classify`, or of `doubleback train` with a classifier."""
-    threats: Annotated[Threats, UNPREFIXED] = Threats()
-    samples: int = 1000
-    """Images of the split, the same for every model."""
-    black_box: Annotated[tuple[Path, ...], arg(metavar="MODEL [MODEL ...]")] = ()
-    """Further models to make examples on."""
-    split: Split = "test"
-    """Which images: test to report, validation to choose settings by."""
-    output: Annotated[Path, arg(metavar="DIR")] = Path("robustness")
-    """Gets results.json, images.npz and report.html; it must not hold anything else."""
-
-
-@dataclass(frozen=True)
-class Transition:
-    """Follow a classifier's gradient from one class to another: does the image turn into the other class?
-
-    Example: doubleback transition runs/hardened/classifier --from 9 --to 7 --judge runs/lenet
-    """
-
-    classifiers: Annotated[Positional[tuple[Path, ...]], arg(metavar="CLASSIFIER [CLASSIFIER ...]")]
-    """Folders of `doubleback classify`."""
-    from_class: Annotated[str, arg(name="from", metavar="CLASS|any")] = "any"
-    """Class of the images to start from."""
-    to: Annotated[str, arg(metavar="CLASS|any")] = "any"
-    """Class to move to; any: for each image one of the others, drawn by the seed."""
-    count: int = 8
-    """Images, the same for every classifier."""
-    walk: Annotated[Walk, UNPREFIXED] = Walk()
-    judge: Annotated[Path | None, arg(metavar="MODEL", help_behavior_hint="(default: no judge)")] = None
-    """A classifier that the transition never sees, which says what the images have become."""
-    split: Split = "test"
-    """Which images: test to report, validation to choose settings by."""
-    seed: int = 0
-    """Of the images and the targets."""
-    output: Annotated[Path, arg(metavar="DIR")] = Path("transition")
-    """Gets results.json, images.npz and report.html; it must not hold anything else."""
-
-
-@dataclass(frozen=True)
-class Reproduce:
-    """Repeat the paper: its tables and figures, with what its text states beside what is measured.
-
-    Example: doubleback reproduce table2 --scale smoke
-
-    A plan comes first: what will be trained and attacked, how long that is expected to take, what is there already. An
-    interrupted reproduction goes on with the same command; what fails is reported, and the rest still runs.
-    """
+    FIRST = ("what", "scale", "plan")
 
     what: Annotated[
         Positional[tuple[Artefact, ...]],
         arg(metavar="all|table1..table4|figure1..figure6", help_behavior_hint="(default: all)"),
     ] = ("all",)
-    """Which of them."""
+    """Which tables and figures."""
     scale: Literal["smoke", "cpu", "full"] = "cpu"
     """smoke: does it run? cpu: two hours on two cores; full: the paper's sizes, for a GPU."""
     data_dir: Annotated[
-        Path | None, arg(metavar="DIR", help_behavior_hint="(default: $DOUBLEBACK_DATA, or the hub)")
+        Path | None,
+        arg(metavar="DIR", help_behavior_hint="(default: $DOUBLEBACK_DATA, or the hub)"),
+        Heading.IMAGES,
     ] = None
-    """Holds mnist/, svhn/ and celeba/ as on the hub; faces/ stands in for celeba/, and is named in its place."""
+    """A folder with mnist/, svhn/ and celeba/ as on the hub. A folder faces/ takes the place of celeba/."""
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: reproduction-SCALE)")] = None
     """Gets report.html, tables/, figures/, and a folder for every command."""
-    jobs: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: by cores and memory)")] = None
+    jobs: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: by cores and memory)"), Heading.MACHINE
+    ] = None
     """Commands that run side by side."""
     withhold: tuple[Literal["mnist", "svhn", "celeba"], ...] = ()
-    """Leave the images of these data sets, whose licence may not let them be passed on, out of the figures."""
+    """Show no images of these data sets, because their licence may forbid it."""
     plan: bool = False
     """Print the plan and stop."""
 
 
 @dataclass(frozen=True)
-class Demo:
-    """Train an autoencoder, attack it, harden it, attack it again, and write a report: under two minutes."""
+class Demo(Command):
+    """Train an autoencoder, attack it, harden it, attack it again, and write a report: under two minutes.
+
+    Example: doubleback demo
+
+    Example: doubleback demo --data mnist --output mnist-demo
+    """
+
+    FIRST = ("output", "data", "within")
 
     output: Annotated[Path, arg(metavar="DIR")] = Path("doubleback-demo")
-    """Gets plain/, hardened/, report.html and results.json; what is finished there already is kept."""
-    data: Annotated[str, arg(metavar="NAME|PATH")] = "digits"
-    """As in `doubleback train`."""
-    epochs: int = 30
-    """Passes over the training images, of the plain one."""
-    within: str = "2%"
-    """As in `doubleback harden`: what the hardening may cost."""
-    pairs: int = 20
-    """Pairs to attack."""
-    coefficients: int = 25
-    """Weights of the distortion in the attack; `audit` takes 50."""
-    seed: int = 0
-    """Of the training and of the pairs."""
+    """Gets plain/, hardened/, report.html and results.json. What is finished there is kept."""
+    data: Annotated[str, arg(metavar="NAME|PATH"), Heading.IMAGES] = "digits"
+    """digits (bundled), mnist, svhn, celeba, a hub id owner/name, or a folder of images or parquet."""
+    epochs: Annotated[int, Heading.TRAINING] = 30
+    """Passes over the training images, for the plain model."""
+    within: Annotated[str, arg(metavar="SHARE")] = "2%"
+    """How much worse the reconstruction may become by hardening."""
+    pairs: Annotated[int, Heading.PAIRS] = 20
+    """How many pairs of images to attack."""
+    coefficients: Annotated[int, Heading.GOALS] = 25
+    """How many prices of a change the attack tries; `audit` tries 50."""
+    seed: Annotated[int, Heading.TRAINING] = 0
+    """Seed of the training and of the pairs."""
 
     def __post_init__(self) -> None:
         Hardening(self.within)  # refused before anything is trained

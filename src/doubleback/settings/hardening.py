@@ -9,6 +9,7 @@ from tyro.conf import arg
 
 from doubleback.errors import InputError
 from doubleback.settings.checks import UNPREFIXED, Settings, one_of
+from doubleback.settings.headings import Heading
 from doubleback.settings.loop import Loop
 from doubleback.settings.penalty import Penalty
 
@@ -21,16 +22,21 @@ class Hardening(Settings):
         InputError: the budget is no share, or nothing is penalised.
     """
 
+    HEADING = Heading.HARDENING
+
     within: Annotated[str, arg(metavar="SHARE")] = "2%"
-    """How much the reconstruction's L2 (and the rate of a codec) may grow on validation images: 2%, or 0.02."""
+    """How much worse the reconstruction may become: the L2 error on validation images grows by this share at most
+    (for a codec, its rate, too). 2% or 0.02."""
     freeze: Annotated[
         Literal["encoder", "decoder"] | None, arg(metavar="{encoder,decoder}", help_behavior_hint="(default: neither)")
     ] = None
-    """Leave this part as it is. With a frozen decoder, whatever stands on its old codes goes on working."""
+    """Leave this part of the model as it is. If the decoder is frozen, whatever uses its codes goes on working."""
     loss: Annotated[str | None, arg(metavar="FILE.py:NAME", help_behavior_hint="(default: the model's own)")] = None
-    """The model's own loss, a function (net, x) -> a number, or one for each image; x in [0, 1]."""
+    """The loss of your model: a function (net, x) that returns a number, or one number for each image. x lies in
+    [0, 1]."""
     alone: bool = False
-    """Leave out its twin, the same model trained on without the penalty: it shows what training longer does alone."""
+    """Save half the time: do not train a second model without the penalty. That one shows what training longer does
+    by itself."""
     penalty: Annotated[Penalty, UNPREFIXED] = Penalty(penalty="spectral")
     loop: Annotated[Loop, UNPREFIXED] = Loop()
 

@@ -9,6 +9,7 @@ from tyro.conf import arg
 from doubleback.errors import InputError
 from doubleback.processes import has_gpu, processes
 from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, at_least, one_of, positive, seed_in_range
+from doubleback.settings.headings import Heading
 
 Precision = Literal["32", "64", "bf16-mixed", "fast"]
 
@@ -22,6 +23,8 @@ class Loop(Settings):
             CUDA graph is asked for without a GPU or of several processes, or TensorBoard is not installed.
     """
 
+    HEADING = Heading.TRAINING
+
     epochs: Annotated[
         Unsaid[int], arg(metavar="N", help_behavior_hint="(default: as measured, 8 to 80; 5 with --init; 15 in harden)")
     ] = LEFT_OUT
@@ -29,25 +32,25 @@ class Loop(Settings):
     batch_size: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: as measured, 128 or 256)")] = (
         LEFT_OUT
     )
-    """Images a step, of all processes together; a last, smaller batch is left out."""
+    """Images in one step, over all processes. A last, smaller batch is left out."""
     learning_rate: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: as measured, 0.001 to 0.003)")
     ] = LEFT_OUT
-    """Peak of the one-cycle schedule."""
+    """Highest learning rate of the one-cycle schedule."""
     max_grad_norm: float = 30.0
-    """Gradients are clipped at this norm."""
+    """Longer gradients are clipped to this norm."""
     seed: int = 0
-    """Of the weights, the order and the noise."""
-    precision: Precision = "32"
-    """Of the arithmetic; fast is bf16-mixed where the machine computes that several times faster, else 32."""
-    compile: bool = False
-    """Compile the loss, double backward included: worth its half minute on long runs."""
-    cuda_graph: bool = False
-    """Record a step on the GPU and replay it: without Python's share, the numbers the same."""
-    devices: int = 1
-    """Processes on this machine; under torchrun (one machine or many) its own count instead."""
-    tensorboard: bool = False
-    """Write TensorBoard's files too (pip install 'doubleback[tensorboard]')."""
+    """Seed of the weights, the order of the images, and the noise."""
+    precision: Annotated[Precision, Heading.MACHINE] = "32"
+    """Precision of the arithmetic. fast: bf16-mixed where that is several times faster, else 32."""
+    compile: Annotated[bool, Heading.MACHINE] = False
+    """Compile the loss with torch.compile. It takes half a minute, and pays on long runs."""
+    cuda_graph: Annotated[bool, Heading.MACHINE] = False
+    """Record a step on the GPU and replay it: faster, with the same numbers."""
+    devices: Annotated[int, Heading.MACHINE] = 1
+    """How many processes train on this machine. Under torchrun, torchrun decides."""
+    tensorboard: Annotated[bool, Heading.OUTPUT] = False
+    """Write files for TensorBoard, too. Needs pip install 'doubleback[tensorboard]'."""
 
     def __post_init__(self) -> None:
         seed_in_range(self.seed)

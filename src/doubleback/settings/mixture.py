@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from doubleback.settings.checks import Settings, at_least, not_negative, one_of, seed_in_range
+from doubleback.settings.headings import Heading
 
 Covariance = Literal["full", "diag", "tied"]
 
@@ -16,14 +17,16 @@ class Mixture(Settings):
         InputError: a count or the seed is out of range, the covariance is unknown, or the regularization is negative.
     """
 
+    HEADING = Heading.CLASSIFIER
+
     components: int = 10
-    """Gaussians a class."""
+    """Gaussians for each class."""
     covariance: Covariance = "full"
-    """Of each Gaussian; tied: one for all Gaussians of a class."""
+    """Covariance of each Gaussian. tied: one for all Gaussians of a class."""
     regularization: float = 1e-3
     """Added to the diagonal of every covariance."""
     seed: int = 0
-    """Of EM's start."""
+    """Seed of the start of EM."""
 
     def __post_init__(self) -> None:
         at_least(1, components=self.components)

@@ -10,42 +10,46 @@ from tyro.conf import Positional, arg
 from doubleback.errors import InputError
 from doubleback.settings.checks import UNPREFIXED, at_least
 from doubleback.settings.hardening import share_of
+from doubleback.settings.headings import Command, Heading
 from doubleback.settings.loop import Loop
 from doubleback.settings.search import Auditing, Pairing, Price, Search
+from doubleback.settings.shared import Images, Side, Victim
 from doubleback.settings.victim import Wrapping
 
 
 @dataclass(frozen=True)
-class Frontier:
+class Frontier(Command):
     """Compare defences of one autoencoder: what each costs in reconstruction, what each gains against attacks.
 
-    Example: doubleback frontier runs/plain --within 0% 2% 10% --output frontier
+    Example: doubleback frontier runs/plain --within 2% --defences spectral jpeg --output frontier
 
-    Every defence is trained, or tuned on validation images, within each budget, and attacked by somebody who knows it.
-    Each finished row is kept. The same command in a second terminal, or on a second machine that shares the folder,
-    takes its share of what is left.
+    Example: doubleback frontier runs/plain --within 0% 2% 10% --output frontier-all
+
+    Every defence is trained, or tuned on validation images, within each budget. The attacker knows the defence. Each
+    finished row is kept. Type the same command in a second terminal, or on a second machine that shares the folder, and
+    both share the work.
     """
 
-    victim: Annotated[Positional[Path], arg(metavar="VICTIM")]
-    """As in `doubleback audit`."""
+    FIRST = ("victim", "output", "within", "defences")
+
+    victim: Victim
     output: Annotated[Path, arg(metavar="DIR")]
     """Gets a folder for every row, and frontier.html."""
     within: Annotated[tuple[str, ...], arg(metavar="SHARE [SHARE ...]")] = ("0%", "1%", "2%", "5%", "10%")
-    """The budgets: how much the reconstruction's L2 may grow on validation images."""
+    """The budgets: how much the L2 error of the reconstruction may grow on validation images."""
     defences: Annotated[tuple[str, ...], arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: all)")] = ()
     """Which defences: spectral, targeted, reconstruction, reconstruction-blends, output, noise, smooth-code, kept-code
     and longer are trained; jpeg, quantize, resize, smooth and hmc act at test time; lipschitz is proven."""
-    pairs: int = 20
-    """Pairs to attack, the same for every row."""
-    coefficients: int = 25
-    """Weights of the distortion in the attack, from 2^-20 to 2^20, beside 0."""
-    steps: int = 300
-    """Steps of an attack, at most."""
+    pairs: Annotated[int, Heading.PAIRS] = 20
+    """How many pairs of images to attack, the same for every row."""
+    coefficients: Annotated[int, Heading.GOALS] = 25
+    """How many prices of a change the attack tries, from 2^-20 to 2^20, beside 0."""
+    steps: Annotated[int, Heading.GOALS] = 300
+    """Most steps of an attack."""
     loop: Annotated[Loop, UNPREFIXED] = Loop()
-    data: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="(default: the run's own)")] = None
-    """Images to learn from and to attack. Of a model that is no run: needed."""
-    image_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the images' own)")] = None
-    """Crop and resize these images for a model that is no run."""
+    data: Images = None
+    """Images to learn from and to attack. A model that is not a run needs this."""
+    image_size: Side = None
     wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
 
     def __post_init__(self) -> None:
@@ -58,56 +62,64 @@ class Frontier:
 
 
 @dataclass(frozen=True)
-class Report:
-    """Write one HTML page about runs, their audits, classifiers, and what those withstand.
+class Report(Command):
+    """Write one HTML page about runs, their audits, and classifiers.
 
     Example: doubleback report runs/plain runs/hardened --output report.html
     """
 
+    FIRST = ("folders", "output")
+
     folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR [DIR ...]")]
     """Run folders, audit folders, or folders of several of them."""
-    output: Annotated[Path | None, arg(metavar="FILE.html", help_behavior_hint="(default: see below)")] = None
-    """By default DIR/report.html for one folder, ./report.html for several."""
+    output: Annotated[Path | None, arg(metavar="FILE.html", help_behavior_hint="(default: report.html)")] = None
+    """The page. The default lies in DIR if you give one folder, and here if you give several."""
 
 
 @dataclass(frozen=True)
-class Leaderboard:
+class Leaderboard(Command):
     """Rank audited models on one page: a table for every protocol, so that only like is compared with like.
 
-    Example: doubleback leaderboard audits/ runs/ --output leaderboard.html --markdown leaderboard.md
+    Example: doubleback leaderboard runs --output leaderboard.html --markdown leaderboard.md
 
-    One protocol is: the same images, the same pairs, the same attacks with the same settings. The hardest to steer
-    comes first. What a check has flagged is struck through and stands last.
+    One protocol means the same images, the same pairs, and the same attacks with the same settings. The model that is
+    hardest to steer comes first. A model that a check has flagged is struck through and comes last.
     """
 
+    FIRST = ("folders", "output", "markdown")
+
     folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR [DIR ...]")]
-    """Folders that hold audits, themselves or anywhere below."""
+    """Folders with audits in them, at any depth."""
     output: Annotated[Path, arg(metavar="FILE.html")] = Path("leaderboard.html")
-    """The page; it needs no network."""
+    """The page. It opens without a network."""
     markdown: Annotated[Path | None, arg(metavar="FILE.md", help_behavior_hint="(default: none)")] = None
-    """Write the tables there, too."""
+    """Write the tables to this file, too."""
 
 
 @dataclass(frozen=True)
-class Push:
-    """Pass a model on: push it to the Hugging Face hub, with a card that says what it withstands.
+class Push(Command):
+    """Push a model to the Hugging Face hub, with a card that says what it withstands.
 
-    Example: doubleback push runs/hardened owner/name
+    Example: doubleback push runs/hardened owner/name --output pushed
 
-    Example: doubleback push runs/hardened owner/name --output pushed    (look first: nothing leaves this machine)
+    Example: doubleback push runs/hardened owner/name --license mit
 
-    The repository is private unless you say --public. It gets config.json, model.safetensors, README.md (the card), and
-    the figures of the run and of its audit; no images. hub:owner/name is a victim then. Log in with `hf auth login`.
+    The first example only writes a folder: look at it first, nothing leaves this machine. The second one pushes; log in
+    with `hf auth login` before that. The repository is private unless you say --public. It gets config.json,
+    model.safetensors, README.md (the card), and the figures of the run and of its audit, but no images. Other commands
+    then know the model as hub:owner/name.
     """
+
+    FIRST = ("run", "name", "output", "public")
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """A run of `doubleback train`, or a folder of `doubleback harden`."""
     name: Annotated[Positional[str], arg(metavar="OWNER/NAME")]
-    """The repository on the hub; it is made if it is not there."""
+    """The repository on the hub. It is made if it does not exist."""
     audit: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/audit)")] = None
-    """The audit that the card tells of, of these very weights. Where RUN/audit is not there: the only RUN/audit-*."""
+    """The audit that the card reports. It must be of these weights. If there is no RUN/audit: the only RUN/audit-*."""
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: upload)")] = None
-    """Write what would be pushed there instead, and push nothing."""
+    """Write everything to this folder, and push nothing."""
     public: bool = False
     """Let everybody see the repository."""
     license: Annotated[str, arg(metavar="ID")] = "unknown"

@@ -7,6 +7,7 @@ from tyro.conf import arg
 
 from doubleback.errors import InputError
 from doubleback.settings.checks import LEFT_OUT, Settings, Unsaid, at_least, not_negative, one_of, positive
+from doubleback.settings.headings import Heading
 
 Differentiated = Literal[
     "none",
@@ -43,49 +44,53 @@ class Penalty(Settings):
             the estimator "perturbed" is asked of another penalty than "reconstruction".
     """
 
+    HEADING = Heading.PENALTY
+
     penalty: Differentiated = "none"
-    """What is kept small. By double backpropagation: the gradient of the reconstruction loss, or of the distance to
-    another image (targeted); the Jacobian of the output or of the code, or its largest singular value (spectral); the
-    sum of both (targeted+spectral). By other defences: the error on noisy images (noise); the way of the code
-    under the worst small change (smooth-code), or its way from the code before the training (kept-code)."""
+    """What training keeps small. none: nothing; reconstruction: the gradient of the loss by the image; targeted:
+    the gradient of the distance to another image; output, latent: the Jacobian of the output or of the code;
+    spectral: the largest singular value of the output's Jacobian; targeted+spectral: both; noise: the error on noisy
+    images; smooth-code: how far the worst small change moves the code; kept-code: how far that is from the code
+    before training."""
     penalty_weight: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: as measured for the model and the images)")
     ] = LEFT_OUT
-    """lambda2, the weight of the penalty."""
+    """Weight of the penalty in the loss (lambda2 in the paper)."""
     through_target: Annotated[
         Switch,
         arg(metavar="{yes,no}", help_behavior_hint="(default: no for bernoulli, yes for gaussian, as measured)"),
     ] = None
-    """Does the loss's target move with the input?"""
+    """reconstruction: take the gradient through the target of the loss, too, which is the image itself."""
     projections: int = 1
-    """Random projections a step, of the Jacobian penalties."""
+    """output, latent: how many random directions a step takes."""
     estimator: Estimator = "exact"
-    """How the penalty's gradient is taken; perturbed: of reconstruction, to first order, at less cost."""
+    """How the gradient of the penalty is computed. perturbed: a first-order shortcut, for reconstruction only."""
     difference_step: float = 1e-2
-    """Step of the finite differences, in units of a pixel."""
+    """Step of the finite differences, where a pixel goes from 0 to 1."""
     penalty_start: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.5; 0 with --init and in harden)")
     ] = LEFT_OUT
-    """Share of the steps after which the penalty is on."""
+    """When the penalty sets in, as a share of all steps."""
     every: int = 1
-    """Take the penalty every k-th step only, k times as heavy."""
+    """Compute the penalty only in every N-th step, with N times the weight."""
     at: Annotated[
         Unsaid[Place],
         arg(metavar="{images,blends}", help_behavior_hint="(default: blends for targeted and spectral, else images)"),
     ] = LEFT_OUT
-    """Where the penalty is taken: at the images, or at blends of two, where an attack passes."""
+    """Where the penalty is taken: at images, or at blends of two images."""
     margin: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.5 for targeted, 1 for spectral)")
     ] = LEFT_OUT
-    """The slope, or the singular value, that is free."""
+    """Values below this are not penalised."""
     power_steps: int = 1
-    """Steps of power iteration behind the spectral penalty."""
+    """spectral: steps of power iteration."""
     radius: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.2 for noise, 0.1 for the codes)")
     ] = LEFT_OUT
-    """How far an image is moved: the standard deviation of the noise, or the most that a pixel changes."""
+    """How far an image is moved. noise: the standard deviation; smooth-code, kept-code: the most that a pixel
+    changes."""
     ascent_steps: int = 5
-    """Steps of the search for the worst change, behind smooth-code and kept-code."""
+    """smooth-code, kept-code: steps of the search for the worst change."""
 
     @property
     def reach(self) -> float:

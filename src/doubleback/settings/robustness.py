@@ -8,6 +8,7 @@ from tyro.conf import arg
 from doubleback.errors import InputError
 from doubleback.settings.ball import Norm, radii
 from doubleback.settings.checks import Settings, at_least, one_of, seed_in_range
+from doubleback.settings.headings import Heading
 
 WhiteBox = Literal["fgsm", "pgd", "apgd"]
 
@@ -21,22 +22,24 @@ class Threats(Settings):
             number.
     """
 
+    HEADING = Heading.GOALS
+
     attack: tuple[WhiteBox, ...] = ("fgsm", "pgd", "apgd")
-    """White-box attacks, each with the losses cross-entropy, margin and DLR."""
+    """Attacks through the gradient, each with the losses cross-entropy, margin and DLR."""
     norm: Norm = "Linf"
-    """How far an image may be moved is measured by this."""
-    eps: Annotated[tuple[str | float, ...], arg(metavar="[STR [STR ...]]")] = ("0.05", "0.1", "0.2")
-    """How far: in pixels of [0, 1]; fractions such as 8/255 are understood."""
+    """How --eps measures a change of the image."""
+    eps: Annotated[tuple[str | float, ...], arg(metavar="EPS [EPS ...]")] = ("0.05", "0.1", "0.2")
+    """How far an image may be moved. Under Linf: the most that a pixel changes, as 0.1 or 8/255."""
     steps: int = 40
     """Steps of pgd and apgd, and draws of random noise."""
     restarts: int = 1
     """Random starts of pgd and apgd for each loss."""
     queries: int = 1000
-    """Of the score-only attack; 0 leaves it out, and the page without a black box."""
+    """Questions of the Square attack for each image. 0 leaves that attack out."""
     noise_samples: int = 1
-    """Answers averaged at each step, for a model that draws noise when asked."""
+    """For a model that draws noise: how many answers are averaged at each step."""
     seed: int = 0
-    """Of the images, the starts and the searches."""
+    """Seed of the images, the starts and the searches."""
 
     def __post_init__(self) -> None:
         if not self.attack:

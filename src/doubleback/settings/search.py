@@ -7,6 +7,7 @@ from tyro.conf import arg
 
 from doubleback.errors import InputError
 from doubleback.settings.checks import LEFT_OUT, UNPREFIXED, Settings, Unsaid, as_bytes, at_least, seed_in_range
+from doubleback.settings.headings import Heading
 from doubleback.settings.threat import Budget, Threat
 
 
@@ -18,8 +19,10 @@ class Price(Settings):
         InputError: there is no coefficient, or one that is negative or not finite.
     """
 
+    HEADING = Heading.GOALS
+
     coefficients: int | tuple[float, ...] = 50
-    """Weights of the distortion in the attack, from 2^-20 to 2^20, beside 0."""
+    """How many prices of a change the attack tries, from 2^-20 to 2^20, beside 0."""
     STEPS: ClassVar[int] = 300  # of a search that does not say
 
     def __post_init__(self) -> None:
@@ -42,14 +45,16 @@ class Search(Settings):
         InputError: a count or the seed is out of range.
     """
 
-    steps: Annotated[Unsaid[int], arg(metavar="INT", help_behavior_hint="(default: 300; with --eps 100)")] = LEFT_OUT
-    """Steps of an attack, at most."""
+    HEADING = Heading.GOALS
+
+    steps: Annotated[Unsaid[int], arg(metavar="N", help_behavior_hint="(default: 300; with --eps 100)")] = LEFT_OUT
+    """Most steps of an attack."""
     restarts: int = 0
-    """Random starts, beside the source and the best blend with the target (with --eps: the best that is known)."""
+    """How many random starts to try, beside the two usual ones: the source and the best blend with the target."""
     samples: int = 0
-    """0 attacks the mean path; n averages n draws of the model's noise at every step and scores on n others."""
+    """0: attack the model without its noise. N: average N draws of the noise at each step, and score on N others."""
     seed: int = 0
-    """Of the pairs, the starts and the noise."""
+    """Seed of the pairs, the starts and the noise."""
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
@@ -65,16 +70,18 @@ class Pairing(Settings):
         InputError: fewer than one pair.
     """
 
+    HEADING = Heading.PAIRS
+
     pairs: int = 20
-    """Pairs of a source and a target from these images, the same for every run; more pairs keep the first ones."""
+    """How many pairs of a source and a target to attack. Every model gets the same ones."""
     source_label: Annotated[
         str | int | None, arg(name="from", metavar="CLASS", help_behavior_hint="(default: any)")
     ] = None
-    """Class of the sources, where the images have labels."""
+    """The class of the sources, if the images have labels."""
     target_label: Annotated[
         str | int | None, arg(name="to", metavar="CLASS", help_behavior_hint="(default: any other)")
     ] = None
-    """Class of the targets."""
+    """The class of the targets."""
 
     def __post_init__(self) -> None:
         at_least(1, pairs=self.pairs)
@@ -84,11 +91,15 @@ class Pairing(Settings):
 class Auditing(Settings):
     """An audit: its pairs, what a change costs, how hard its attacks search."""
 
+    HEADING = Heading.GOALS
+
     pairing: Annotated[Pairing, UNPREFIXED] = Pairing()
     price: Annotated[Price, UNPREFIXED] = Price()
     search: Annotated[Search, UNPREFIXED] = Search()
-    memory: Annotated[str | None, arg(metavar="SIZE", help_behavior_hint="(default: half of what is free)")] = None
-    """Memory for the attacks, as 4GB: large images go through fewer at a time, to the same figures."""
+    memory: Annotated[
+        str | None, arg(metavar="SIZE", help_behavior_hint="(default: half of what is free)"), Heading.MACHINE
+    ] = None
+    """Memory for the attacks, as 4GB. With less, fewer images are attacked at a time; the figures stay the same."""
     threat: Annotated[Threat, UNPREFIXED] = Threat()
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from tyro.conf import arg
 from doubleback.errors import InputError
 from doubleback.settings.ball import Norm, radii
 from doubleback.settings.checks import Settings, at_least, one_of
+from doubleback.settings.headings import Heading
 
 FULL = 1.0  # Linf: the whole box
 
@@ -66,21 +67,27 @@ class Threat(Settings):
         InputError: as `Budget`; or a setting has no effect without another.
     """
 
+    HEADING = Heading.BUDGET
+
     norm: Annotated[Norm | None, arg(metavar="Linf|L2", help_behavior_hint="(default: Linf)")] = None
-    """How far an image may be moved is measured by this; together with --eps."""
+    """How --eps measures a change of the image. Needs --eps."""
     eps: Annotated[tuple[str | float, ...], arg(metavar="EPS [EPS ...]", help_behavior_hint="(default: none)")] = ()
-    """Budgets instead of a price: how far; under Linf in pixels of [0, 1], as 8/255. Without --attack, `STANDARD` runs:
-    the attacks that were ever the worst of all (docs/threats.md)."""
+    """Bound the change of the image, instead of giving it a price. Under Linf: the most that a pixel changes, as
+    8/255. Without --attack the standard attacks run (docs/threats.md)."""
     relative: bool = False
-    """Read eps as shares of the distance of each pair's source and target (L2)."""
+    """Read --eps as shares of the L2 distance between source and target. Needs --norm L2."""
     queries: int = 0
-    """Attack by scores alone, too: so many questions for each image and eps (Square). With --eps."""
-    survive: Annotated[tuple[str, ...], arg(metavar="STEP [STEP ...]", help_behavior_hint="(default: none)")] = ()
-    """What happens to an image on its way to the model, in order: quantize:8 (bits), jpeg:75 (quality), resize:0.5. The
-    attack goes through it, and is scored through the real thing."""
-    defend: Annotated[tuple[str, ...], arg(metavar="STEP [STEP ...]", help_behavior_hint="(default: none)")] = ()
-    """Defences at test time about the model, in order: those of --survive, smooth:0.1 (the mean over noisy copies, of
-    this standard deviation), hmc:10 (so many steps of Hamiltonian Monte Carlo on the code). The attacker knows them."""
+    """Also attack without gradients: ask the model N times for each image and eps (Square). Needs --eps."""
+    survive: Annotated[
+        tuple[str, ...], arg(metavar="STEP [STEP ...]", help_behavior_hint="(default: none)"), Heading.DEFENCES
+    ] = ()
+    """What happens to an image on its way to the model, in this order: quantize:8 (bits), jpeg:75 (quality),
+    resize:0.5. The attacker takes it into account."""
+    defend: Annotated[
+        tuple[str, ...], arg(metavar="STEP [STEP ...]", help_behavior_hint="(default: none)"), Heading.DEFENCES
+    ] = ()
+    """Defences about the model at test time, in this order: those of --survive; smooth:0.1 (the mean over copies
+    with this noise); hmc:10 (steps of Hamiltonian Monte Carlo on the code). The attacker knows them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", eps_as_given(self.eps))

@@ -10,6 +10,7 @@ from doubleback.errors import InputError
 from doubleback.registry import MODELS
 from doubleback.settings.architecture import Architecture
 from doubleback.settings.checks import LEFT_OUT, UNPREFIXED, Settings, Unsaid, not_negative
+from doubleback.settings.headings import Heading
 from doubleback.settings.images import Data
 from doubleback.settings.loop import Loop
 from doubleback.settings.penalty import Penalty
@@ -27,14 +28,16 @@ class Training(Settings):
         InputError: a setting does not go with the model.
     """
 
+    HEADING = Heading.TRAINING
+
     images: Annotated[Data, UNPREFIXED] = Data()
     architecture: Annotated[Architecture, UNPREFIXED] = Architecture()
     penalty: Annotated[Penalty, UNPREFIXED] = Penalty()
     kl_weight: Annotated[Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 1, or as in --init)")] = LEFT_OUT
-    """lambda1, the weight of the KL divergence."""
+    """Weight of the KL divergence in the loss (lambda1 in the paper)."""
     loop: Annotated[Loop, UNPREFIXED] = Loop()
     init: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="(default: new weights)")] = None
-    """Start from the weights of this run, and with its data and model: harden what exists already."""
+    """Start from the weights of this run, with its data and its model."""
 
     def __post_init__(self) -> None:
         not_negative(kl_weight=self.kl_weight)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from doubleback.errors import InputError
 from doubleback.settings.checks import Settings, at_least, positive
+from doubleback.settings.headings import Heading
 
 
 @dataclass(frozen=True)
@@ -14,14 +15,16 @@ class Walk(Settings):
         InputError: a length or a count is out of range, or the confidence is no probability.
     """
 
+    HEADING = Heading.WALK
+
     eta: float = 0.05
     """Length of a step, in the 2-norm of images in [0, 1]."""
     steps: int = 400
-    """Steps, at most."""
+    """Most steps."""
     confidence: float = 0.95
     """Stop once the target class has this probability."""
     beyond: int = 40
-    """Go on for so many steps after that: the classifier is sure before others are (docs/choices.md)."""
+    """Go on for N steps after that, because the classifier is sure before other classifiers are."""
 
     def __post_init__(self) -> None:
         positive(eta=self.eta)

@@ -12,6 +12,7 @@ from tyro.conf import arg
 
 from doubleback.errors import InputError
 from doubleback.settings.checks import Settings
+from doubleback.settings.headings import Heading
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,18 @@ class Wrapping(Settings):
         InputError: a range is empty, or a standard deviation is not positive.
     """
 
-    weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the factory's own)")] = None
-    """Weights for the model that a factory makes: safetensors, or a state_dict that torch has saved."""
+    HEADING = Heading.OWN_MODEL
+
+    weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the function's)")] = None
+    """Weights for the model that your function makes: safetensors, or a state_dict that torch has saved."""
     input_range: Annotated[
         tuple[float, float] | None, arg(name="range", metavar="LOW HIGH", help_behavior_hint="(default: 0 1)")
     ] = None
-    """Pixel values that the model takes."""
+    """The pixel values of black and white in the model's input."""
     output_range: Annotated[
         tuple[float, float] | None, arg(metavar="LOW HIGH", help_behavior_hint="(default: as --range)")
     ] = None
-    """Pixel values that it gives."""
+    """The pixel values of black and white in the model's output."""
     mean: Annotated[tuple[float, ...] | None, arg(metavar="M [M ...]", help_behavior_hint="(default: 0)")] = None
     """Subtracted from each channel of the input, after --range."""
     std: Annotated[tuple[float, ...] | None, arg(metavar="S [S ...]", help_behavior_hint="(default: 1)")] = None

@@ -1,15 +1,13 @@
 """From a command's settings back to the words of its command line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
-
-from tyro.conf import Positional
+from typing import Any
 
 from doubleback.errors import InputError
-
-_POSITIONAL = get_args(Positional[int])[1]
+from doubleback.settings.checks import innermost
+from doubleback.settings.options import options
 
 
 def words(command: Any, *, left_out: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -26,7 +24,18 @@ def words(command: Any, *, left_out: tuple[str, ...] = ()) -> tuple[str, ...]:
     >>> words(Train(Path("runs/a"), training))
     ('train', '--output', 'runs/a', '--model.hidden', '3', '4', '--compile')
     """
-    places, flags = _split(command, "", left_out)
+    values = innermost(command)
+    places: list[str] = []
+    flags: list[str] = []
+    for option in options(type(command)):
+        value = values[option.field]
+        if option.field in left_out or value == option.value:
+            continue
+        given = [_word(item) for item in value] if isinstance(value, tuple) else [_word(value)]
+        if option.positional:
+            places += given
+        else:
+            flags += [option.flag, *([] if option.switch else given)]
     return (type(command).__name__.lower(), *places, *flags)
 
 
@@ -45,14 +54,14 @@ def check_said(line: Sequence[str], command: type[Any]) -> None:
     Traceback (most recent call last):
     doubleback.errors.InputError: --model.hidden has no value; give one after it, or leave it out
     """
-    switches = set(_switches(command, ""))
-    options = [word.partition("=")[0].replace("_", "-") if word.startswith("--") else "" for word in line]
-    for place, option in enumerate(options):
+    switches = {option.flag for option in options(command) if option.switch}
+    said = [word.partition("=")[0].replace("_", "-") if word.startswith("--") else "" for word in line]
+    for place, option in enumerate(said):
         if not option:
             continue
-        if option in options[:place]:
+        if option in said[:place]:
             raise InputError(f"{option} is there twice; give it once")
-        last = place + 1 == len(line) or options[place + 1]
+        last = place + 1 == len(line) or said[place + 1]
         if option not in switches and last and "=" not in line[place]:
             raise InputError(f"{option} has no value; give one after it, or leave it out")
 
@@ -85,45 +94,6 @@ def home_of(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError:
         raise InputError(f"{path} names no one's home folder; give the folder's path") from None
-
-
-def _switches(kind: type[Any], prefix: str) -> Iterator[str]:
-    """The options that take no value."""
-    hints = get_type_hints(kind, include_extras=True)
-    for field in fields(kind):
-        name = _option(field.name, hints[field.name])
-        if is_dataclass(field.default):
-            yield from _switches(type(field.default), f"{prefix}{name}." if name else prefix)
-        elif hints[field.name] is bool:
-            yield f"--{prefix}{name}"
-
-
-def _option(name: str, hint: Any) -> str:
-    """How the command line calls a field."""
-    named = [mark.name for mark in getattr(hint, "__metadata__", ()) if getattr(mark, "name", None) is not None]
-    return str(named[0]) if named else name.replace("_", "-")
-
-
-def _split(settings: Any, prefix: str, left_out: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """What stands by its place, and what has a flag."""
-    hints = get_type_hints(type(settings), include_extras=True)
-    places: list[str] = []
-    flags: list[str] = []
-    for field in fields(settings):
-        value, marks = getattr(settings, field.name), getattr(hints[field.name], "__metadata__", ())
-        name = _option(field.name, hints[field.name])
-        if is_dataclass(value):
-            inner, further = _split(value, f"{prefix}{name}." if name else prefix, left_out)
-            places, flags = places + inner, flags + further
-        elif field.name in left_out or value == field.default:
-            continue
-        else:
-            given = [_word(item) for item in value] if isinstance(value, tuple) else [_word(value)]
-            if _POSITIONAL in marks:
-                places += given
-            else:
-                flags += [f"--{prefix}{name}", *([] if value is True and field.default is False else given)]
-    return places, flags
 
 
 def _word(value: object) -> str:

@@ -1,0 +1,84 @@
+"""The commands about classifiers: `classify`, `robustness`, `transition`. Imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from doubleback.settings import Mixture, Threats, Walk
+from doubleback.settings.checks import UNPREFIXED
+from doubleback.settings.headings import Command, Heading
+from doubleback.settings.shared import Part
+
+
+@dataclass(frozen=True)
+class Classify(Command):
+    """Make a classifier of a run: fit Gaussians to the codes of each class.
+
+    Example: doubleback classify runs/hardened
+    """
+
+    FIRST = ("run", "components", "output")
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run of `doubleback train` or `harden`: an autoencoder of images that have labels."""
+    mixture: Annotated[Mixture, UNPREFIXED] = Mixture()
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/classifier)")] = None
+    """The folder of the classifier. It must not hold another one."""
+
+
+@dataclass(frozen=True)
+class Robustness(Command):
+    """Attack classifiers and measure how many images each still gets right.
+
+    Example: doubleback robustness runs/hardened/classifier
+
+    Example: doubleback robustness runs/hardened/classifier runs/lenet --eps 8/255 --output robustness-8
+
+    Every model is attacked through its gradient, with random noise, with the Square attack, which sees only scores, and
+    with the examples made on the other models. For each image the worst attack counts. Checks say whether to trust the
+    figures (docs/checks.md).
+    """
+
+    FIRST = ("models", "eps", "samples")
+
+    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL [MODEL ...]")]
+    """Folders of `doubleback classify`, or runs of `doubleback train --model lenet` (or mlp, cvnet)."""
+    threats: Annotated[Threats, UNPREFIXED] = Threats()
+    samples: Annotated[int, Heading.IMAGES] = 1000
+    """How many images to attack, the same for every model."""
+    black_box: Annotated[tuple[Path, ...], arg(metavar="MODEL [MODEL ...]"), Heading.GOALS] = ()
+    """More models to make examples on. They are not attacked themselves."""
+    split: Part = "test"
+    output: Annotated[Path, arg(metavar="DIR")] = Path("robustness")
+    """Gets results.json, images.npz and report.html. It must not hold anything else."""
+
+
+@dataclass(frozen=True)
+class Transition(Command):
+    """Follow a classifier's gradient from one class to another: does the image turn into the other class?
+
+    Example: doubleback transition runs/hardened/classifier --from 9 --to 7
+
+    Example: doubleback transition runs/hardened/classifier --judge runs/lenet --output judged
+    """
+
+    FIRST = ("classifiers", "from_class", "to")
+
+    classifiers: Annotated[Positional[tuple[Path, ...]], arg(metavar="CLASSIFIER [CLASSIFIER ...]")]
+    """Folders of `doubleback classify`."""
+    from_class: Annotated[str, arg(name="from", metavar="CLASS|any"), Heading.WALK] = "any"
+    """The class of the images to start from."""
+    to: Annotated[str, arg(metavar="CLASS|any"), Heading.WALK] = "any"
+    """The class to move to. any: one of the others, drawn for each image."""
+    count: Annotated[int, Heading.IMAGES] = 8
+    """How many images to start from, the same for every classifier."""
+    walk: Annotated[Walk, UNPREFIXED] = Walk()
+    judge: Annotated[Path | None, arg(metavar="MODEL", help_behavior_hint="(default: no judge)"), Heading.WALK] = None
+    """Another classifier, which says what the images have become."""
+    split: Part = "test"
+    seed: Annotated[int, Heading.IMAGES] = 0
+    """Seed of the choice of images and classes."""
+    output: Annotated[Path, arg(metavar="DIR")] = Path("transition")
+    """Gets results.json, images.npz and report.html. It must not hold anything else."""

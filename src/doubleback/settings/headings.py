@@ -1,0 +1,36 @@
+"""Under which heading the help shows a setting. Imports no torch."""
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Heading(Enum):
+    """The groups of `doubleback COMMAND --help`, in their order. The value is what the page says.
+
+    A class of settings names the heading of its fields as `HEADING`. A field of another heading carries that in its
+    annotation.
+    """
+
+    START = "start here"
+    GOALS = "attack"
+    PAIRS = "pairs of images to attack"
+    BUDGET = "an attacker with a budget"
+    DEFENCES = "between the attacker and the model"
+    IMAGES = "images"
+    HARDENING = "hardening"
+    MODEL = "model"
+    TRAINING = "training"
+    PENALTY = "penalty"
+    CLASSIFIER = "classifier"
+    WALK = "the way from class to class"
+    OUTPUT = "output"
+    MACHINE = "machine"
+    OWN_MODEL = "a model that doubleback has not trained"
+
+
+class Command:
+    """Base of the commands: how their help is laid out."""
+
+    HEADING: ClassVar = Heading.OUTPUT
+    FIRST: ClassVar[tuple[str, ...]] = ()
+    """The settings that a beginner needs, beside those that have no default."""
