@@ -70,10 +70,12 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.settings import Budget as Budget
     from doubleback.settings import Hardening as Hardening
     from doubleback.settings import Loop as Loop
+    from doubleback.settings import Pairing as Pairing
     from doubleback.settings import Penalty as Penalty
     from doubleback.settings import Price as Price
     from doubleback.settings import Range as Range
     from doubleback.settings import Search as Search
+    from doubleback.settings import Threat as Threat
     from doubleback.settings import Threats as Threats
     from doubleback.settings import Walk as Walk
     from doubleback.training import fit as fit
@@ -97,7 +99,7 @@ _ROOMS = {
     "objective": "Objective TrainingObjective penalty",
     "report": "write_report",
     "robustness": "robust_accuracy",
-    "settings": "Auditing BallSearch Budget Hardening Loop Penalty Price Range Search Threats Walk",
+    "settings": "Auditing BallSearch Budget Hardening Loop Pairing Penalty Price Range Search Threat Threats Walk",
     "training": "fit",
     "transition": "image_transition",
 }

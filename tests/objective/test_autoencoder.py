@@ -318,8 +318,8 @@ def test_settings_are_a_penalty_or_its_fields() -> None:
     ):
         assert objective.settings == stored.changed(every=2, penalty_start=0.5)
     assert Objective(small_vae(), Penalty(penalty_start=0.0)).settings.penalty_start == 0.0
-    with pytest.raises(TypeError, match="there is no setting penalty_every"):
-        Objective(small_vae(), penalty_every=2)
+    with pytest.raises(TypeError, match="there is no setting penalty_each"):
+        Objective(small_vae(), penalty_each=2)
 
 
 @pytest.mark.usefixtures("unchecked")
