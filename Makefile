@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 SHAPES := --jaxtyping-packages=doubleback,typechecking.checked
 
-.PHONY: help demo test test-slow test-shapes test-real test-kills bench docs format clean
+.PHONY: help demo test test-slow test-shapes test-real test-kills bench docs dist format clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -47,9 +47,13 @@ docs: $(READY)  ## the documentation site in build/site: open build/site/index.h
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --quiet
 
+dist: $(READY)  ## the wheel and the sdist in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
 format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format src tests benchmarks examples docs/*.py
 	$(BIN)/ruff check --fix src tests benchmarks examples docs/*.py
 
-clean:  ## remove the environment and the caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove the environment, the packages and the caches
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -11,9 +11,10 @@ import doubleback
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
-Attack Autoencoder AutoencoderAdapter Budget Classifier ConvVAE CvNet DRAW Damage Drift Goal ImageData Latent
-LatentMixtureClassifier Layers LeNet Loop MLP Objective Output Penalty Price Range Rate Reconstruction STANDARD Scores
-Search Surrogate Surviving TrainingObjective VAE apgd auddc audit check damage defended fgsm fit harden image_transition
+Attack Audited Auditing Autoencoder AutoencoderAdapter BallSearch Budget Classifier ConvVAE CvNet DRAW Damage Drift
+Goal Hardened Hardening ImageData InputError Latent LatentMixtureClassifier Layers LeNet LipschitzAE Loop MLP
+Objective Output Pairing Penalty Price Range Rate Reconstruction STANDARD Scores Search Split Surrogate Surviving
+Threat Threats TrainingObjective VAE Walk apgd auddc audit check damage defended fgsm fit harden image_transition
 latent_attack load_classifier load_images load_run output_attack penalty pgd r_margin robust_accuracy square universal
 untargeted_attack wrap write_report
 """
@@ -30,6 +31,34 @@ def test_every_name_is_there_and_says_what_it_is(name: str) -> None:
     assert name in dir(doubleback)
     if inspect.isclass(found) or inspect.isfunction(found):
         assert len((inspect.getdoc(found) or "").split()) > 4
+
+
+def test_settings_and_results_of_public_functions_are_public() -> None:
+    """Whoever passes settings whole, or writes down what an audit or a hardening returns, imports it from here."""
+    told = {name: str(inspect.signature(getattr(doubleback, name))) for name in NAMES if name != "STANDARD"}
+    assert "doubleback.settings.search.Auditing" in told["audit"]
+    taken = {kind for said in told.values() for kind in re.findall(r"\bdoubleback\.settings\.\w+\.(\w+)", said)}
+    assert taken - {"Step"} <= set(NAMES), "a step may be written as text"
+    assert {"Audited", "Hardened"} <= set(NAMES)
+
+
+def test_one_version_everywhere() -> None:
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("CITATION.cff", "CHANGELOG.md")]
+    said = [
+        re.search(mark, page, re.MULTILINE)
+        for mark, page in zip((r"^version: (\S+)$", r"^## (\S+)"), pages, strict=True)
+    ]
+    assert [found and found[1] for found in said] == [doubleback.__version__] * 2
+    assert len({re.findall(r"2\d{3}-\d\d-\d\d", page)[0] for page in pages}) == 1, "of the same day"
+
+
+def test_every_name_of_version_0_1_is_there() -> None:
+    first = """
+    DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LatentMixtureClassifier LeNet Objective
+    Reconstruction apgd auddc audit fgsm fit image_transition latent_attack load_classifier load_images load_run
+    output_attack pgd robust_accuracy square untargeted_attack write_report
+    """
+    assert set(first.split()) <= set(doubleback.__all__)
 
 
 def test_type_checkers_see_the_same_names() -> None:

@@ -30,16 +30,20 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.attacks import square as square
     from doubleback.attacks import untargeted_attack as untargeted_attack
     from doubleback.attacks.standard import STANDARD as STANDARD
+    from doubleback.auditing import Audited as Audited
     from doubleback.auditing import audit as audit
     from doubleback.auditing import check as check
     from doubleback.auditing import damage as damage
     from doubleback.auditing import r_margin as r_margin
     from doubleback.auditing import universal as universal
     from doubleback.data import ImageData as ImageData
+    from doubleback.data import Split as Split
     from doubleback.data import load_images as load_images
     from doubleback.defences import defended as defended
+    from doubleback.errors import InputError as InputError
     from doubleback.experiments.classifiers import load_classifier as load_classifier
     from doubleback.experiments.runs import load_run as load_run
+    from doubleback.hardening import Hardened as Hardened
     from doubleback.hardening import harden as harden
     from doubleback.metrics.curve import auddc as auddc
     from doubleback.mixture import LatentMixtureClassifier as LatentMixtureClassifier
@@ -52,6 +56,7 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.models import ConvVAE as ConvVAE
     from doubleback.models import CvNet as CvNet
     from doubleback.models import LeNet as LeNet
+    from doubleback.models import LipschitzAE as LipschitzAE
     from doubleback.models import Reconstruction as Reconstruction
     from doubleback.models import Surviving as Surviving
     from doubleback.models import wrap as wrap
@@ -60,12 +65,19 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.objective import penalty as penalty
     from doubleback.report import write_report as write_report
     from doubleback.robustness import robust_accuracy as robust_accuracy
+    from doubleback.settings import Auditing as Auditing
+    from doubleback.settings import BallSearch as BallSearch
     from doubleback.settings import Budget as Budget
+    from doubleback.settings import Hardening as Hardening
     from doubleback.settings import Loop as Loop
+    from doubleback.settings import Pairing as Pairing
     from doubleback.settings import Penalty as Penalty
     from doubleback.settings import Price as Price
     from doubleback.settings import Range as Range
     from doubleback.settings import Search as Search
+    from doubleback.settings import Threat as Threat
+    from doubleback.settings import Threats as Threats
+    from doubleback.settings import Walk as Walk
     from doubleback.training import fit as fit
     from doubleback.transition import image_transition as image_transition
 
@@ -73,20 +85,21 @@ _ROOMS = {
     "attacks": "Attack Damage Drift Goal Latent Layers Output Rate Scores Surrogate apgd fgsm latent_attack "
     "output_attack pgd square untargeted_attack",
     "attacks.standard": "STANDARD",
-    "auditing": "audit check damage r_margin universal",
-    "data": "ImageData load_images",
+    "auditing": "Audited audit check damage r_margin universal",
+    "data": "ImageData Split load_images",
     "defences": "defended",
+    "errors": "InputError",
     "experiments.classifiers": "load_classifier",
     "experiments.runs": "load_run",
-    "hardening": "harden",
+    "hardening": "Hardened harden",
     "metrics.curve": "auddc",
     "mixture": "LatentMixtureClassifier",
-    "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet Reconstruction "
-    "Surviving wrap",
+    "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet LipschitzAE "
+    "Reconstruction Surviving wrap",
     "objective": "Objective TrainingObjective penalty",
     "report": "write_report",
     "robustness": "robust_accuracy",
-    "settings": "Budget Loop Penalty Price Range Search",
+    "settings": "Auditing BallSearch Budget Hardening Loop Pairing Penalty Price Range Search Threat Threats Walk",
     "training": "fit",
     "transition": "image_transition",
 }

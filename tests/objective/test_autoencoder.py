@@ -303,6 +303,12 @@ def test_draws_depend_on_the_generator_alone() -> None:
     assert torch.equal(one[1], other[1])
 
 
+def test_a_name_of_version_0_1_still_works_and_says_its_new_one() -> None:
+    with pytest.warns(DeprecationWarning, match=r"penalty_every is now called every: Objective\(model, every=...\)"):
+        objective = Objective(VAE(), penalty="output", penalty_every=3)
+    assert objective.settings.every == 3
+
+
 def test_settings_are_a_penalty_or_its_fields() -> None:
     """All of them are in `settings`; what a field refuses is refused here."""
     stored = Penalty(penalty="output", penalty_weight=0.25, projections=3)
@@ -312,8 +318,8 @@ def test_settings_are_a_penalty_or_its_fields() -> None:
     ):
         assert objective.settings == stored.changed(every=2, penalty_start=0.5)
     assert Objective(small_vae(), Penalty(penalty_start=0.0)).settings.penalty_start == 0.0
-    with pytest.raises(TypeError, match="there is no setting penalty_every"):
-        Objective(small_vae(), penalty_every=2)
+    with pytest.raises(TypeError, match="there is no setting penalty_each"):
+        Objective(small_vae(), penalty_each=2)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -7,6 +7,7 @@ Every term is kept for each example, (B,), the penalty for each place where it i
 """
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -74,6 +75,9 @@ class Objective(TrainingObjective):
     ) -> None:
         super().__init__()
         not_negative(kl_weight=kl_weight)
+        if "penalty_every" in changes:
+            warnings.warn("penalty_every is now called every: Objective(model, every=...)", DeprecationWarning, 2)
+            changes["every"] = changes.pop("penalty_every")
         settings = Penalty(penalty=penalty) if isinstance(penalty, str) else penalty  # type: ignore[arg-type]  # checked
         self.settings = settings.changed(**changes).filled(penalty_start=0.5)
         learned = getattr(model, "likelihood", None) == "gaussian-learned"

@@ -4,6 +4,7 @@ Each setting is declared once, with its help. None stands for a setting that is 
 """
 
 from doubleback.settings.architecture import Architecture, Sizes
+from doubleback.settings.ball import BallSearch
 from doubleback.settings.checks import Settings
 from doubleback.settings.hardening import Hardening
 from doubleback.settings.images import Data
@@ -20,6 +21,7 @@ from doubleback.settings.victim import Range, Wrapping
 __all__ = [
     "Architecture",
     "Auditing",
+    "BallSearch",
     "Budget",
     "Data",
     "Hardening",
