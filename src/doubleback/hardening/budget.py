@@ -34,7 +34,8 @@ LOOKS = 100  # in a training
 MEMORY = 50  # the average reaches back over a fiftieth of the steps
 GAIN = 0.2  # how far log w moves at a look, at most
 SLACK = 0.1  # so much beyond the budget is free at first, and ever less: what a high learning rate spoils comes back
-ROOM = 0.01  # room, as a share of the measure, at which it moves by all of that
+FREE = 0.9  # after this share of the steps nothing is
+ROOM = (0.002, 0.01)  # room, as a share of the measure, at which it moves by all of that: as small as the slack, within
 HALVINGS = 8  # of the way back to the budget
 
 
@@ -183,8 +184,10 @@ class WithinBudget(TrainingObjective):
             self.least.fill_(penalty)
             self.kept_weight.copy_(self.weight)
             self.kept_step.fill_(step + 1)
-        pressing = excess - SLACK * (1 - (step + 1) / steps) ** 2
-        self.weight.mul_(math.exp(-GAIN * max(-1.0, min(1.0, pressing / ROOM))))
+        slack = SLACK * max(0.0, 1 - (step + 1) / (FREE * steps)) ** 2
+        least, most = ROOM
+        pressing = (excess - slack) / min(max(slack, least), most)
+        self.weight.mul_(math.exp(-GAIN * max(-1.0, min(1.0, pressing))))
 
     def keep(self) -> Measured:
         """Put the best weights within the budget into the model; returns what they measure."""
