@@ -162,7 +162,9 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
     listed = re.findall(
         r"\b([\w-]+\.md)$", yaml.safe_dump(yaml.safe_load(text(ROOT / "mkdocs.yml"))["nav"]), re.MULTILINE
     )
-    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    pages = [path.name for path in (ROOT / "docs").glob("*.md")]
+    tutorials = [f"{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")]
+    assert sorted(listed) == sorted(pages + tutorials)
 
 
 def test_the_api_page_has_every_public_name_once() -> None:
