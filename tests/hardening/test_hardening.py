@@ -1,5 +1,6 @@
 """`harden`: within its budget whatever happens, better than its start, resumed to the bit; its weights, its parts."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 import doubleback
 from doubleback.data import ImageData
 from doubleback.errors import InputError
-from doubleback.hardening import budget as budgets
 from doubleback.hardening import harden
 from doubleback.hardening.budget import Measured, WithinBudget, measured
 from doubleback.hardening.freezing import weights_of_part
@@ -123,17 +123,26 @@ def test_whatever_interrupts_it_the_model_is_as_before(
     assert all(torch.equal(one, trained[name]) for name, one in model.state_dict().items())
 
 
-def test_the_weight_rises_with_room_and_falls_without(trained: dict[str, Tensor], tiny: ImageData) -> None:
-    """log w moves by -GAIN clip(excess / ROOM, -1, 1), by hand."""
-    model = victim(trained)
-    objective = WithinBudget(Objective(model, "spectral", penalty_start=0.0), tiny.validation, 0.01)
+@pytest.mark.parametrize(
+    ("within", "step", "moves"),
+    [
+        (0.01, 9, 0.2),  # 1 % of room at the end: all that a look can do
+        (0.0, 9, -0.1),  # no room at the end: AIM is half of the smallest ROOM
+        (0.0, 5, 0.2 * 0.84),  # six of eight steps with slack: 0.1 (1 - 6 / 8)^2 = 0.00625 is free, 0.00525 is room
+        (0.0, 0, 0.2),
+    ],
+)
+def test_the_weight_rises_with_room_and_falls_without(
+    within: float, step: int, moves: float, trained: dict[str, Tensor], tiny: ImageData
+) -> None:
+    """Worked by hand: the model is still the start, at a look after that step of ten."""
+    objective = WithinBudget(Objective(victim(trained), "spectral", penalty_start=0.0), tiny.validation, within)
     first = objective.weight.item()
     assert objective.penalty_weight(0, 10) == first
     with torch.no_grad():
-        objective._look(9, 10)  # the start itself: 1 % of room, nearly
-    excess = 1 / 1.01 - 1
-    assert objective.now.excess(objective.start, 0.01) == pytest.approx(excess)
-    assert objective.weight.item() == pytest.approx(first * torch.tensor(-budgets.GAIN * excess / budgets.ROOM).exp())
+        objective._look(step, 10)
+    assert objective.now.excess(objective.start, within) == pytest.approx(1 / (1 + within) - 1, abs=1e-12)
+    assert objective.weight.item() == pytest.approx(first * math.exp(moves))
 
 
 def test_of_two_looks_within_the_budget_the_smaller_penalty_is_kept(

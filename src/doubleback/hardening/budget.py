@@ -34,7 +34,8 @@ LOOKS = 100  # in a training
 MEMORY = 50  # the average reaches back over a fiftieth of the steps
 GAIN = 0.2  # how far log w moves at a look, at most
 SLACK = 0.1  # so much beyond the budget is free at first, and ever less: what a high learning rate spoils comes back
-FREE = 0.9  # after this share of the steps nothing is
+FREE = 0.8  # after this share of the steps nothing is: the last steps are too small to come back
+AIM = 0.001  # of the measure: so far within the budget the weight aims, for the same reason
 ROOM = (0.002, 0.01)  # room, as a share of the measure, at which it moves by all of that: as small as the slack, within
 HALVINGS = 8  # of the way back to the budget
 
@@ -186,7 +187,7 @@ class WithinBudget(TrainingObjective):
             self.kept_step.fill_(step + 1)
         slack = SLACK * max(0.0, 1 - (step + 1) / (FREE * steps)) ** 2
         least, most = ROOM
-        pressing = (excess - slack) / min(max(slack, least), most)
+        pressing = (excess + AIM - slack) / min(max(slack, least), most)
         self.weight.mul_(math.exp(-GAIN * max(-1.0, min(1.0, pressing))))
 
     def keep(self) -> Measured:
