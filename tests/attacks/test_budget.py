@@ -246,7 +246,7 @@ def test_one_change_for_all_is_weaker_than_one_for_each(vae: VAE, pairs: tuple[T
         ("L2", [math.inf], False, "give at most"),
         ("Linf", [1.5], False, "give at most 1"),
         ("Linf", [], False, "eps is empty"),
-        ("Linf", ["8/0"], False, "is no number"),
+        ("Linf", ["8/0"], False, "is not a number"),
         ("Linf", ["0.1", 0.1], False, "is there twice"),
         ("L1", [0.1], False, "norm is 'L1'; choose one of Linf, L2"),
         ("Linf", [0.1], True, "give the norm L2"),

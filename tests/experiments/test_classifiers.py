@@ -127,7 +127,7 @@ def test_models_of_one_study_know_the_same_images(mlp: Path, mixture: Path, tmp_
         (lambda config: config.update(classes="0123456789"), "Expected `array`"),
         (
             lambda config: config["train"].update(model="mlp", sizes={}, likelihood=None, variance=None),
-            "is of the auto",
+            "is for auto",
         ),
         (lambda config: config["train"]["sizes"].update(latent=5), "does not hold mixtures of 10 classes in 5 dim"),
         (lambda config: config.update(image_shape=None), "Expected `array`"),

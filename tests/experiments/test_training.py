@@ -136,7 +136,7 @@ def test_init_refuses_before_anything_is_written(plain: Path, mlp: Path, tmp_pat
     for init, changes, says in (
         (plain, {"latent": 7}, r"--model.latent is 7, but .* has 4; leave it out"),
         (plain, {"image_size": 9}, "takes images of 1 channel and 8x8 pixels, these are 1 channel and 9x9"),
-        (mlp, {"kl_weight": 1.0}, "--kl-weight is of the autoencoders"),
+        (mlp, {"kl_weight": 1.0}, "--kl-weight is for autoencoders"),
         (tmp_path, {}, "config.json does not exist"),
     ):
         with pytest.raises(InputError, match=says):

@@ -113,5 +113,5 @@ def test_a_record_that_is_not_as_it_is_written(changes: dict[str, Any], reproduc
 def test_results_that_are_not_as_they_are_written(file: str, changes: dict[str, Any], tmp_path: Path) -> None:
     folder = make_reproduction(tmp_path / "smoke")
     change(folder / file, **changes)
-    with pytest.raises(InputError, match=r"is not as doubleback writes it|write the file anew"):
+    with pytest.raises(InputError, match=r"is not as doubleback writes it|write the file again"):
         read_results(folder)

@@ -51,7 +51,7 @@ def test_the_report_shows_all_of_it(written: Path) -> None:
     text = parsed.text
     assert "nan" not in text.lower().split()
     assert "doubleback reproduce all --scale smoke" in text
-    assert "at a size that says nothing" in text
+    assert "at a size that proves nothing" in text
 
 
 def test_no_path_of_the_machine_is_written(written: Path) -> None:

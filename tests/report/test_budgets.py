@@ -65,13 +65,13 @@ def test_headline(folders: list[Path]) -> None:
         "Attacks within Linf 16/255 move the reconstruction of hard by 0.634 [0.570, 0.697], of plain by 1.584 "
         "[1.426, 1.743] (L2, lower is more robust)."
     )
-    assert not [note for note in found.notes if "not to be ranked" in note]
+    assert not [note for note in found.notes if "not ranked" in note]
 
 
 def test_damage_of_other_attacks_is_not_ranked(tmp_path: Path) -> None:
     runs = [made(tmp_path / "a", {"output": 9}), made(tmp_path / "b", {"output": 9, "latent": 3})]
     notes = headline(read_folders(runs)).notes
-    assert "a and b: attacked in different ways (output and latent, output), so not to be ranked." in notes
+    assert "a and b: attacked in different ways (output and latent, output), so they are not ranked." in notes
 
 
 def test_epsilons_are_as_typed_and_by_size(folders: list[Path]) -> None:

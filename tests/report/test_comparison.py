@@ -121,7 +121,7 @@ def test_what_differs_is_named_and_nothing_is_ranked(what: str, two: list[Path])
     assert difference(hardened, plain) is None
     assert area_ratio(hardened, plain, "worst_case") is None
     found = verdict([plain, hardened])
-    assert found.sentence.striptags() == f"plain, hardened: {reason}, so not to be ranked."
+    assert found.sentence.striptags() == f"plain, hardened: {reason}, so they are not ranked."
     ratios = [cell.ratio for group in comparison([plain, hardened], 0) for row in group.rows for cell in row.cells]
     withstands = comparison([plain, hardened], 0)[1]
     assert withstands.title.startswith("What it withstands")
@@ -186,7 +186,7 @@ def test_the_odd_one_of_three_is_named_and_the_others_are_ranked(two: list[Path]
     assert baseline(runs) == 0
     assert verdict(runs).sentence.striptags().startswith("third withstands")
     set_audit(two[0], steps=2)
-    assert verdict(read([*two, third])).sentence.striptags().endswith("so not to be ranked.")
+    assert verdict(read([*two, third])).sentence.striptags().endswith("so they are not ranked.")
 
 
 def test_the_baseline_is_one_that_can_be_compared(two: list[Path], tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_without_a_target_the_worst_case_is_not_blending(tmp_path: Path) -> None
     found = verdict([plain, hardened])
     assert "withstands 1.33 times what" in found.sentence
     assert found.notes[0].startswith("AUDDC (untargeted, drift): hardened 0.400, plain 0.300 on the same 20 pairs")
-    assert "plain: no attack with a target was run, so what it withstands of those is not known." in found.notes
+    assert "plain: no attack with a target was run, so it is not known how it withstands them." in found.notes
     assert "(AUDDC, attacks: untargeted, drift, the worst for each pair)" in verdict([plain]).sentence
     labels = [row.label for group in comparison([plain, hardened], 0) for row in group.rows]
     assert "Worst case" not in labels
@@ -313,6 +313,7 @@ def test_all_pairs_flagged_in_every_run(two: list[Path]) -> None:
         with_areas(run / "audit", {"worst_case": np.full(20, np.nan)})
     said = verdict(read(two)).sentence.striptags()
     assert said == (
-        "What plain withstands is not known: all 20 pairs are flagged, where an adversarial distance means nothing. "
-        "What hardened withstands is not known: all 20 pairs are flagged, where an adversarial distance means nothing."
+        "What plain withstands is not known: all 20 pairs are flagged, because an adversarial distance means nothing "
+        "there. What hardened withstands is not known: all 20 pairs are flagged, because an adversarial distance means "
+        "nothing there."
     )

@@ -116,16 +116,16 @@ def test_no_checks_no_claim_about_them(tmp_path: Path) -> None:
 def test_many_models_are_counted(tmp_path: Path) -> None:
     found = said(make_robustness(tmp_path / "r", strength={f"m{i}": 0.1 + 0.05 * i for i in range(8)}))
     assert found.sentence.count("%") == 6
-    assert found.sentence.endswith(", 2 more no higher.")
+    assert found.sentence.endswith(", and 2 more, none of them higher.")
 
 
 def test_transition(tmp_path: Path) -> None:
     assert said(make_transition(tmp_path / "t")).sentence == (
-        "Moved to another class by hardened/classifier, 30 % [24, 37] of 200 images are of that class to the judge "
-        "(lenet), by plain/classifier 15 %."
+        "The judge (lenet) sees the new class in 30 % [24, 37] of 200 images moved by hardened/classifier, "
+        "by plain/classifier 15 %."
     )
     assert said(make_transition(tmp_path / "u", judge=None)).sentence == (
-        "Moved to another class, plain/classifier reaches the probability asked for on 100 % of 200 images, "
+        "plain/classifier reaches the required probability of another class on 100 % of 200 images, "
         "hardened/classifier 100 %; no judge has looked at them."
     )
 
@@ -181,7 +181,7 @@ SAYS = {
     "more": r"^hardened withstands (more|\d.* times what plain)",
     "less": r"^hardened withstands less than plain",
     "alike": r"^hardened and plain cannot be told apart",
-    "not ranked": r"^plain, hardened: .* so not to be ranked",
+    "not ranked": r"^plain, hardened: .* so they are not ranked",
     "unknown": r"^plain withstands [\d.]+ \(.*What hardened withstands is not known: all 20 pairs are flagged",
 }
 

@@ -171,7 +171,7 @@ def test_arrays_of_other_shapes(run: Path, file: str, name: str, array: np.ndarr
     with np.load(run / file) as archive:
         arrays = dict(archive)
     np.savez(run / file, **(arrays | {name: array}))
-    refused(run, "write the file anew")
+    refused(run, "write the file again")
 
 
 def test_log_that_is_not_a_table_of_numbers(run: Path) -> None:

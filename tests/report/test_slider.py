@@ -139,7 +139,7 @@ def test_pictures_of_other_shapes_are_refused(name: str, tmp_path: Path) -> None
     run = make_run(tmp_path / "run")
     path = make_audit(run / "audit", run) / "images.npz"
     np.savez_compressed(path, **arrays_of(path.parent, path.name) | {name: BAD[name]})
-    with pytest.raises(InputError, match=rf"images.npz: array '{name}' does not have .*; write the file anew"):
+    with pytest.raises(InputError, match=rf"images.npz: array '{name}' does not have .*; write the file again"):
         read_folders([run])
 
 

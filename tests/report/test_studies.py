@@ -65,7 +65,7 @@ def test_arrays_of_other_shapes(studies: Path, file: str, name: str, array: np.n
     with np.load(studies / file / "images.npz") as archive:
         arrays = dict(archive) | {name: array}
     np.savez(studies / file / "images.npz", **{key: value for key, value in arrays.items() if value is not None})
-    refused(studies, "write the file anew")
+    refused(studies, "write the file again")
 
 
 def changed(path: Path, **changes: object) -> None:

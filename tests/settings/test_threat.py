@@ -29,7 +29,7 @@ def test_steps_that_nobody_has_said_are_those_of_the_capability() -> None:
         ("audit a --eps 2", "give at most 1"),
         ("audit a --eps 0", "give a positive number"),
         ("audit a --eps nan", "give a positive number"),
-        ("audit a --eps x", "is no number"),
+        ("audit a --eps x", "is not a number"),
         ("audit a --eps 8/255 8/255", "is there twice"),
         ("audit a --norm L2", "--norm has no effect without --eps"),
         ("audit a --relative", "--relative has no effect without --eps"),

@@ -167,9 +167,9 @@ def test_an_output_that_is_not_empty_is_kept(audited: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("push RUN name", "name is no name of a repository; give owner/name"),
-        ("push RUN a/b/c", "is no name of a repository"),
-        ("push RUN ../b", "is no name of a repository"),
+        ("push RUN name", "name is not the name of a repository; give owner/name"),
+        ("push RUN a/b/c", "is not the name of a repository"),
+        ("push RUN ../b", "is not the name of a repository"),
         ("push RUN a/b --license Mine!", "--license is 'Mine!'"),
         ("push RUN a/b --public --output OUT", "--public has no effect with --output"),
     ],

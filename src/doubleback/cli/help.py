@@ -149,10 +149,10 @@ def _columns() -> int:
 
 
 def asked(words: Sequence[str]) -> str | None:
-    """The page that a command line asks for; None: it asks for none.
+    """The page that a command line asks for; None if it asks for no page.
 
     Raises:
-        InputError: it asks for a page about a command that there is not.
+        InputError: the command is unknown.
 
     >>> asked(["train", "--help"]).splitlines()[0]
     'usage: doubleback train --output DIR [SETTINGS]'
@@ -163,5 +163,5 @@ def asked(words: Sequence[str]) -> str | None:
     if not words or words[0].startswith("-"):
         return overview()
     if words[0] not in COMMANDS:
-        raise InputError(f"{words[0]} is no command; choose one of {', '.join(COMMANDS)}")
+        raise InputError(f"{words[0]} is not a command; choose one of {', '.join(COMMANDS)}")
     return page(COMMANDS[words[0]])

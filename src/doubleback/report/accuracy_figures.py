@@ -23,9 +23,9 @@ _DASHED: _Dashes = (0, (3, 2))
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy at epsilon 0 and at each epsilon, its 95 % interval, NaN where unknown: each (E + 1,).
+    """Accuracy at epsilon 0 and at each epsilon, with its 95 % interval: each (E + 1,), NaN where it is unknown.
 
-    `dashed`: of an attack that does not follow the model's own gradient.
+    `dashed`: the attack does not follow the model's own gradient.
     """
 
     label: str
@@ -49,7 +49,7 @@ def worst_curve(study: Study, model: str) -> Curve:
 
 
 def attack_curves(study: Study, model: str) -> list[Curve]:
-    """One curve an attack, and one for the worst of the transferred examples."""
+    """One curve for each attack, and one for the worst of the transferred examples."""
     record = study.model(model)
     curves = []
     for attack in mapping(record, "robust_accuracy"):
@@ -83,7 +83,10 @@ def worst_figure(study: Study, key: str) -> Markup | None:
 
 
 def model_figure(study: Study, model: str, key: str) -> Markup | None:
-    """One model under each attack, thin (dashed: without its gradient), and in the worst case; None without any."""
+    """One model: a thin line for each attack (dashed: without its gradient), a bold one for the worst case.
+
+    None if there are no figures.
+    """
     attacks, worst = attack_curves(study, model), worst_curve(study, model)
     if not attacks and not _drawn(worst):
         return None
@@ -132,12 +135,12 @@ def _axis(axes: Axes, study: Study, room: float) -> NDArray[np.float64]:
 
 
 def name_epsilons(axes: Axes, typed: Sequence[str], room: float) -> NDArray[np.float64]:
-    """Scale the x axis from 0 on, name the epsilons `room` (a share of it) apart, and return all of them, 0 first.
+    """Scale the x axis from 0, name the epsilons that have room for a name, and return all of them, 0 first.
 
     Args:
         axes: where they are drawn.
         typed: the epsilons, the smallest first.
-        room: that a name takes.
+        room: how much of the axis a name takes, as a share.
     """
     x = np.array([0.0, *(radius(eps) for eps in typed)])
     end = float(x[-1]) or 1.0
@@ -152,13 +155,13 @@ def name_epsilons(axes: Axes, typed: Sequence[str], room: float) -> NDArray[np.f
 
 
 def _label(axes: Axes, x: NDArray[np.float64], labels: Sequence[_Label], width: int) -> None:
-    """Names right of the curves' ends, pushed apart until none covers another, with a hair to its own curve."""
+    """Names right of the curves, pushed apart until none covers another. A hairline joins each to its curve."""
     shown = [label for label in labels if _drawn(label[0])]
     shown.sort(key=lambda label: (-_end(label[0]), -float(np.nanmean(label[0].values))))
     heights: list[float] = []
     for curve, *_ in shown:
         heights.append(min(_end(curve), heights[-1] - _GAP if heights else 0.98))
-    for row in reversed(range(len(heights))):  # pushed under the axis: up again
+    for row in reversed(range(len(heights))):  # those pushed under the axis go up again
         floor = 0.02 if row == len(heights) - 1 else heights[row + 1] + _GAP
         heights[row] = max(heights[row], floor)
     right = float(x[-1]) or 1.0

@@ -13,7 +13,7 @@ from doubleback.errors import InputError, reason
 from doubleback.files import read_arrays, read_json, read_text
 
 SCHEMA = 1
-LARGEST = 1e30  # of a figure that is shown: beyond it no drawing and no product of two is right
+LARGEST = 1e30  # the largest figure that is shown: drawings and products of larger ones go wrong
 Arrays = dict[str, NDArray[Any]]
 LogRow = dict[str, float | None]
 Keys = str | tuple[str, ...]
@@ -28,7 +28,7 @@ def read_record(path: Path) -> dict[str, Any]:
     record = read_json(path)
     if (schema := record.get("schema")) != SCHEMA:
         raise InputError(
-            f"{path} has schema {schema!r}, expected {SCHEMA}; write it anew with this version of doubleback"
+            f"{path} has schema {schema!r}, expected {SCHEMA}; write it again with this version of doubleback"
         )
     return record
 
@@ -79,7 +79,7 @@ def read_gallery(path: Path, attacks: list[str], epsilons: Mapping[str, int] | N
     Args:
         path: the file.
         attacks: those whose (M, Q, C, H, W) adversarial inputs and reconstructions must be there.
-        epsilons: how many eps an attack's budgets have; where it has pictures of them, `<attack>/eps/x_adv` and
+        epsilons: how many eps each attack's budgets have. If there are pictures of them, `<attack>/eps/x_adv` and
             `<attack>/eps/reconstruction`, there must be as many.
 
     Raises:
@@ -110,7 +110,7 @@ def read_gallery(path: Path, attacks: list[str], epsilons: Mapping[str, int] | N
 
 
 def _expect_stops(path: Path, arrays: Arrays, attacks: list[str]) -> None:
-    """What the slider shows: `stops` (S,) that rise, and of some attacks pictures of the first pairs at each of them.
+    """Check what the slider shows: rising `stops` (S,), and for some attacks pictures of the first pairs at each stop.
 
     Folders of an older version have none. The pictures may be smaller than the sources.
     """
@@ -158,11 +158,11 @@ def read_transitions(path: Path, models: Sequence[str], classes: int) -> Arrays:
 
     Args:
         path: the file.
-        models: those whose images, probabilities and steps must be there; reconstructions may lack.
+        models: those whose images, probabilities and steps must be there; reconstructions may be missing.
         classes: K.
 
     Raises:
-        InputError: damaged, of other shapes, a class that is none of the K, or steps that do not increase.
+        InputError: damaged, of other shapes, a class that is not one of the K, or steps that do not increase.
     """
     arrays = read_arrays(path)
     if not arrays:
@@ -195,14 +195,14 @@ def read_outcomes(path: Path, shares: Mapping[str, NDArray[Any]]) -> Arrays:
 
     Args:
         path: the file.
-        shares: by name, the shares that `results.json` has: () of an array (N,), (E,) of one (E, N); NaN where it has
-            none, and then the array is not read.
+        shares: the shares in `results.json`, by name: () for an array (N,), (E,) for one (E, N). If one of them is NaN,
+            the array is not read.
 
     Returns:
-        Truth values by name, those alone that `shares` names, the same N for all.
+        Truth values by name, only those that `shares` names, with the same N for all.
 
     Raises:
-        InputError: damaged, of other shapes, or the shares are others.
+        InputError: damaged, of other shapes, or not as the shares say.
     """
     arrays = read_arrays(path)
     known = {name: share for name, share in shares.items() if arrays and np.isfinite(share).all()}
@@ -228,11 +228,13 @@ def read_log(path: Path) -> list[LogRow]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(f"{path} is not a table of numbers ({reason(error)}); train again to write it anew") from error
+        raise InputError(
+            f"{path} is not a table of numbers ({reason(error)}); train again to write a new one"
+        ) from error
 
 
 def number(record: Mapping[str, Any], path: Keys) -> float | None:
-    """Look up `a.b.c` in nested mappings; None unless a number of at most `LARGEST` stands there."""
+    """Look up `a.b.c` in nested mappings; None unless it is a number of at most `LARGEST`."""
     value = lookup(record, path)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
         return None
@@ -240,7 +242,7 @@ def number(record: Mapping[str, Any], path: Keys) -> float | None:
 
 
 def interval(record: Mapping[str, Any], path: Keys) -> tuple[float, float] | None:
-    """Look up [low, high] at `a.b.c`; None unless two finite numbers stand there."""
+    """Look up [low, high] at `a.b.c`; None unless both are finite numbers."""
     value = lookup(record, path)
     if not isinstance(value, list) or len(value) != 2:
         return None
@@ -249,7 +251,7 @@ def interval(record: Mapping[str, Any], path: Keys) -> tuple[float, float] | Non
 
 
 def why_missing(record: Mapping[str, Any], path: Keys) -> str:
-    """Why there is no number at `a.b.c`: what a `not_measured` on the way says of the rest of it; empty if nothing."""
+    """Why there is no number at `a.b.c`: the reason that a `not_measured` on the way gives; empty without a reason."""
     keys = path.split(".") if isinstance(path, str) else path
     for depth in range(len(keys)):
         reason = lookup(record, (*keys[:depth], "not_measured", ".".join(keys[depth:])))
@@ -259,7 +261,7 @@ def why_missing(record: Mapping[str, Any], path: Keys) -> str:
 
 
 def lookup(record: Mapping[str, Any], path: Keys) -> Any:
-    """What stands at `a.b.c` in nested mappings, None if nothing does; keys that hold a dot come as a tuple."""
+    """The value at `a.b.c` in nested mappings, None without one. A path with a dot inside a key is given as a tuple."""
     value: Any = record
     for key in path.split(".") if isinstance(path, str) else path:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -279,24 +281,24 @@ def words(record: Mapping[str, Any], path: Keys) -> list[str]:
 
 
 def folder_at(record: Mapping[str, Any], path: Keys) -> Path | None:
-    """The folder that is named at `a.b.c`, resolved; None unless it is there."""
+    """The folder that is named at `a.b.c`, resolved; None unless it exists."""
     value = lookup(record, path)
     try:
         found = Path(value).resolve() if isinstance(value, str) and value else None
         return found if found and found.is_dir() else None
-    except (OSError, RuntimeError, ValueError):  # no such name can be: too long, with a zero byte, links in a circle
+    except (OSError, RuntimeError, ValueError):  # not a possible name: too long, with a zero byte, links in a circle
         return None
 
 
 def _expect(path: Path, name: str, holds: bool, wanted: str) -> None:
     if not holds:
-        raise InputError(f"{path}: array {name!r} does not have {wanted}; write the file anew")
+        raise InputError(f"{path}: array {name!r} does not have {wanted}; write the file again")
 
 
 def _take(path: Path, arrays: Arrays, name: str, ndim: int) -> NDArray[Any]:
     array = arrays.get(name)
     if array is None or array.ndim != ndim or array.dtype.kind not in "bfiu":
-        raise InputError(f"{path}: expected a {ndim}-dimensional array of numbers {name!r}; write the file anew")
+        raise InputError(f"{path}: expected a {ndim}-dimensional array of numbers {name!r}; write the file again")
     return array
 
 

@@ -1,4 +1,4 @@
-"""What attacks within a budget have done: tables a run, who is hurt by whose examples, pictures at each eps."""
+"""What attacks within a budget have done: tables for each run, whose examples hurt whom, pictures at each eps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from doubleback.report.runs import TRANSFERRED, AuditFolder, RunFolder, eps_stor
 from doubleback.report.svg import Panel
 
 SHOWN = 3  # images of each run
-SCORES = "scores"  # the attack that sees answers alone
+SCORES = "scores"  # the attack that sees only answers
 _MEASURES: tuple[tuple[str, str, str, Better], ...] = (
     ("psnr", "PSNR", "dB, reconstruction after against before", "higher"),
     ("ms_ssim_input", "MS-SSIM, inputs", "attacked against source", ""),
@@ -39,7 +39,7 @@ _MEASURES: tuple[tuple[str, str, str, Better], ...] = (
 
 @dataclass(frozen=True)
 class DamageTable:
-    """One run under one norm: a column an eps."""
+    """One run under one norm: a column for each eps."""
 
     run: Column
     norm: str
@@ -49,7 +49,7 @@ class DamageTable:
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose examples a column of the matrix holds; `place`: the colour of the run of this name, if one is here."""
+    """Where the examples of a column come from; `place`: the colour of the run with this name, if the page has one."""
 
     name: str
     place: int | None
@@ -57,7 +57,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Rows attacked, columns made on, for each norm and eps."""
+    """For each norm and eps: a row for each run attacked, a column for each run that the examples were made on."""
 
     origins: list[Origin]
     groups: list[MatrixGroup]
@@ -80,7 +80,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Film:
-    """A few images of one run under the attack that did the most damage; `amplified`: times the change is shown."""
+    """Images of one run under the attack that did the most damage; `amplified`: how much the change is enlarged."""
 
     run: Column
     attack: str
@@ -96,7 +96,7 @@ class Rate:
 
     Attributes:
         run: the run.
-        before: of the sources; no number where it is not known.
+        before: of the sources; without a number if it is not known.
         after: of the attacked images, at the largest eps.
         budget: its norm and eps.
         attack: its name.
@@ -125,7 +125,7 @@ class BudgetsView:
 
 
 def budgets_view(runs: Sequence[RunFolder]) -> BudgetsView:
-    """Read off what the page shows of damage, from all runs that were audited; older folders have none."""
+    """Collect what the page shows of damage, from all runs that were audited. Older folders hold none."""
     seen = [(Column(run.name, i), run.audit) for i, run in enumerate(runs) if run.audit]
     each = [(column, audit, norm) for column, audit in seen for norm in _norms(audit)]
     tables = [_table(*one) for one in each]
@@ -151,7 +151,10 @@ def damage_cell(record: Mapping[str, Any], *path: str, note: str = "") -> Cell:
 
 
 def worst_attack(audit: AuditFolder, norm: str, eps: str, *, own: bool = False) -> str | None:
-    """The attack that did the most damage on average; `own`: neither by answers alone nor made on another victim."""
+    """The attack that did the most damage on average.
+
+    `own`: leave out the attack that sees only answers, and examples made on another victim.
+    """
     tried = [name for name in audit.attacks if not own or not (name == SCORES or name.startswith(TRANSFERRED))]
     done = {name: number(audit.results, ("attacks", name, "budgets", norm, eps, "mean")) for name in tried}
     known = {name: damage for name, damage in done.items() if damage is not None}
@@ -159,12 +162,12 @@ def worst_attack(audit: AuditFolder, norm: str, eps: str, *, own: bool = False) 
 
 
 def _norms(audit: AuditFolder) -> list[str]:
-    """Of all attacks, each once."""
+    """The norms of all attacks, each once."""
     return list(dict.fromkeys(norm for name in audit.attacks for norm in mapping(audit.results, _at(name))))
 
 
 def _eps(audit: AuditFolder, norm: str) -> list[str]:
-    """Of all attacks under this norm, the smallest first."""
+    """The epsilons of all attacks under this norm, the smallest first."""
     return by_size({eps: None for name in audit.attacks for eps in mapping(audit.results, (*_at(name), norm))})
 
 
@@ -222,7 +225,7 @@ def _shown(audit: AuditFolder, attack: str, m: int, places: Sequence[int], facto
 
 
 def _rate(run: Column, audit: AuditFolder, norm: str) -> Rate | None:
-    """The rate before and after; None where no attack has one at the largest eps."""
+    """The rate before and after; None if no attack has one at the largest eps."""
     eps = _eps(audit, norm)
     paths = {name: (*_at(name), norm, eps[-1], "rate") for name in audit.attacks} if eps else {}
     known = {name: rate for name, at in paths.items() if (rate := number(audit.results, (*at, "mean"))) is not None}
@@ -235,7 +238,7 @@ def _rate(run: Column, audit: AuditFolder, norm: str) -> Rate | None:
 
 
 def _transfer(seen: Sequence[tuple[Column, AuditFolder]]) -> Transfer:
-    """Of the audits that have examples made on another victim."""
+    """The matrix of the audits that have examples made on another victim."""
     rows = [(run, audit) for run, audit in seen if any(name.startswith(TRANSFERRED) for name in audit.attacks)]
     made_on = dict.fromkeys(_victim(run) for run, _ in rows)
     for _, audit in rows:
@@ -260,7 +263,7 @@ def _made_on(run: Column, audit: AuditFolder, other: str, norm: str, eps: str) -
 
 
 def _victim(run: Column) -> str:
-    """The name under which `--transfer` knows a run: its folder's, without that of the folder above."""
+    """The name that `--transfer` uses for a run: that of its folder, without the folder above."""
     return run.name.rpartition("/")[2]
 
 

@@ -11,8 +11,10 @@ Better = Literal["higher", "lower", ""]
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as written and as stored, its 95 % interval (or why there is none), its multiple of the base; `own`:
-    under the model's own examples, not another's."""
+    """A number as written and as stored, its 95 % interval (or why there is none), and its multiple of the base.
+
+    `own`: measured under the model's own examples, not another's.
+    """
 
     text: str = "\u2013"
     value: float | None = None
@@ -43,8 +45,8 @@ class Row:
     Attributes:
         label: what it is called.
         note: what it is, in a few words.
-        better: in which direction, if in any.
-        cells: one a run.
+        better: which direction is better, if either is.
+        cells: one for each run.
     """
 
     label: str
@@ -78,7 +80,7 @@ class MatrixGroup:
 
 
 def written(value: float) -> str:
-    """A number with about three significant digits, never in exponents where it need not be.
+    """A number with about three significant digits, without an exponent unless it is tiny.
 
     >>> [written(x) for x in (0.27412, 20.127, 131.874, 26049.0, 0.00012, 0.0)]
     ['0.274', '20.13', '131.9', '26,049', '0.00012', '0.000']
@@ -91,13 +93,13 @@ def written(value: float) -> str:
 
 
 def filled(groups: Mapping[str, Sequence[Row]]) -> list[Group]:
-    """Titled rows, those with neither a number nor a reason left out, and the titles that then have none."""
+    """Titled rows. Rows with neither a number nor a reason are left out, and titles without rows too."""
     kept = [Group(name, [row for row in rows if _holds(row)]) for name, rows in groups.items()]
     return [group for group in kept if group.rows]
 
 
 def share_cell(record: Mapping[str, Any], *path: str, note: str = "") -> Cell:
-    """A share at `path` of a model's results as a percentage, the interval that `ci95` holds for it, a short note."""
+    """The share at `path` of a model's results as a percentage, with its interval from `ci95` and a short note."""
     value, ends = number(record, path), interval(record, ("ci95", *path))
     if value is None:
         return Cell()
@@ -112,7 +114,7 @@ def number_cell(record: Mapping[str, Any], *path: str) -> Cell:
 
 
 def empty_cell(record: Mapping[str, Any], path: Keys) -> Cell:
-    """No number, and the reason if the record gives one."""
+    """A cell without a number, with the reason if the record gives one."""
     why = why_missing(record, path)
     return Cell(interval=f"not measured: {why}" if why else "")
 

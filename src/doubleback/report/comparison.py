@@ -1,7 +1,7 @@
 """Which runs may be compared, and how: pair by pair, on the same images, under the same attacks, or not at all.
 
-An audit is compared with another only where nothing but the model differs. What differs is said, and then nothing is
-ranked and nothing divided.
+Two audits can be compared only if nothing but the model differs. If more differs, the page says how, and neither ranks
+nor divides their figures.
 """
 
 import json
@@ -17,29 +17,29 @@ from doubleback.report.svg import shorten
 from doubleback.settings.commands import Audit
 from doubleback.settings.stored import flat
 
-# compared by what they led to, or how this model is fed
+# their effects are compared instead, or they only describe how this model is fed
 _NOT_OF_THE_SEARCH = ("runs", "output", "attack", "data", "split", "pairs", "image_size", "wrapping")
 
 
 def obstacles(one: RunFolder, other: RunFolder) -> list[str]:
-    """Why the audits of two runs cannot be compared, each reason a few words; nothing if they can."""
+    """Why the audits of two runs cannot be compared, each reason in a few words; empty if they can."""
     return unlike(one, other) or _figures(one.audit, other.audit)
 
 
 def unlike(one: RunFolder, other: RunFolder) -> list[str]:
-    """In what the audits of two runs differ beside the model, each difference a few words; nothing if in nothing."""
+    """How the audits of two runs differ apart from the model, each difference in a few words; empty if they do not."""
     return _training(one, other) + protocols(one, other) if one.audit and other.audit else protocols(one, other)
 
 
 def protocols(one: RunFolder, other: RunFolder) -> list[str]:
-    """In what two audits differ beside the models and what these have learned from, each difference a few words."""
+    """How two audits differ, apart from the models and their training images, each difference in a few words."""
     if one.audit is None or other.audit is None:
         return ["not both audited"]
     return _images(one, other) + _attacks(one.audit, other.audit)
 
 
 def difference(one: RunFolder, other: RunFolder) -> Difference | None:
-    """How much more the first withstands, pair by pair; None where the audits cannot be compared."""
+    """How much more the first withstands, pair by pair; None if the audits cannot be compared."""
     if one.audit is None or other.audit is None or obstacles(one, other):
         return None
     left, right = one.audit.areas, other.audit.areas
@@ -47,21 +47,23 @@ def difference(one: RunFolder, other: RunFolder) -> Difference | None:
 
 
 def caveats(one: RunFolder, other: RunFolder) -> list[str]:
-    """What a comparison of these two has to add, as sentences."""
+    """The reservations that go with a comparison of these two, as sentences."""
     said = []
     silent = [run.name for run in (one, other) if run.audit and run.audit.config.get("images") is None]
     if silent:
         said.append(
-            f"An older version audited {' and '.join(silent)} and did not note which images were attacked: those shown "
-            "are the same, and so are the places of the pairs."
+            f"An older version audited {' and '.join(silent)} and did not note which images it attacked. The images "
+            "shown are the same, and so are the places of the pairs."
         )
     if _same([run.config.get("images") for run in (one, other)]) is False:
-        said.append(f"{one.name} and {other.name} were not trained on the same images, which may be the difference.")
+        said.append(
+            f"{one.name} and {other.name} were not trained on the same images. This may explain the difference."
+        )
     return said
 
 
 def area_ratio(one: RunFolder, other: RunFolder, attack: str) -> float | None:
-    """One mean AUDDC over another's, over the pairs that both use; None where that has no meaning.
+    """The ratio of two mean AUDDCs, over the pairs that both use; None if it has no meaning.
 
     Args:
         one, other: runs, each with its audit or without.
@@ -72,7 +74,10 @@ def area_ratio(one: RunFolder, other: RunFolder, attack: str) -> float | None:
 
 
 def quotient(one: Any, other: Any) -> float | None:
-    """The mean of the first row over that of the second, where both are finite; None without that, or over 0."""
+    """The mean of the first row over that of the second, both over the places where both rows are finite.
+
+    None if there are no such places, or if the second mean is not positive.
+    """
     both = np.asarray([one, other], dtype=np.float64)
     both = both[:, np.isfinite(both).all(0)]
     if not both.size or not (below := both[1].mean()) > 0:
@@ -81,9 +86,9 @@ def quotient(one: Any, other: Any) -> float | None:
 
 
 def reconstruction_ratio(one: RunFolder, other: RunFolder) -> tuple[float, str] | None:
-    """How many times the other's the first's reconstruction error is, and on what; None where that is not known.
+    """The first run's reconstruction error over the other's, and on which images; None if that is not known.
 
-    Over the same test images; else over the same sources, those of the pairs that both audits use.
+    The images are the same test images or, without them, the sources of the pairs that both audits use.
     """
     sides = (one, other)
     if same_test_images(one, other):
@@ -97,12 +102,12 @@ def reconstruction_ratio(one: RunFolder, other: RunFolder) -> tuple[float, str] 
 
 
 def same_pairs(one: RunFolder, other: RunFolder) -> bool:
-    """Whether the means of two audits are over the very same pairs, under the same attacks."""
+    """Whether the means of two audits are over exactly the same pairs, under the same attacks."""
     return same_attacks(one, other) and not obstacles(one, other)
 
 
 def same_attacks(one: RunFolder, other: RunFolder) -> bool:
-    """Whether two audits attacked the very same images in the same ways, whatever area that leaves."""
+    """Whether two audits attacked exactly the same images in the same ways. They need not have an AUDDC."""
     flags = [run.audit.curves.get("flagged") if run.audit else None for run in (one, other)]
     same = flags[0] is not None and flags[1] is not None and np.array_equal(flags[0], flags[1])
     return same and not unlike(one, other)
@@ -111,7 +116,7 @@ def same_attacks(one: RunFolder, other: RunFolder) -> bool:
 def same_test_images(one: RunFolder, other: RunFolder) -> bool:
     """Whether the figures of two runs are of the same test images.
 
-    The digests of their images say so; where one lacks, as in folders of an older version, settings and pictures do.
+    The digests of their images tell. If one is missing, as in folders of an older version, settings and pictures tell.
     """
     counts = [number(run.results or run.classification, "test.images") for run in (one, other)]
     if counts[0] is None or counts[0] != counts[1]:
@@ -126,10 +131,10 @@ def same_test_images(one: RunFolder, other: RunFolder) -> bool:
 
 
 def baseline(runs: Sequence[RunFolder]) -> int | None:
-    """Place of the run that others are compared with: the first trained without a penalty, else the first.
+    """The place of the run that others are compared with; None if there is nothing to compare.
 
-    An autoencoder, if there is one, and one that another run can be compared with, by its audit or else by its test
-    images. None if there is nothing to compare.
+    It is a run that another one can be compared with, by their audits or else by their test images. Among such runs
+    autoencoders come first, and of these the ones trained without a penalty.
     """
     order = sorted(range(len(runs)), key=lambda i: (not runs[i].reconstructs, not runs[i].is_plain))
     for comparable in (lambda one, other: not obstacles(one, other), same_test_images):
@@ -148,7 +153,7 @@ def _training(one: RunFolder, other: RunFolder) -> list[str]:
 
 
 def _images(one: RunFolder, other: RunFolder) -> list[str]:
-    """In what the attacked images differ, or the pairs of them."""
+    """How the attacked images differ, or their pairs."""
     audits = [run.audit for run in (one, other) if run.audit]
     splits = [_settings(audit).get("split") for audit in audits]
     if splits[0] != splits[1]:
@@ -165,7 +170,7 @@ def _images(one: RunFolder, other: RunFolder) -> list[str]:
 
 
 def _pictures(one: AuditFolder, other: AuditFolder) -> list[str]:
-    """What the galleries tell of the images, where the folders do not say."""
+    """How the images differ by the galleries, for folders without digests."""
     for end in ("source", "target"):
         left, right = (audit.images.get(end) for audit in (one, other))
         if left is None or right is None:
@@ -176,14 +181,14 @@ def _pictures(one: AuditFolder, other: AuditFolder) -> list[str]:
 
 
 def _shape(run: RunFolder) -> str | None:
-    """The size of the attacked images in words, `1x28x28`; None where no file tells it."""
+    """The size of the attacked images in words, `1x28x28`; None if no file tells it."""
     shown = run.audit.images.get("source") if run.audit else None
     shape = list(shown.shape[1:]) if shown is not None else run.config.get("image_shape")
     return "x".join(map(str, shape)) if isinstance(shape, list) else None
 
 
 def _attacks(one: AuditFolder, other: AuditFolder) -> list[str]:
-    """In what the attacks and their search differ."""
+    """How the attacks and their search differ."""
     differs = []
     tried = [sorted(map(_kind, audit.attacks)) for audit in (one, other)]
     if tried[0] != tried[1]:
@@ -200,17 +205,17 @@ def _attacks(one: AuditFolder, other: AuditFolder) -> list[str]:
 
 
 def _kind(attack: str) -> str:
-    """Its name; of examples made on another victim, that alone: each run has those of the others."""
+    """The attack's name. Examples made on other victims share one name, because each run has those of the others."""
     return f"{TRANSFERRED}another" if attack.startswith(TRANSFERRED) else attack
 
 
 def _settings(audit: AuditFolder) -> dict[str, Any]:
-    """Every setting of the audit; one that its version did not have yet is as it is by default."""
+    """Every setting of the audit. A setting that its version did not have yet takes its default."""
     return flat(Audit(())) | dict(mapping(audit.config, "audit"))
 
 
 def _figures(one: AuditFolder | None, other: AuditFolder | None) -> list[str]:
-    """What the figures of two audits that are alike lack."""
+    """What is missing from the figures of two audits that are alike."""
     assert one is not None
     assert other is not None
     areas = one.areas, other.areas
@@ -222,7 +227,7 @@ def _figures(one: AuditFolder | None, other: AuditFolder | None) -> list[str]:
 
 
 def _same(values: Sequence[Any]) -> bool | None:
-    """Whether two values are the same; None where one of them is not known."""
+    """Whether two values are the same; None if one of them is not known."""
     return None if None in values else bool(values[0] == values[1])
 
 

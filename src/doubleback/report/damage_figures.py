@@ -16,13 +16,13 @@ from doubleback.report.runs import AuditFolder, RunFolder
 from doubleback.report.svg import Panel, colour, draw_svg, shorten
 from doubleback.settings.ball import FARTHEST, radius
 
-AREA, RELATIVE = "area", "relative"  # keys of `damage` that are no norms
+AREA, RELATIVE = "area", "relative"  # keys of `damage` that are not norms
 _LINE = 0.085  # of the drawing's height, for a name in its corner
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """What is said of runs that were attacked within budgets (HTML, names escaped), and of whom it is said."""
+    """A few sentences on runs that were attacked within budgets (HTML, names escaped), and the names in them."""
 
     sentence: Markup
     names: list[Markup]
@@ -89,7 +89,7 @@ def damage_panels(runs: Sequence[RunFolder]) -> list[Panel]:
 
 
 def _norm_figure(runs: Sequence[RunFolder], norm: str, key: str) -> Markup | None:
-    """Damage over eps under one norm, a line a run; None if no run has any."""
+    """Damage over eps under one norm, a line for each run; None if no run has any."""
     lines = [line for i, run in enumerate(runs) if (line := _line(run, i, norm))]
     records = [mapping(run.audit.results, ("damage", norm)) for run in runs if run.audit]
     typed = by_size({eps: None for record in records for eps in record})
@@ -102,7 +102,7 @@ def _norm_figure(runs: Sequence[RunFolder], norm: str, key: str) -> Markup | Non
 
 
 def _relative_figure(runs: Sequence[RunFolder], key: str) -> Markup | None:
-    """Relative damage over the distortion, a line a run, the area beside its name; None if no run has any."""
+    """Relative damage over the distortion, a line for each run, its area beside the name; None if no run has any."""
     known = [(i, run) for i, run in enumerate(runs) if run.audit]
     lines = [line for i, run in known if (line := _line(run, i, RELATIVE))]
     areas = {i: number(run.audit.results if run.audit else {}, "damage.area.mean") for i, run in known}
@@ -118,7 +118,7 @@ def _relative_figure(runs: Sequence[RunFolder], key: str) -> Markup | None:
 def _figure(
     lines: Sequence[_Line], scale: Callable[[Axes], None], said: Mapping[int, str], key: str, label: str
 ) -> Markup | None:
-    """Lines with their bands, names in the corner that a rising line leaves free; `said`: a figure beside a name."""
+    """Lines with bands, and names in the corner that rising lines leave free; `said`: the figures beside the names."""
     if not lines:
         return None
     names = [f"{shorten(line.name)} {said.get(line.place, '')}".strip() for line in lines]
@@ -146,7 +146,7 @@ def _line(run: RunFolder, place: int, norm: str) -> _Line | None:
 
 
 def spread(record: Mapping[str, Any], path: tuple[str, ...]) -> tuple[float, float, float] | None:
-    """Mean and the ends of the interval at `path`, the mean itself where there is none; None without a mean."""
+    """The mean at `path` and the ends of its interval, or the mean itself as both ends; None without a mean."""
     mean: float | None = number(record, (*path, "mean"))
     at: Keys = (*path, "ci95")
     return None if mean is None else (mean, *(interval(record, at) or (mean, mean)))

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from doubleback.report.archives import lookup, mapping, number
 from doubleback.report.runs import AuditFolder, RunFolder, title
 
-UNCONVERGED = 0.9  # share of attack rows that converged, below which a longer attack may find more
-IDLE = 0.98  # share of the ceiling from which on an attack shows nothing that blending does not
+UNCONVERGED = 0.9  # if a smaller share of an attack's rows converged, a longer attack may find more
+IDLE = 0.98  # an attack that leaves at least this share of the ceiling does no better than blending
 
 
 def doubts(run: RunFolder) -> list[str]:
-    """As sentences that name the run; none without an audit."""
+    """The doubts about a run, as sentences that name it; none without an audit."""
     audit = run.audit
     if audit is None:
         return []
@@ -18,11 +18,11 @@ def doubts(run: RunFolder) -> list[str]:
     notes += [f"a check fired: {says}." for says in mapping(audit.results, "flags").values()]
     used, flagged = (number(audit.results, f"pairs.{key}") for key in ("used", "flagged"))
     if flagged:
-        notes.append(f"{pairs_words(int(flagged))} left out, where an adversarial distance means nothing.")
+        notes.append(f"{pairs_words(int(flagged))} left out, because an adversarial distance means nothing there.")
     if used == 1:
         notes.append("a single pair, so there is no interval and little to conclude.")
     if not audit.targeted:
-        notes.append("no attack with a target was run, so what it withstands of those is not known.")
+        notes.append("no attack with a target was run, so it is not known how it withstands them.")
     for attack in audit.attacks:
         found = mapping(audit.results, ("attacks", attack))
         converged, share = number(found, "converged"), number(found, "share_of_ceiling")
@@ -39,7 +39,9 @@ def unknown(audit: AuditFolder) -> str:
     """Why an audit without a figure has none."""
     requested, used = (number(audit.results, f"pairs.{key}") for key in ("requested", "used"))
     if used == 0:
-        return f"all {pairs_words(int(requested or 0))} are flagged, where an adversarial distance means nothing"
+        return (
+            f"all {pairs_words(int(requested or 0))} are flagged, because an adversarial distance means nothing there"
+        )
     return "its results hold no figure"
 
 
@@ -53,5 +55,7 @@ def _of_other_images(audit: AuditFolder) -> list[str]:
     if not isinstance(settings, Mapping):
         return []
     split, data = settings.get("split", "test"), settings.get("data")
-    notes = [f"attacked on its {split} images, by which settings are chosen, not reported."] if split != "test" else []
-    return notes + ([f"attacked on images of {data}, not on those that it was trained for."] if data else [])
+    notes = []
+    if split != "test":
+        notes.append(f"attacked on its {split} images, which are for choosing settings, not for reporting figures.")
+    return notes + ([f"attacked on images of {data}, not on those that it was trained on."] if data else [])

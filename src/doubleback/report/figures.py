@@ -1,4 +1,4 @@
-"""Distortion-distortion curves: for every attack a panel, in it a thin line a pair and a bold mean."""
+"""Distortion-distortion curves: a panel for every attack, with a thin line for each pair and a bold mean."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ MAX_POINTS = 101  # drawn of a curve
 
 
 def curves_panels(runs: Sequence[RunFolder]) -> list[Panel]:
-    """A panel for every attack and one for the worst case, with what the audits say that it is after."""
+    """A panel for every attack and one for the worst case, with the aim that the audits state."""
     return [
         Panel(heading(attack), _about(runs, attack), curves_figure(runs, attack, f"curves-{attack}"))
         for attack in [*attacks_of(runs), WORST_CASE]
@@ -24,7 +24,7 @@ def curves_panels(runs: Sequence[RunFolder]) -> list[Panel]:
 
 
 def curves_figure(runs: Sequence[RunFolder], attack: str, key: str) -> Markup:
-    """Distortion-distortion curves of one attack: a thin line a pair, a bold mean, the blend's mean dashed.
+    """Distortion-distortion curves of one attack: a thin line for each pair, a bold mean, the blend's mean dashed.
 
     Args:
         runs: those whose audit ran `attack` are drawn, each in the colour of its place.
@@ -50,9 +50,9 @@ def curves_figure(runs: Sequence[RunFolder], attack: str, key: str) -> Markup:
 
 
 def has_curves(run: RunFolder, attack: str) -> bool:
-    """Whether the run's audit left curves of this attack; of the worst case, over attacks and not blending alone.
+    """Whether the run's audit has curves of this attack. A worst case over blending alone does not count.
 
-    A few eps in units of a norm make no curve over the distortion.
+    A few eps in units of a norm do not make a curve over the distortion.
     """
     if run.audit is None or (attack == WORST_CASE and not run.audit.targeted):
         return False
@@ -63,7 +63,7 @@ def has_curves(run: RunFolder, attack: str) -> bool:
 
 
 def _about(runs: Sequence[RunFolder], attack: str) -> str:
-    """In a few words; audits that say different things of one name are all heard."""
+    """The attack in a few words. If audits describe one name differently, all their words are there."""
     if attack == WORST_CASE:
         return "pair by pair, the lowest of these and blending"
     said = [run.audit.about(attack) for run in runs if run.audit]
@@ -86,7 +86,7 @@ def _draw_means(axes: Axes, run: RunFolder, attack: str, hue: str) -> None:
 
 
 def _label_means(axes: Axes, drawn: Sequence[tuple[int, RunFolder]], attack: str) -> None:
-    """Names and mean AUDDC in the corner that no curve enters: none lies above the blend for long."""
+    """Names and mean AUDDC in the corner that no curve enters: none stays above the blend for long."""
     rows = [(shorten(run.name), _mean_text(run, attack), colour(i), "bold") for i, run in drawn]
     if any(has_curves(run, "blend") for _, run in drawn):
         rows.append(("- - blending", "", INK, "normal"))
@@ -108,7 +108,7 @@ def _mean_text(run: RunFolder, attack: str) -> str:
 
 
 def _curves(run: RunFolder, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The grid and the pairs that are not flagged, thinned to what the eye can use."""
+    """The grid and the pairs that are not flagged, thinned to `MAX_POINTS`."""
     assert run.audit is not None
     grid, envelopes = run.audit.curves["grid"], run.audit.curves[name]
     kept = np.unique(np.linspace(0, len(grid) - 1, min(len(grid), MAX_POINTS)).round().astype(int))

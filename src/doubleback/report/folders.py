@@ -16,7 +16,7 @@ from doubleback.report.studies import Study, colours, kind_of, read_study
 
 @dataclass(frozen=True)
 class Contents:
-    """All that a report is about, each kind in the order in which it was given."""
+    """All that a report is about. Each kind keeps the order that it was given in."""
 
     runs: list[RunFolder]
     robustness: list[Study]
@@ -24,7 +24,7 @@ class Contents:
 
     @property
     def names(self) -> list[str]:
-        """Of the runs and of the models, each once."""
+        """The names of the runs and of the models, each once."""
         models = [model for study in [*self.robustness, *self.transitions] for model in study.models]
         return list(dict.fromkeys([*(run.name for run in self.runs), *models]))
 
@@ -72,7 +72,7 @@ def _in(folder: Path) -> Sequence[RunFolder | Study]:
 
 
 def _read_beside(folder: Path) -> Sequence[RunFolder | Study]:
-    """What one of several folders holds; one that may not be looked into is left out, and said."""
+    """What one of several folders holds. A folder that may not be read is left out, with a message."""
     try:
         return _read(folder)
     except PermissionError as error:
@@ -90,7 +90,7 @@ def _read(folder: Path) -> Sequence[RunFolder | Study]:
 
 
 def distinct(found: Sequence[RunFolder] | Sequence[Study]) -> list[str]:
-    """Folder names; where two are alike, with their parents' names; where these are too, numbered."""
+    """Folder names. Where two are alike, they get their parents' names; if they are still alike, a number."""
     plain = Counter(one.name for one in found)
     longer = [one.name if plain[one.name] == 1 else f"{one.folder.resolve().parent.name}/{one.name}" for one in found]
     seen: Counter[str] = Counter()

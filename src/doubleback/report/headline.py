@@ -11,11 +11,11 @@ from doubleback.report.studies import Study
 from doubleback.report.svg import SERIES
 from doubleback.report.verdict import Verdict, verdict
 
-NAMED = 6  # models in a sentence; the rest is counted
+NAMED = 6  # the most models that a sentence names; the others are counted
 
 
 def headline(contents: Contents) -> Verdict:
-    """The first sentence that the page can answer for; the others become notes."""
+    """The first sentence that the page can support; the others become notes."""
     said = [_withstands(study, len(contents.robustness) > 1) for study in contents.robustness]
     said += [_turns(study, len(contents.transitions) > 1) for study in contents.transitions]
     audited = any(run.audit for run in contents.runs)
@@ -31,7 +31,7 @@ def headline(contents: Contents) -> Verdict:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage, with a decimal only where it would otherwise seem none or all.
+    """A share as a percentage, with decimals only if it would otherwise look like none or all.
 
     >>> [percent(x).replace("\\u00a0", " ") for x in (0.5234, 0.034, 0.0004, 0.0, 0.996, 1.0)]
     ['52 %', '3 %', '0.04 %', '0 %', '99.6 %', '100 %']
@@ -43,7 +43,7 @@ def percent(share: float) -> str:
 
 
 def _withstands(study: Study, several: bool) -> Verdict:
-    """At the middle epsilon, what each model keeps in the worst case, the best first; which checks fired."""
+    """What each model keeps in the worst case at the middle epsilon, the best first, and which checks fired."""
     typed = ordered(study)
     eps = typed[(len(typed) - 1) // 2] if typed else ""
     kept = _ranked(study, "worst_case", eps)
@@ -66,7 +66,7 @@ def _withstands(study: Study, several: bool) -> Verdict:
 
 
 def _turns(study: Study, several: bool) -> Verdict:
-    """Whether the final images are of the target class to the judge; without one, to the model itself."""
+    """Whether the judge sees the target class in the final images; without a judge, whether the model itself does."""
     path = ("judge", "image") if _ranked(study, "judge", "image") else ("reached",)
     kept = _ranked(study, *path)
     if not kept:
@@ -74,16 +74,16 @@ def _turns(study: Study, several: bool) -> Verdict:
         return Verdict(_prefixed(study, several) + says, [])
     best = kept[0]
     if path == ("reached",):
-        says = Markup("Moved to another class, {} reaches the probability asked for on {} of {} images{}").format(
+        says = Markup("{} reaches the required probability of another class on {} of {} images{}").format(
             _name(study, best), _kept(study, best, *path), _count(study), _rest(study, kept, ", ", *path)
         )
         ending = "; no judge has looked at them."
     else:
-        says = Markup("Moved to another class by {}, {} of {} images are of that class to the judge ({}){}").format(
-            _name(study, best),
+        says = Markup("The judge ({}) sees the new class in {} of {} images moved by {}{}").format(
+            study.results.get("judge") or "unnamed",
             _kept(study, best, *path),
             _count(study),
-            study.results.get("judge") or "unnamed",
+            _name(study, best),
             _rest(study, kept, ", by ", *path),
         )
         ending = "."
@@ -91,7 +91,7 @@ def _turns(study: Study, several: bool) -> Verdict:
 
 
 def _prefixed(study: Study, several: bool) -> Markup:
-    """Which folder it is about, where there are several."""
+    """The folder that it is about, if there are several."""
     return Markup("{}: ").format(study.name) if several else Markup("")
 
 
@@ -118,7 +118,7 @@ def _share(study: Study, model: str, *path: str) -> str:
 
 
 def _kept(study: Study, model: str, *path: str) -> str:
-    """`52 % [49, 55]`: with its interval, which may lack."""
+    """`52 % [49, 55]`: the share with its interval, if it has one."""
     said, ends = _share(study, model, *path), interval(study.model(model), ("ci95", *path))
     if not ends:
         return said
@@ -127,7 +127,7 @@ def _kept(study: Study, model: str, *path: str) -> str:
 
 
 def _rest(study: Study, kept: Sequence[str], lead: str, *path: str) -> Markup:
-    """The models after the best; of the next one, whether the best keeps more of the same images."""
+    """The models after the best. The first of them says whether the best keeps more of the same images."""
     named = kept[1:NAMED]
     shares = [_share(study, model, *path) for model in named]
     if named and (found := study.difference(kept[0], named[0], path)):
@@ -137,7 +137,7 @@ def _rest(study: Study, kept: Sequence[str], lead: str, *path: str) -> Markup:
         Markup("{}{} {}").format(lead, _name(study, model), share) for model, share in zip(named, shares, strict=True)
     ]
     others = len(kept) - 1 - len(named)
-    return Markup("").join(said) + (f", {others} more no higher" if others else "")
+    return Markup("").join(said) + (f", and {others} more, none of them higher" if others else "")
 
 
 def _count(study: Study) -> str:
@@ -146,7 +146,7 @@ def _count(study: Study) -> str:
 
 
 def _attacks(study: Study, model: str) -> str:
-    """Over what the worst case is taken."""
+    """The attacks that the worst case is over."""
     record = study.model(model)
     attacks = len(mapping(record, "robust_accuracy"))
     worst = f"the worst of {attacks} attacks" if attacks > 1 else "attack"
@@ -154,7 +154,7 @@ def _attacks(study: Study, model: str) -> str:
 
 
 def _told_apart(study: Study, kept: Sequence[str], *path: str) -> list[str]:
-    """How the two best differ on the same images; that it was not tested, where the folder does not say enough."""
+    """How the two best differ on the same images, or that this is not tested because the folder lacks the outcomes."""
     if len(kept) < 2:
         return []
     best, second = kept[:2]
@@ -162,7 +162,7 @@ def _told_apart(study: Study, kept: Sequence[str], *path: str) -> list[str]:
     if found is None:
         return [
             f"Whether {best} and {second} differ is not tested: {study.name} does not hold what became of each image "
-            f"(outcomes.npz), as an older version's does not; run `doubleback {study.kind}` again into another folder."
+            f"(older versions wrote no outcomes.npz); run `doubleback {study.kind}` again into another folder."
         ]
     says = f"Of the same {found.pairs:,} images, {found.higher} count for {best} alone, {found.lower} for {second}"
     if found.interval is not None:
@@ -173,7 +173,7 @@ def _told_apart(study: Study, kept: Sequence[str], *path: str) -> list[str]:
 
 
 def _points(share: float) -> str:
-    """A difference of shares in percentage points, never as 0 if it is not.
+    """A difference of shares in percentage points, written as 0 only if it is 0.
 
     >>> _points(0.1214), _points(-0.0002), _points(0.0)
     ('12.1', '-0.02', '0.0')
@@ -183,14 +183,14 @@ def _points(share: float) -> str:
 
 
 def _flags(study: Study, flagged: Sequence[str]) -> list[str]:
-    """Every sentence that a check said; who was checked without one."""
+    """The sentence of every check that fired, and the models for which no check did."""
     notes = [f"{model}: {sentence}" for model in flagged for sentence in mapping(study.model(model), "flags").values()]
     quiet = [m for m in study.models if m not in flagged and mapping(study.model(m), "checks")]
     return notes + ([f"Of the checks made, none fired for {', '.join(quiet)}."] if quiet else [])
 
 
 def _unfitted(contents: Contents) -> list[str]:
-    """Classifiers some of whose mixtures did not converge."""
+    """A note for each classifier whose mixtures did not all converge."""
     notes = []
     for run in contents.runs:
         converged = run.classifier and mapping(run.classifier.results, "mixtures").get("converged")

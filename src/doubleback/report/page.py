@@ -31,7 +31,7 @@ from doubleback.report.training_figures import training_panels
 from doubleback.report.transition import transition_view
 
 STILLS, SLIDERS, STRIPS = 400_000, 600_000, 200_000  # characters of pictures at most: a page stays under 2 MB
-OURS, LOOKED_AT = b"<title>doubleback", 1024  # how a page of ours is known, and in how many of its first bytes
+OURS, LOOKED_AT = b"<title>doubleback", 1024  # the mark of our pages, and how many bytes are searched for it
 
 
 def write_report(folders: Sequence[Path], output: Path | None = None, *, command: str | None = None) -> Path:
@@ -47,8 +47,8 @@ def write_report(folders: Sequence[Path], output: Path | None = None, *, command
         The file that was written.
 
     Raises:
-        InputError: a folder is missing or holds nothing to report, a file in it is damaged, or `output`
-            cannot be written, is no HTML file, or is a page of somebody else.
+        InputError: a folder is missing or holds nothing to report; a file in it is damaged; or `output` cannot be
+            written, is not an HTML file, or is somebody else's page.
     """
     if not folders:
         raise InputError("no folder to report on; give one that `doubleback train`, `audit` or `demo` has written")
@@ -61,14 +61,14 @@ def write_report(folders: Sequence[Path], output: Path | None = None, *, command
 
 
 def refuse_others(path: Path, mark: bytes = OURS) -> None:
-    """Refuse to write over what is no page of ours.
+    """Refuse to write over anything but a page of ours.
 
     Args:
-        path: where one will be written.
-        mark: by which a page of ours is known.
+        path: where a page will be written.
+        mark: what the first bytes of every page of ours hold.
 
     Raises:
-        InputError: a folder, a page of somebody else or no regular file stands there, or nobody can say.
+        InputError: there is a folder, somebody else's page or a special file, or what is there cannot be read.
     """
     try:
         with opened(path) as stream:
@@ -118,13 +118,13 @@ def _render(contents: Contents, command: str | None) -> str:
 
 
 def _policy(script: str) -> str:
-    """What a browser lets the page do: show pictures that it holds, and run this very script. Nothing else, ever."""
+    """What a browser lets the page do: show pictures that it holds, and run exactly this script. Nothing else."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def _settings(run: RunFolder) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Titled lists of names and values: what was trained, what was audited, by which version."""
+    """Titled lists of names and values: what was trained, what was audited, and the versions used."""
     groups = [("Training", _flat(run.settings))]
     if run.audit:
         groups.append(("Audit", _flat(run.audit.config.get("audit"))))
@@ -138,7 +138,10 @@ def _settings(run: RunFolder) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def _study_settings(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The same of a study: its settings, the weights that it read, its version. A page may be passed on: no paths."""
+    """The same for a study: its settings, the weights that it read, its version.
+
+    Paths are left out, because a page may be passed on.
+    """
     every = _flat({key: study.config.get(key) for key in ("models", "black_box", "judge") if study.config.get(key)})
     read = [(name, value) for name, value in every if not name.endswith(".path")]
     version = [("measured by doubleback", _word(study.config["version"]))] if "version" in study.config else []

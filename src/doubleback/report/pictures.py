@@ -13,13 +13,13 @@ from PIL import Image
 from doubleback.report.runs import AuditFolder, RunFolder, attacks_of
 
 SHOWN_RECONSTRUCTIONS = 10
-AMPLIFIED = 10  # times the difference is shown at most: as far as it can be seen without being cut
+AMPLIFIED = 10  # the most that a difference is enlarged; it is less if pixels would be cut off
 _GREY = 128
 
 
 @dataclass(frozen=True)
 class Detail:
-    """How finely a part of the page shows its pictures: of how many pairs, how large at most, without loss or WebP."""
+    """How finely a part of the page shows its pictures: how many pairs, how large, and as PNG (lossless) or WebP."""
 
     pairs: int
     side: int | None = None
@@ -31,7 +31,7 @@ Shown = TypeVar("Shown")
 
 
 def fitting(most: int, draw: Callable[[Detail], Shown]) -> Shown:
-    """What `draw` makes at the finest detail of which it takes at most so many characters, or at the coarsest."""
+    """What `draw` makes at the finest detail that takes at most `most` characters, or at the coarsest one."""
     for detail in DETAILS:
         drawn = draw(detail)
         if len(repr(drawn)) <= most:
@@ -85,7 +85,7 @@ def data_uri(image: NDArray[np.uint8], detail: Detail = DETAILS[0]) -> str:
 
 
 def encoded(image: NDArray[np.uint8], lossless: bool) -> str:
-    """The same at its own size, as PNG or WebP."""
+    """An image at its own size as a data URI, PNG or WebP."""
     pixels = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
     kind: dict[str, Any] = {"format": "PNG", "optimize": True} if lossless else {"format": "WEBP", "quality": 85}
     buffer = io.BytesIO()
@@ -94,7 +94,7 @@ def encoded(image: NDArray[np.uint8], lossless: bool) -> str:
 
 
 def shrunk_size(size: Sequence[int], side: int | None) -> tuple[int, int]:
-    """The height and width of a picture that is at most so many pixels a side; None: as it is."""
+    """The height and width of a picture whose sides have at most `side` pixels; None: as it is."""
     block = -(-max(size) // (side or max(size)))
     return max(1, size[0] // block), max(1, size[1] // block)
 
@@ -115,13 +115,13 @@ def change_of(source: NDArray[np.uint8], attacked: NDArray[np.uint8], factor: in
 
 
 def factor_of(sources: NDArray[np.uint8], attacked: NDArray[np.uint8]) -> int:
-    """How many times as large the changes of sources (M, ...) to inputs (M, E, ...) can be shown."""
+    """How much the changes from sources (M, ...) to inputs (M, E, ...) can be enlarged without cutting off a pixel."""
     largest = int(np.abs(attacked.astype(np.int32) - sources[:, None]).max(initial=1))
     return max(1, min(AMPLIFIED, (_GREY - 1) // max(largest, 1)))
 
 
 def galleries(runs: Sequence[RunFolder], detail: Detail = DETAILS[0]) -> list[Gallery]:
-    """The first pairs that no run flags, for each attack; runs audited on other pairs stand apart."""
+    """The first pairs that no run flags, for each attack. Runs audited on other pairs get their own gallery."""
     found = []
     for group in on_the_same_pairs(runs):
         for attack, ran in ran_by(runs, group).items():
@@ -151,7 +151,7 @@ def on_the_same_pairs(runs: Sequence[RunFolder]) -> list[list[int]]:
 
 
 def ran_by(runs: Sequence[RunFolder], group: Sequence[int]) -> dict[str, list[int]]:
-    """By attack, those of the group that ran it."""
+    """For each attack, the runs of the group that have it."""
     every = attacks_of([runs[i] for i in group])
     return {attack: [i for i in group if attack in audited(runs[i]).attacks] for attack in every}
 
@@ -176,13 +176,13 @@ def _bytes(array: NDArray[np.generic]) -> bytes:
 
 
 def audited(run: RunFolder) -> AuditFolder:
-    """The run's audit, which is there."""
+    """The run's audit, which must be there."""
     assert run.audit is not None
     return run.audit
 
 
 def usable(runs: Sequence[RunFolder], group: Sequence[int]) -> list[int]:
-    """The first pairs, without those that any of the runs flags."""
+    """The pairs that none of the runs flags."""
     flags = [audited(runs[i]).curves.get("flagged") for i in group]
     pairs = len(audited(runs[group[0]]).images["source"])
     flagged = {int(m) for flag in flags if flag is not None for m in np.flatnonzero(flag)}

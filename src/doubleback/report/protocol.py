@@ -14,7 +14,7 @@ PLAIN, HARDENED, DEFENDED = "plain", "hardened", "defended"
 
 
 def by_size(eps: object) -> list[str]:
-    """Budgets as they were typed, the smallest first; none where they are no list.
+    """Budgets as they were typed, the smallest first; none if they are not a list.
 
     >>> by_size(["16/255", 0.01, "2/255"])
     ['2/255', '0.01', '16/255']
@@ -30,7 +30,7 @@ def _size(eps: str) -> Fraction:
 
 
 def images_words(run: RunFolder) -> str:
-    """The attacked images, without the folders that they lie in: `mnist, test images`; `unknown` where nobody says."""
+    """The attacked images, without the folders that hold them: `mnist, test images`; `unknown` if no file tells."""
     asked = mapping(run.audit.config if run.audit else {}, "audit")
     named = asked.get("data") or run.settings.get("data")
     name = PurePath(named).name if isinstance(named, str) and PurePath(named).is_absolute() else named
@@ -48,7 +48,7 @@ def threat_words(audit: AuditFolder) -> str:
         may = "pays for every change of the image, at every price"
     said = [f"The attacker {may}; goals: {goals}"]
     if asked.get("queries"):
-        said.append(f"also by {asked['queries']} questions alone")
+        said.append(f"also without gradients, by {asked['queries']} questions for each image")
     for key, words in (("survive", "the image survives"), ("defend", "the model is defended by")):
         if isinstance(steps := asked.get(key), list) and steps:
             said.append(f"{words} {', '.join(map(str, steps))}")
@@ -82,7 +82,7 @@ def search_words(audit: AuditFolder) -> str:
 
 
 def made_words(run: RunFolder) -> tuple[str, str]:
-    """How the model was made: one of `PLAIN`, `HARDENED`, `DEFENDED`, and in a few words by what."""
+    """How the model was made: one of `PLAIN`, `HARDENED`, `DEFENDED`, and the means in a few words."""
     audit: Mapping[str, Any] = run.audit.config if run.audit else {}
     if isinstance(steps := lookup(audit, ("audit", "defend")), list) and steps:
         return DEFENDED, ", ".join(map(str, steps))

@@ -33,7 +33,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class CheckSeen:
-    """What one check measured, above what it fires, in words; `fired`: its sentence, empty if it did not."""
+    """What one check measured, its threshold, and its words; `fired`: its sentence, empty if it did not fire."""
 
     name: str
     value: str
@@ -76,7 +76,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Film:
-    """A test image (data URI) and each model's adversarial examples, one an epsilon."""
+    """A test image (data URI) and each model's adversarial examples, one for each epsilon."""
 
     number: int
     source: str
@@ -101,7 +101,7 @@ class RobustnessView:
 
 
 def robustness_view(study: Study, key: str) -> RobustnessView:
-    """Read off what the page shows of a robustness folder; `key` makes the ids in its drawings unique on the page."""
+    """Collect what the page shows of a robustness folder; `key` makes the ids in its drawings unique on the page."""
     return RobustnessView(
         study=study,
         eps=ordered(study),
@@ -118,7 +118,7 @@ def robustness_view(study: Study, key: str) -> RobustnessView:
 
 
 def white_box(study: Study, model: str, eps: str) -> tuple[str, float] | None:
-    """The gradient attack that leaves the model least, and what it leaves; None if none was run."""
+    """The gradient attack that leaves the model least, and what it leaves; None if no such attack was run."""
     record = study.model(model)
     attacks = [name for name in mapping(record, "robust_accuracy") if study.attack(name).sees == "gradient"]
     left = {attack: number(record, ("robust_accuracy", attack, eps)) for attack in attacks}
@@ -162,7 +162,7 @@ def _measured(value: float | None) -> str:
 
 
 def _table(study: Study) -> list[Group]:
-    """A column a model: the figures to remember."""
+    """The main figures, a column for each model."""
     norms = {
         "score": ("Margin in the input", "norm of d margin / dx"),
         "latent": ("Code in the input", "spectral norm of dz/dx"),
@@ -226,7 +226,7 @@ def _under(study: Study, attack: str) -> Callable[[str, str], Cell]:
 
 
 def _attacks(study: Study) -> list[Group]:
-    """Every attack's figure at every epsilon: a column a model."""
+    """Every attack's figure at every epsilon, a column for each model."""
     known = {attack: study.attack(attack) for attack in study.attacks}
     groups = {}
     for eps in ordered(study):
@@ -238,12 +238,12 @@ def _attacks(study: Study) -> list[Group]:
 
 
 def _blind(study: Study, sees: Sees) -> list[str]:
-    """The attacks that see just this of a model."""
+    """The attacks that see this much of a model."""
     return [attack for attack in study.attacks if study.attack(attack).sees == sees]
 
 
 def _dashed(study: Study) -> str:
-    """What the dashed curves see, as a sentence goes on: `scores only (square) or another model (transfer)`."""
+    """What the dashed curves see, for the end of a sentence: `scores only (square) or another model (transfer)`."""
     kinds: tuple[tuple[str, Sees], ...] = (("scores only", "scores"), ("nothing", "nothing"))
     seen = [(words, [study.attack(attack).title for attack in _blind(study, sees)]) for words, sees in kinds]
     named = ", ".join(f"{words} ({', '.join(titles)})" for words, titles in seen if titles)

@@ -25,9 +25,9 @@ from doubleback.report.archives import (
 )
 
 WORST_CASE = "worst_case"
-TRANSFERRED = "from-"  # how an attack begins whose examples were made on another victim
+TRANSFERRED = "from-"  # the name of an attack begins so if its examples were made on another victim
 Areas = NDArray[np.float64]
-_ROUNDED = 1e-6  # by which equal areas may differ
+_ROUNDED = 1e-6  # how much rounding may move an area
 Part = Literal["audit", "classifier"]
 PARTS: tuple[Part, ...] = ("audit", "classifier")  # folders in a run's folder: what was made of its weights
 
@@ -48,7 +48,7 @@ class AuditFolder:
 
     @property
     def targeted(self) -> list[str]:
-        """Those of them that have a target. Where a folder does not say: all that its worst case may be over."""
+        """The attacks that have a target. If a folder does not tell: all that its worst case may be over."""
         said = {attack: self._said(attack, "targeted") for attack in self.attacks}
         return [
             attack for attack, word in said.items() if word is True or (word is None and self._in_worst_case(attack))
@@ -56,11 +56,11 @@ class AuditFolder:
 
     @property
     def within_budgets(self) -> bool:
-        """Whether an attack has budgets: all its eps in units of a norm leave no AUDDC."""
+        """Whether an attack has budgets. These are in units of a norm, and leave no AUDDC."""
         return any(eps_stored(self.results, attack) for attack in self.attacks)
 
     def about(self, attack: str) -> str:
-        """What the attack is after, in a few words; empty in a folder that does not say."""
+        """The attack's aim in a few words; empty in a folder that does not tell."""
         words = self._said(attack, "about")
         return words if isinstance(words, str) else ""
 
@@ -68,20 +68,20 @@ class AuditFolder:
         return lookup(self.results, ("attacks", attack, key))
 
     def _in_worst_case(self, attack: str) -> bool:
-        """Whether it leaves no less than the worst case on any pair, as what has a target must."""
+        """Whether it leaves at least the worst case on every pair, as every attack with a target must."""
         own, worst = (self.curves.get(f"{name}/auddc") for name in (attack, WORST_CASE))
         return own is None or worst is None or not bool((own < worst - _ROUNDED).any())
 
     @property
     def judged_by(self) -> list[str]:
-        """The attacks by which audits are ranked: those with a target, whose worst case counts; without any, all."""
+        """The attacks that rank an audit: those with a target, because their worst case counts; without any, all."""
         return self.targeted or self.attacks
 
     @property
     def areas(self) -> Areas | None:
-        """(P,) AUDDC of each pair, envelope convention, not finite where there is none; None where none are stored.
+        """(P,) AUDDC of each pair, envelope convention, not finite where it is missing; None if no areas are stored.
 
-        Of the worst case; where no attack has a target, of the attack that leaves least.
+        It is the worst case's. If no attack has a target, each pair takes the attack that leaves least.
         """
         found = [self.curves.get(f"{name}/auddc") for name in self._ranked_by]
         if not found or any(one is None for one in found):
@@ -95,7 +95,7 @@ class AuditFolder:
 
     @property
     def withstands(self) -> float | None:
-        """The mean of `areas` over the pairs that are used: as the results have it, where one attack decides."""
+        """The mean of `areas` over the pairs that are used. If one attack decides, it is the figure of the results."""
         if len(names := self._ranked_by) == 1:
             return number(self.results, ("attacks", names[0], "auddc", "envelope", "mean"))
         areas = self.areas
@@ -160,7 +160,7 @@ class RunFolder:
 
     @property
     def reconstruction_l2(self) -> float | None:
-        """Over the test images; where only the audit is at hand, over its sources."""
+        """The error over the test images; if only the audit is here, over its sources."""
         trained = number(self.results, "test.reconstruction_l2")
         return trained if trained is not None or self.audit is None else number(self.audit.results, "reconstruction_l2")
 
@@ -177,7 +177,7 @@ def eps_stored(results: Mapping[str, Any], attack: str) -> list[tuple[str, str]]
 
 
 def attacks_of(runs: Sequence[RunFolder]) -> list[str]:
-    """Every attack in the runs' audits, once, in the order in which it is met."""
+    """Every attack in the runs' audits, once, in the order of the audits."""
     return list(dict.fromkeys(attack for run in runs if run.audit for attack in run.audit.attacks))
 
 
@@ -196,7 +196,7 @@ def heading(name: str) -> str:
 
 
 def read_runs(folder: Path, config: Mapping[str, Any]) -> list[RunFolder]:
-    """What `read_run` finds and, apart from it, what lies in the run's folder and was made of other weights.
+    """What `read_run` finds, and separately what is in the run's folder but was made of other weights.
 
     Raises:
         InputError: a file in it is damaged.
@@ -230,9 +230,9 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _made_of(config: Mapping[str, Any], run: Path) -> bool:
-    """Whether what this config.json belongs to was made of the weights that the run's folder holds.
+    """Whether the folder of this config.json was made of the weights that the run's folder holds.
 
-    The digests of the weights say so. Where one of them lacks, as in folders of an older version, the settings do.
+    The digests of the weights tell. If one of them is missing, as in folders of an older version, the settings tell.
     """
     digests = config.get("weights"), read_record(run / "results.json").get("weights")
     if None not in digests:
@@ -241,14 +241,14 @@ def _made_of(config: Mapping[str, Any], run: Path) -> bool:
 
 
 def _is_of(config: Mapping[str, Any], run: Path) -> bool:
-    """Whether an audit elsewhere is of this very run, by the digest of its weights.
+    """Whether an audit in another folder is of exactly this run, by the digest of its weights.
 
-    Its `config.json` may be a stranger's, and name any folder. Without a digest nothing of that is shown, as settings
-    can be guessed.
+    Its `config.json` may be a stranger's, and name any folder. Without a digest the page shows nothing of that folder,
+    because settings can be guessed.
     """
     try:
         held = read_record(run / "results.json").get("weights")
-    except InputError:  # whatever lies there, it is not the run
+    except InputError:  # whatever is there, it is not the run
         return False
     return held is not None and held == config.get("weights")
 

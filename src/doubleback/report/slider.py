@@ -1,9 +1,9 @@
 """The slider over the distortion: source, attacked input, difference, what comes out, and the point on the curve.
 
-`slider.html` holds what does not move, `slider.js` moves the rest, and what it moves is one block of JSON: numbers of
-`curves.npz` and `images.npz`, and pictures. All pictures of one run and one pair lie on one sheet: a row of attacked
-inputs, a row of differences, a row of what comes out, and a column for each stop. The first column is without an
-attack. Audits of an older version have pictures at fewer distortions; these are the stops then.
+`slider.html` holds what does not move, and `slider.js` moves the rest. It reads one block of JSON: pictures, and
+numbers of `curves.npz` and `images.npz`. All pictures of one run and one pair are on one sheet. It has a row of
+attacked inputs, a row of differences, a row of what comes out, and a column for each stop. The first column is without
+an attack. Audits of an older version have pictures at fewer distortions. Then these distortions are the stops.
 """
 
 import math
@@ -36,7 +36,7 @@ _DIGITS = 4  # of the numbers in the block
 
 @dataclass(frozen=True)
 class Slider:
-    """Runs on the same pairs, and `data`, what `slider.js` reads (JSON). `stops`: how many it has at most."""
+    """Runs on the same pairs, and `data`, the JSON that `slider.js` reads. `stops`: the number of its last stop."""
 
     runs: list[Column]
     stops: int
@@ -44,7 +44,7 @@ class Slider:
 
 
 def sliders(runs: Sequence[RunFolder], detail: Detail) -> list[Slider]:
-    """One for all runs that were audited on the same pairs; none where there are no pictures or no curves."""
+    """One slider for all runs that were audited on the same pairs; none if pictures or curves are missing."""
     found = []
     for group in on_the_same_pairs(runs):
         every = [_attack(runs, ran, attack, detail) for attack, ran in ran_by(runs, group).items()]
@@ -81,7 +81,7 @@ def _decodes(run: RunFolder) -> bool:
 
 
 def _stops(images: Sequence[Arrays], attack: str) -> tuple[str, list[float]]:
-    """Where an attack's pictures stand in every one of these, and the distortions they are at."""
+    """Where all of these hold an attack's pictures, and the distortions that the pictures are at."""
     kept = [one["stops"] for one in images if "stops" in one and f"{attack}/stops/x_adv" in one]
     if kept and len(kept) == len(images) and all(np.array_equal(kept[0], other) for other in kept):
         return f"{attack}/stops", kept[0].tolist()
@@ -89,7 +89,7 @@ def _stops(images: Sequence[Arrays], attack: str) -> tuple[str, list[float]]:
 
 
 def _pair(runs: Sequence[RunFolder], attack: str, place: str, m: int, detail: Detail) -> dict[str, Any]:
-    """One pair: its ends, and how it went with each run. `factors`: how many times the differences are shown."""
+    """One pair: source, target, and each run's pictures and numbers. `factors`: how much differences are enlarged."""
     images = [audited(run).images for run in runs]
     height, width = shrunk_size(images[0][f"{place}/x_adv"].shape[-2:], detail.side)
     source, target = (blocks(images[0][end][m], height, width) for end in ("source", "target"))
@@ -110,7 +110,7 @@ def _pair(runs: Sequence[RunFolder], attack: str, place: str, m: int, detail: De
 
 
 def _numbers(run: RunFolder, attack: str, place: str, m: int) -> dict[str, Any]:
-    """Where each stop lies, u and v, and the pair's curve: (u, v), thinned to what the eye can use."""
+    """u and v of each stop, and the pair's curve: (u, v), thinned to `MAX_POINTS`."""
     images, curves = audited(run).images, audited(run).curves
     u, v = (images[f"{place}/{name}"][m].tolist() for name in ("distortion", "adversarial_distance"))
     grid, envelope = curves["grid"], curves[f"{attack}/envelope"]
@@ -124,5 +124,5 @@ def _numbers(run: RunFolder, attack: str, place: str, m: int) -> dict[str, Any]:
 
 
 def _rounded(value: float) -> float | None:
-    """As JSON can say it."""
+    """Rounded for JSON, which has no infinity and no NaN: they become None."""
     return round(value, _DIGITS) if math.isfinite(value) else None

@@ -32,7 +32,7 @@ _ABOUT: dict[Sees, str] = {
     "scores": "sees scores only",
     "nothing": "sees nothing",
 }
-# Folders of version 0.1 say nothing of their attacks; these are the ones that are not read off their names.
+# Folders of version 0.1 do not describe their attacks. These are the words that the names alone do not give.
 _EARLIER: dict[str, dict[str, str]] = {
     "fgsm": {"title": "FGSM"},
     "pgd": {"title": "PGD"},
@@ -79,12 +79,12 @@ class Study:
 
     @property
     def attacks(self) -> list[str]:
-        """The attacks on any of the models, once, in the order in which they are met."""
+        """The attacks on any of the models, once, in the order of the file."""
         each = [mapping(self.model(model), "robust_accuracy") for model in self.models]
         return list(dict.fromkeys(attack for attacks in each for attack in attacks))
 
     def attack(self, name: str) -> AttackWords:
-        """What is known of one. Where the folder does not say, its title is its name and it follows the gradient."""
+        """What is known of an attack. By default its title is its name, and it follows the gradient."""
         said = mapping(self.results, ("attacks", name)) or _EARLIER.get(name, {})
         sees: Sees = next((sees for sees in _ABOUT if sees == said.get("sees")), "gradient")
         return AttackWords(str(said.get("title") or title(name)), sees, str(said.get("about") or _ABOUT[sees]))
@@ -99,10 +99,10 @@ class Study:
 
         Args:
             one, other: names of models.
-            path: of the share in their results, as in `number`; of a robustness folder it ends with the epsilon.
+            path: where the share is in their results, as in `number`. In a robustness folder it ends with the epsilon.
 
         Returns:
-            None where the folder does not hold what became of each image.
+            None if the folder does not hold what became of each image.
         """
         stored, row = (path[:-1], self.eps.index(path[-1])) if self.kind == "robustness" else (path, ...)
         pair = [self.outcomes.get("/".join([model, *stored])) for model in (one, other)]
@@ -115,13 +115,13 @@ class Study:
 
 
 def kind_of(config: Mapping[str, Any]) -> Kind | None:
-    """Which study the folder of this config.json is, None if it is none."""
+    """The kind of study in the folder of this config.json; None if there is no study in it."""
     kinds: tuple[Kind, ...] = ("robustness", "transition")
     return next((kind for kind in kinds if isinstance(config.get(kind), Mapping)), None)
 
 
 def read_study(folder: Path, kind: Kind, config: Mapping[str, Any]) -> Study:
-    """Read one.
+    """Read the folder of a study.
 
     Raises:
         InputError: a file is damaged, or of other shapes.
@@ -138,7 +138,7 @@ def read_study(folder: Path, kind: Kind, config: Mapping[str, Any]) -> Study:
 
 
 def colours(names: Sequence[str], folders: Sequence[Sequence[Path]], studies: Sequence[Study]) -> list[dict[str, int]]:
-    """A place on the page for every model: its run's if that is on the page, else the next one.
+    """A place on the page for every model: its run's if that is on the page, else the next free one.
 
     Args:
         names: of the runs, in their places.
@@ -161,7 +161,7 @@ def colours(names: Sequence[str], folders: Sequence[Sequence[Path]], studies: Se
 
 
 def _shares(study: Study) -> dict[str, NDArray[np.float64]]:
-    """The shares that models are compared by, under the names of their outcomes: (E,) of all epsilons, or one."""
+    """The shares that models are compared by, under the names of their outcomes: (E,) for all epsilons, or ()."""
     found = {}
     for model in study.models:
         record = study.model(model)
@@ -176,7 +176,7 @@ def _shares(study: Study) -> dict[str, NDArray[np.float64]]:
 
 def _classes(study: Study) -> int:
     if not study.classes and (study.folder / "images.npz").exists():
-        raise InputError(f"{study.folder / 'results.json'} names no classes; write the folder anew")
+        raise InputError(f"{study.folder / 'results.json'} names no classes; write the folder again")
     return len(study.classes)
 
 
@@ -188,4 +188,4 @@ def _check_eps(study: Study) -> None:
             known = False
         if not known:
             path = study.folder / "results.json"
-            raise InputError(f"{path}: eps {eps[:60]!r} is not a number; write the folder anew")
+            raise InputError(f"{path}: eps {eps[:60]!r} is not a number; write the folder again")

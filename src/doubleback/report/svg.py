@@ -1,7 +1,7 @@
-"""A drawing as inline SVG that takes the page's font and colours, so that it reads in light and in dark.
+"""A drawing as inline SVG that takes the page's font and colours, so that it can be read in light and in dark.
 
-matplotlib knows no CSS: everything is drawn in stand-in colours, which are then replaced in the SVG's text by
-`currentColor` and by the page's variables `--run-0`, `--run-1`, ...
+matplotlib knows no CSS. So everything is drawn in stand-in colours. In the SVG's text `currentColor` and the page's
+variables `--run-0`, `--run-1`, ... then replace them.
 """
 
 import io
@@ -48,7 +48,7 @@ class Panel:
 
 
 def colour(place: int) -> str:
-    """What to draw the run or model of this place in."""
+    """The colour that the run or model of this place is drawn in."""
     return f"#0a0b{16 + place % SERIES:02x}"
 
 
@@ -59,7 +59,7 @@ def shorten(name: str, width: int = 22) -> str:
 
 @contextmanager
 def drawing_as(style: dict[Any, Any]) -> Iterator[None]:
-    """matplotlib's own defaults with this style: no matplotlibrc that lies in some folder has a say in a drawing."""
+    """Draw with matplotlib's own defaults and this style. A matplotlibrc in some folder then changes nothing."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(style)
@@ -67,7 +67,8 @@ def drawing_as(style: dict[Any, Any]) -> Iterator[None]:
 
 
 def spell_out(figure: Figure) -> None:
-    """What does not print in a figure's words: a font has no control characters, and fails at half a surrogate pair."""
+    """Spell out what does not print in a figure's words. Fonts have no control characters, and fail at half a surrogate
+    pair."""
     for text in figure.findobj(Text):
         text.set_text("\n".join(map(plain, text.get_text().split("\n"))))
 
@@ -86,7 +87,7 @@ def draw_svg(
     """
     text = io.StringIO()
     with drawing_as(_STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a glyph that matplotlib's font lacks, the page's may have
+        warnings.simplefilter("ignore", UserWarning)  # the page's font may have a glyph that matplotlib's lacks
         figure = Figure(figsize=size, layout=None if bleed else "constrained")
         FigureCanvasSVG(figure)
         figure.patch.set_visible(False)
@@ -116,7 +117,7 @@ def _inline(svg: str, key: str, label: str) -> str:
 
 
 def _identifier(key: str) -> str:
-    """The key, with every sign spelt out that an id or a reference to it cannot hold.
+    """The key. Signs that an id or a reference to it cannot hold are spelt out.
 
     >>> _identifier("curves-l2 (wide)")
     'curves-l2_20__28_wide_29_'

@@ -65,12 +65,12 @@ _COST = [
 
 
 def comparison(runs: Sequence[RunFolder], baseline: int | None) -> list[Group]:
-    """The table, rows without a single number left out.
+    """The table, without the rows that hold no number.
 
     Args:
         runs: a column each.
-        baseline: place of the run whose numbers the others are divided by, where they are of the same images and
-            pairs; None: no ratios.
+        baseline: place of the run whose numbers the others are divided by, if they are of the same images and pairs;
+            None: no ratios.
     """
     groups = {
         "Reconstruction": _QUALITY,
@@ -85,7 +85,7 @@ def comparison(runs: Sequence[RunFolder], baseline: int | None) -> list[Group]:
 
 
 def _withstands(runs: Sequence[RunFolder]) -> list[_Figure]:
-    """Three figures an attack: its two areas, and the share of the ceiling."""
+    """Three figures for each attack: its two areas, and the share of the ceiling."""
     figures = []
     for attack in [WORST_CASE, *attacks_of(runs)]:
         name, at = heading(attack), ("attacks", attack)
@@ -121,12 +121,12 @@ def _row(figure: _Figure, runs: Sequence[RunFolder], baseline: int | None) -> Ro
 
 def _value(figure: _Figure, run: RunFolder) -> float | None:
     if run.audit and WORST_CASE in figure.path and not run.audit.targeted:
-        return None  # of blending alone: no attack that was run enters it
+        return None  # it is of blending alone, and of no attack that was run
     return number(_record(figure, run), figure.path)
 
 
 def _ratio(figure: _Figure, run: RunFolder, base: RunFolder) -> float | None:
-    """How many times the base's figure the run's is; None where the two are not of the same images or pairs."""
+    """The run's figure over the base's; None if the two are not of the same images or pairs."""
     if figure.of == "audit" and figure.attack:
         return area_ratio(run, base, figure.attack)
     same = same_attacks if figure.path[0] == "damage" else same_pairs if figure.of == "audit" else same_test_images

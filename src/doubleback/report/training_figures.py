@@ -45,7 +45,7 @@ def training_panels(runs: Sequence[RunFolder]) -> list[Panel]:
 
 
 def _others(columns: Iterable[str]) -> list[Term]:
-    """The terms whose names are not known here: each with its validation, or a validation by itself."""
+    """The terms that are not in `KNOWN`: each with its validation, or a validation by itself."""
     logged = dict.fromkeys(columns)
     shown = {column for term in KNOWN for column in _columns(term)} | set(_NO_TERMS)
     new = [column for column in logged if column not in shown]
@@ -102,7 +102,7 @@ def series(run: RunFolder, column: str) -> tuple[list[float], list[float]]:
 
 
 def penalty_start(run: RunFolder) -> float | None:
-    """The first epoch with a penalty, None if it has one from the start or never."""
+    """The first epoch with a penalty; None if the run has one from the start, or never."""
     weights = list(zip(*series(run, "penalty_weight"), strict=True))
     first = next((epoch for epoch, weight in weights if weight > 0), None)
     return None if first is None or first == weights[0][0] else first

@@ -19,7 +19,7 @@ MOVES = 4  # transitions shown
 
 @dataclass(frozen=True)
 class Track:
-    """One model's way: an image (data URI) a shown step, its reconstructions (maybe none), the probabilities."""
+    """One model's way: an image (data URI) for each shown step, the reconstructions if any, the probabilities."""
 
     model: str
     steps: int
@@ -50,14 +50,14 @@ class TransitionView:
 
 
 def transition_view(study: Study, key: str) -> TransitionView:
-    """Read off what the page shows of a transition folder; `key` makes the ids in its drawings unique on the page."""
+    """Collect what the page shows of a transition folder; `key` makes the ids in its drawings unique on the page."""
     count = len(study.images.get("source_class", ()))
     columns = [Column(model, study.place(model)) for model in study.models]
     return TransitionView(study, columns, _table(study), [_move(study, m, key) for m in range(min(count, MOVES))])
 
 
 def _table(study: Study) -> list[Group]:
-    """A column a model."""
+    """The table, a column for each model."""
 
     def row(label: str, note: str, better: str, *path: str) -> Row:
         cells = [share_cell(study.model(model), *path) for model in study.models]
@@ -111,8 +111,8 @@ def _track(study: Study, model: str, m: int, key: str) -> Track:
 def probability_figure(study: Study, model: str, m: int, key: str) -> Markup:
     """Probabilities of the source (dashed) and the target over the steps, each shown step in its image's column.
 
-    The drawing is as wide as the S images and without margins: step `shown[s]` lies in the middle of the s-th of S
-    equal columns, the steps between two of them evenly between.
+    The drawing is as wide as the S images and has no margins. Step `shown[s]` is in the middle of the s-th of S equal
+    columns. The steps between two shown ones are evenly spaced.
     """
     images, place = study.images, study.place(model)
     shown, probabilities = images["shown"].astype(float), images[f"{model}/probabilities"][m]

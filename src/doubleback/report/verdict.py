@@ -23,8 +23,8 @@ from doubleback.report.doubts import doubts, pairs_words, unknown
 from doubleback.report.runs import WORST_CASE, Areas, AuditFolder, RunFolder, title
 from doubleback.report.svg import SERIES
 
-COSTLY = 1.1  # times the baseline's reconstruction error, from which on it may be the price of the robustness
-LIKELY = 0.05  # p under which a test calls two models different
+COSTLY = 1.1  # from so many times the baseline's reconstruction error on, it may be the price of the robustness
+LIKELY = 0.05  # two models differ if a test's p is under this
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class _Duel:
     def areas(self) -> tuple[Areas, Areas]:
         """(P,) of the best and of the base, on the pairs that both use."""
         best, base = (one.audit.areas for one in (self.best, self.base))
-        assert best is not None  # or there were no difference
+        assert best is not None  # otherwise there is no `difference`
         assert base is not None
         used = np.isfinite(best) & np.isfinite(base)
         return best[used], base[used]
 
 
 def verdict(runs: Sequence[RunFolder]) -> Verdict:
-    """Compare the run that withstands most with the baseline; with no two to compare, say what is known."""
+    """Compare the run that withstands most with the baseline; without two to compare, say what is known."""
     seen = [(_named(runs, i), run, run.audit) for i, run in enumerate(runs) if run.audit]
     notes = [note for _, run, _ in seen for note in doubts(run)] if seen else []
     notes += [f"{run.name} has no audit." for run in runs if seen and run.reconstructs and not run.audit]
@@ -88,9 +88,11 @@ def verdict(runs: Sequence[RunFolder]) -> Verdict:
 
 
 def _not_compared(runs: Sequence[RunFolder]) -> list[str]:
-    """Why the damage of two runs is not of the same attacks."""
+    """Why the damage of runs cannot be ranked: their attacks differ."""
     pairs = [(runs[0], other, unlike(runs[0], other)) for other in runs[1:]]
-    return [f"{one.name} and {other.name}: {'; '.join(why)}, so not to be ranked." for one, other, why in pairs if why]
+    return [
+        f"{one.name} and {other.name}: {'; '.join(why)}, so they are not ranked." for one, other, why in pairs if why
+    ]
 
 
 def _of_several(audited: Sequence[_Audited]) -> Verdict:
@@ -103,7 +105,7 @@ def _of_several(audited: Sequence[_Audited]) -> Verdict:
     if not duels:
         names = Markup(", ").join(one.name for one in audited)
         first, *further = apart
-        says = Markup("{}: {}, so not to be ranked.").format(names, _why_not(audited, base, first))
+        says = Markup("{}: {}, so they are not ranked.").format(names, _why_not(audited, base, first))
         return Verdict(says, _not_ranked(audited, base, further))
     duels.sort(key=lambda duel: -duel.difference.mean)
     return Verdict(_compared(duels[0]), _explained(duels) + _not_ranked(audited, base, apart))
@@ -114,7 +116,7 @@ def _named(runs: Sequence[RunFolder], place: int) -> Markup:
 
 
 def _why_not(audited: Sequence[_Audited], base: _Audited, one: _Audited) -> str:
-    """In the order in which they stand on the page."""
+    """The obstacles between two runs, with their values in the order of the page."""
     left, right = (each.run for each in audited if each in (base, one))
     return "; ".join(obstacles(left, right))
 
@@ -137,7 +139,7 @@ def _alone(one: _Audited) -> Markup:
 
 
 def _measure(audit: AuditFolder) -> str:
-    """What is ranked by, in words."""
+    """The figure that ranks, in words."""
     if audit.targeted:
         return "worst-case AUDDC"
     named = ", ".join(map(title, audit.attacks))
@@ -145,7 +147,7 @@ def _measure(audit: AuditFolder) -> str:
 
 
 def _compared(duel: _Duel) -> Markup:
-    """Who withstands how many times as much, at what price, or that the pairs do not settle it."""
+    """Which run withstands more, by what factor and at what price; or that the pairs do not settle it."""
     found, (best, base) = duel.difference, duel.areas
     ratio = quotient(best, base)
     scored = f"{best.mean():.3f} against {base.mean():.3f}"
@@ -199,20 +201,20 @@ def _price(duel: _Duel) -> str:
 
 
 def _explained(duels: Sequence[_Duel]) -> list[str]:
-    """What was compared with what, and by which numbers."""
+    """What was compared with what, and the numbers behind it."""
     first, *others = duels
     notes = _pair_by_pair(first) + caveats(first.best.run, first.base.run)
     price = reconstruction_ratio(first.best.run, first.base.run)
     if price is not None and price[0] >= COSTLY:
         notes.append(
-            f"{first.best.run.name} reconstructs markedly worse, and an autoencoder that reconstructs badly can look "
-            "robust: judge the gain with the reconstructions below."
+            f"{first.best.run.name} reconstructs clearly worse, and an autoencoder that reconstructs badly can look "
+            "robust: look at the reconstructions below before you trust the gain."
         )
     if not others:
         return notes
     notes.append(
         f"{first.best.run.name} was picked by these figures from {len(duels)} runs compared with "
-        f"{first.base.run.name}, so its difference is a little flattered."
+        f"{first.base.run.name}, so its difference looks a little too good."
     )
     next_best = others[0].best
     if found := difference(first.best.run, next_best.run):
@@ -228,11 +230,11 @@ def _pair_by_pair(duel: _Duel) -> list[str]:
     says = f"{measure} ({', '.join(tried)}): {duel.best.run.name} {best.mean():.3f}, "
     says += f"{duel.base.run.name} {base.mean():.3f} on the same {pairs_words(found.pairs)}; "
     if found.interval is None:
-        return [f"{says}of a single pair there is no interval."]
+        return [f"{says}a single pair has no interval."]
     says += f"difference {_interval(found)} (95 %, bootstrap of the differences pair by pair), "
     says += f"higher on {found.higher} of {pairs_words(found.pairs)} (sign test, {found.p_words})."
     left = len(duel.base.audit.pairs[0]) - found.pairs
-    notes = [says] + ([f"{pairs_words(left)} that one of the two flags: left out of the comparison."] if left else [])
+    notes = [says] + ([f"The comparison leaves out {pairs_words(left)} that one of the two flags."] if left else [])
     if found.settled != (found.p < LIKELY):
-        notes.append("The interval and the sign test do not agree: more pairs would tell.")
+        notes.append("The interval and the sign test do not agree. More pairs would settle it.")
     return notes

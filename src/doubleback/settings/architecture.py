@@ -1,4 +1,4 @@
-"""Which model is trained: its name in the registry, its sizes, and what its decoder's output says of the pixels."""
+"""Which model is trained: its name in the registry, its sizes, and the distribution of its pixels."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
@@ -56,7 +56,7 @@ class Architecture(Settings):
     """A model of the registry.
 
     Raises:
-        InputError: the model or the likelihood is unknown, a size is not the model's, or the variance is not positive.
+        InputError: the model or the likelihood is unknown, the model has no such size, or the variance is not positive.
     """
 
     HEADING = Heading.MODEL
@@ -80,7 +80,7 @@ class Architecture(Settings):
     variance: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.02, which weighs the squared error by 25)")
     ] = LEFT_OUT
-    """Variance of the Gaussian likelihood. If it is learned: where it starts."""
+    """Variance of the Gaussian likelihood. If it is learned, its first value."""
 
     def __post_init__(self) -> None:
         one_of(MODELS, model=self.model)

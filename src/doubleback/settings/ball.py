@@ -1,4 +1,4 @@
-"""How an attack looks for the worst point of a ball about an image, and how far that ball reaches."""
+"""How an attack looks for the worst point of a ball around an image, and how large that ball is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,32 +15,34 @@ LOSSES: tuple[LossName, ...] = get_args(LossName)
 
 @dataclass(frozen=True)
 class BallSearch(Settings):
-    """How hard a search in a ball tries. An attack on a classifier says which of these it takes.
+    """How hard a search in a ball tries. Each attack on a classifier names the settings that it uses.
 
     Raises:
         InputError: a count or the seed is out of range, the step size is not positive, or a loss is unknown or missing.
     """
 
     steps: int = 40
-    """Gradients of a start; of random noise, the points that are tried."""
+    """Gradients taken from each start. Random noise tries as many points."""
     step_size: float | None = None
     """Length of a step of PGD, in units of eps; None: 2.5 / steps."""
     restarts: int = 1
-    """Starts for each loss, each of `steps`; the best iterate counts, so more never hurt."""
+    """Starts for each loss, each of `steps`. The best iterate counts, so more starts never hurt."""
     random_start: bool = True
     """Start at a random point of the ball, not at the image."""
     losses: Sequence[LossName] | None = None
-    """What is minimised, one after the other; None: all that the number of classes allows (two have no DLR)."""
+    """The losses to minimise, one after the other. None: all that the number of classes allows (with two there is no
+    DLR)."""
     queries: int = 1000
-    """Points of each ball that Square tries, the start being the first. They set the pace at which its squares shrink,
-    too: more of them are another search, not a longer one."""
+    """How many points of each ball Square tries, the start included. The number also sets how fast its squares shrink.
+    So a larger number gives another search, not just a longer one."""
     samples: int = 1
-    """Answers of the model that are averaged at each step, for a model that draws fresh noise; the margin that is
-    returned is then of fresh answers."""
+    """For a model that draws fresh noise: how many of its answers are averaged at each step. The margin that is
+    returned then comes from fresh answers."""
     keep: bool = False
-    """Go on with images that are fooled already, to the last step: for comparisons of speed."""
+    """Take every step, even for images that are fooled already. This is for comparisons of speed."""
     seed: int = 0
-    """Of the starts and the draws. What an image gets depends on its place among the images, not on the others."""
+    """Seed of the starts and the draws. The draws for an image depend on its place among the images, not on the other
+    images."""
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, restarts=self.restarts, queries=self.queries, samples=self.samples)
@@ -62,22 +64,22 @@ def radius(typed: str | float) -> float:
     """One epsilon as a number.
 
     Raises:
-        ValueError, ZeroDivisionError: it is none.
+        ValueError, ZeroDivisionError: it is not a number.
 
     >>> radius("8/255")
     0.03137254901960784
     """
     above, *below = str(typed).split("/")
     if len(below) > 1:
-        raise ValueError(f"{typed} has two lines of division")
+        raise ValueError(f"{typed} has more than one slash")
     return float(above) / float(below[0] if below else 1)
 
 
 def radii(typed: Sequence[str | float]) -> list[float]:
-    """Epsilons as numbers: they are numbers, or words for them, or for fractions such as 8/255.
+    """Epsilons as numbers. Each is given as a number, or as text such as "0.1" or "8/255".
 
     Raises:
-        InputError: there is none, or one is no positive number, or is there twice.
+        InputError: there is no epsilon, one is not a positive number or is over `FARTHEST`, or one is there twice.
 
     >>> radii(["0.1", "8/255", 0.2])
     [0.1, 0.03137254901960784, 0.2]
@@ -90,7 +92,7 @@ def radii(typed: Sequence[str | float]) -> list[float]:
             found.append(radius(eps))
         except (ValueError, ZeroDivisionError):
             raise InputError(
-                f"eps {eps!r} is no number; give numbers such as 0.1, or fractions such as 8/255"
+                f"eps {eps!r} is not a number; give numbers such as 0.1, or fractions such as 8/255"
             ) from None
         if not found[-1] > 0:
             raise InputError(f"eps is {eps}; give a positive number, such as 0.1 or 8/255")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 else:
     Unsaid = Optional
 LEFT_OUT: Any = None
-"""The value of an `Unsaid` setting that nobody has said: the preset of the model and the images fills it in."""
+"""The value of an `Unsaid` setting that the user has left out. The preset of the model and the images fills it in."""
 
 
 UNPREFIXED = arg(name="")
@@ -29,18 +29,18 @@ class Settings:
     """Base of the settings: frozen dataclasses, checked as they are made. Imports no torch."""
 
     HEADING: ClassVar = Heading.OUTPUT
-    """Where the help shows them."""
+    """The heading that the help shows them under."""
 
     def filled(self: Own, **defaults: Any) -> Own:
-        """These settings, with a default in the place of each one named here that was left out."""
+        """These settings. Each setting named here takes this default if it was left out."""
         now = innermost(self)
         return self.changed(**{name: value for name, value in defaults.items() if now[name] is None})
 
     def changed(self: Own, **changes: Any) -> Own:
-        """These settings with other values, of the settings inside them, too: their names are unique.
+        """These settings with other values. A name may be of a setting inside them, because every name is unique.
 
         Raises:
-            TypeError: there is no setting of such a name.
+            TypeError: no setting has such a name.
         """
         if unknown := sorted(set(changes) - set(innermost(self))):
             raise TypeError(f"there is no setting {unknown[0]}; {type(self).__name__} has {', '.join(innermost(self))}")
@@ -66,14 +66,14 @@ def _fields(settings: Settings) -> dict[str, Any]:
 
 
 LARGEST = 2**31 - 1
-"""No count is larger: what counts to more overflows somewhere, or never ends."""
+"""The largest count. A larger one would overflow somewhere, or never end."""
 
 
 def at_least(least: int, **counts: int | None) -> None:
-    """Refuse counts under the least, or beyond `LARGEST`.
+    """Refuse counts under the least, or over `LARGEST`.
 
     Raises:
-        InputError: naming the first that is.
+        InputError: a count is out of range; the message names the first one.
     """
     for name, count in counts.items():
         if count is not None and count < least:
@@ -86,7 +86,7 @@ def at_most(most: float, **values: float | None) -> None:
     """Refuse numbers over the most.
 
     Raises:
-        InputError: naming the first that is.
+        InputError: a number is too large; the message names the first one.
     """
     for name, value in values.items():
         if value is not None and value > most:
@@ -97,7 +97,7 @@ def positive(**values: float | None) -> None:
     """Refuse numbers that are not positive and finite.
 
     Raises:
-        InputError: naming the first.
+        InputError: there is such a number; the message names the first one.
     """
     for name, value in values.items():
         if value is not None and not (math.isfinite(value) and value > 0):
@@ -108,7 +108,7 @@ def not_negative(**values: float | None) -> None:
     """Refuse numbers that are negative or not finite.
 
     Raises:
-        InputError: naming the first.
+        InputError: there is such a number; the message names the first one.
     """
     for name, value in values.items():
         if value is not None and not (math.isfinite(value) and value >= 0):
@@ -116,10 +116,10 @@ def not_negative(**values: float | None) -> None:
 
 
 def one_of(choices: Iterable[str], **words: str | None) -> None:
-    """Refuse words that are none of the choices.
+    """Refuse words that are not among the choices.
 
     Raises:
-        InputError: naming the first, and the choices.
+        InputError: there is such a word; the message names the first one, and the choices.
     """
     for name, word in words.items():
         if word is not None and word not in (known := tuple(choices)):
@@ -127,7 +127,7 @@ def one_of(choices: Iterable[str], **words: str | None) -> None:
 
 
 def seed_in_range(seed: int) -> None:
-    """Refuse a seed that not every library takes.
+    """Refuse a seed that some library would not take.
 
     Raises:
         InputError: it is negative, or 2^32 or more.
@@ -145,10 +145,10 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def as_bytes(text: str) -> int:
-    """ "4GB" in bytes; a unit is 1024 of the one before, and letters may be small.
+    """ "4GB" in bytes. Each unit is 1024 times the one before, and letters may be small.
 
     Raises:
-        InputError: it is no size.
+        InputError: it is not a size.
 
     >>> as_bytes("1.5GB")
     1610612736

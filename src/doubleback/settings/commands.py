@@ -142,9 +142,9 @@ class Check(Command):
 
     Example: doubleback check sd-vae --data photos/
 
-    It checks that the reconstruction is the model's own, that its pixel range is plausible, that the images of a batch
-    do not mix, that every goal has a gradient, and that the model can be hardened. It estimates what an audit costs.
-    For every fault it says how to mend it.
+    It checks that the reconstruction is the model's own, that its pixel range is plausible, and that the images of a
+    batch do not mix. It also checks that every goal has a gradient, and that the model can be hardened. It estimates
+    what an audit costs. For every fault it says how to fix it.
     """
 
     FIRST = ("victim", "data", "attack")
@@ -198,7 +198,7 @@ class Attack(Command):
             raise InputError(f"--coefficient is {self.coefficient}; give a finite number of at least 0")
         Auditing(price=self.price, threat=self.threat)
         if self.threat.eps and self.coefficient != type(self).coefficient:
-            raise InputError("--coefficient has no effect with --eps, a budget in the place of a price; leave one out")
+            raise InputError("--coefficient has no effect with --eps, which sets a budget and no price; leave one out")
         if len(self.threat.eps) > 1:
             raise InputError(f"--eps has {len(self.threat.eps)} values; an image is kept for one: give one")
 

@@ -19,7 +19,7 @@ class Hardening(Settings):
     """One hardening.
 
     Raises:
-        InputError: the budget is no share, or nothing is penalised.
+        InputError: the budget is not a share, or there is no penalty to train with.
     """
 
     HEADING = Heading.HARDENING
@@ -35,8 +35,8 @@ class Hardening(Settings):
     """The loss of your model: a function (net, x) that returns a number, or one number for each image. x lies in
     [0, 1]."""
     alone: bool = False
-    """Save half the time: do not train a second model without the penalty. That one shows what training longer does
-    by itself."""
+    """Save half the time: do not train a second model without the penalty. The second model shows what longer training
+    does by itself."""
     penalty: Annotated[Penalty, UNPREFIXED] = Penalty(penalty="spectral")
     loop: Annotated[Loop, UNPREFIXED] = Loop()
 
@@ -60,7 +60,7 @@ def share_of(within: str) -> float:
     """A budget as a number.
 
     Raises:
-        InputError: it is no share.
+        InputError: it is not a share.
     """
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(%?)\s*", within)
     share = float(found[1]) / (100 if found[2] else 1) if found else math.nan

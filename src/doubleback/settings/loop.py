@@ -19,8 +19,8 @@ class Loop(Settings):
     """The training loop: Adam, a one-cycle learning rate, clipped gradients.
 
     Raises:
-        InputError: a count is under 1, a rate is not positive, the precision is unknown, the seed is out of range, a
-            CUDA graph is asked for without a GPU or of several processes, or TensorBoard is not installed.
+        InputError: a count is under 1, a rate is not positive, the precision is unknown, or the seed is out of range;
+            a CUDA graph is asked for without a GPU or with several processes; or TensorBoard is not installed.
     """
 
     HEADING = Heading.TRAINING
@@ -63,10 +63,10 @@ class Loop(Settings):
             raise InputError("tensorboard is not installed; pip install 'doubleback[tensorboard]'")
 
     def check_shares(self) -> None:
-        """Refuse a batch that the processes of this run cannot share; settings that are only read may have one.
+        """Refuse a batch size that the processes cannot share equally. Settings that are only read skip this check.
 
         Raises:
-            InputError: it does not divide over them.
+            InputError: the batch size is not a multiple of the number of processes.
         """
         count = processes(self.devices)
         if self.batch_size is not None and self.batch_size % count:
@@ -77,4 +77,4 @@ class Loop(Settings):
         if not has_gpu():
             raise InputError("a CUDA graph is asked for, but there is no GPU; leave it out")
         if count > 1:
-            raise InputError(f"a CUDA graph is of one process, not of {count}; leave one of the two out")
+            raise InputError(f"a CUDA graph works in one process, not in {count}; leave one of the two out")

@@ -23,8 +23,8 @@ class Option:
         kind: the class that declares it.
         field: its name there.
         hint: its type, with the marks that the declaration gives it.
-        value: what holds if nothing is said; `MISSING` where something must be said.
-        prefix: what stands before its name on the command line.
+        value: its default; `MISSING` if it has no default.
+        prefix: what comes before its name on the command line.
     """
 
     kind: type[Any]
@@ -38,13 +38,13 @@ class Option:
         return getattr(self.hint, "__metadata__", ())
 
     def _marked(self, name: str) -> str | None:
-        """What `tyro.conf.arg` says of it."""
+        """What its `tyro.conf.arg` holds under this name; None if nothing."""
         marks = [mark for mark in self._marks if not isinstance(mark, Heading)]
         return next((said for mark in marks if (said := getattr(mark, name, None)) is not None), None)
 
     @property
     def name(self) -> str:
-        """How the command line calls it, without the prefix."""
+        """Its name on the command line, without the prefix."""
         named = self._marked("name")
         return self.field.replace("_", "-") if named is None else named
 
@@ -55,12 +55,12 @@ class Option:
 
     @property
     def positional(self) -> bool:
-        """Whether its place names it: no flag is typed."""
+        """Whether it is given by its place, without a flag."""
         return _POSITIONAL in self._marks
 
     @property
     def required(self) -> bool:
-        """Whether the command cannot do without it."""
+        """Whether it must be given."""
         return self.value is MISSING
 
     @property
@@ -70,7 +70,7 @@ class Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values that it can have, where they are few."""
+        """The values to choose from; empty if it takes any value."""
         metavar = self._marked("metavar") or ""
         named = metavar.strip("{}").split(",") if metavar.startswith("{") else []
         return tuple(
@@ -93,7 +93,7 @@ class Option:
 
     @property
     def heading(self) -> Heading:
-        """Under which heading it stands."""
+        """The heading that the help shows it under."""
         marked = [mark for mark in self._marks if isinstance(mark, Heading)]
         found: Heading = marked[0] if marked else self.kind.HEADING
         return found
@@ -105,7 +105,7 @@ class Option:
 
     @property
     def default(self) -> str:
-        """What holds if nothing is said, in brackets; nothing for a switch."""
+        """Its default, in brackets; empty for a switch."""
         if self.required:
             return "(required)"
         if (said := self._marked("help_behavior_hint")) is not None:

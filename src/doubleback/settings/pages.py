@@ -1,4 +1,4 @@
-"""The commands that compare, show and pass on what others have left: `frontier`, `report`, `leaderboard`, `push`."""
+"""The commands that compare, show and pass on results: `frontier`, `report`, `leaderboard`, `push`."""
 
 import re
 from dataclasses import dataclass
@@ -123,11 +123,11 @@ class Push(Command):
     public: bool = False
     """Let everybody see the repository."""
     license: Annotated[str, arg(metavar="ID")] = "unknown"
-    """Licence of the weights, as the hub names it: mit, cc-by-4.0, other, ... It is not that of the images."""
+    """Licence of the weights, as the hub names it: mit, cc-by-4.0, other, ... The images may have another one."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", self.name) or len(self.name) > 96:
-            raise InputError(f"{self.name} is no name of a repository; give owner/name")
+            raise InputError(f"{self.name} is not the name of a repository; give owner/name")
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.license):
             raise InputError(f"--license is {self.license!r}; give the hub's name of a licence, as mit")
         if self.public and self.output is not None:

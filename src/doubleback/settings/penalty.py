@@ -26,9 +26,9 @@ Place = Literal["images", "blends"]
 MARGINS = {
     "targeted": 0.5,
     "spectral": 1.0,
-}  # what is free: an isometry has 1 (docs/choices.md says how it was measured)
-STEERING = (*MARGINS, "targeted+spectral")  # these are taken at blends
-RADII = {"noise": 0.2, "smooth-code": 0.1, "kept-code": 0.1}  # the usual ones, in units of a pixel
+}  # values up to these are free; an isometry has 1 (docs/choices.md says how they were measured)
+STEERING = (*MARGINS, "targeted+spectral")  # by default these are taken at blends
+RADII = {"noise": 0.2, "smooth-code": 0.1, "kept-code": 0.1}  # the defaults, in units of a pixel
 if TYPE_CHECKING:
     Switch = bool | None
 else:
@@ -40,8 +40,8 @@ class Penalty(Settings):
     """The penalty L2 of the objective L0 + lambda1 L1 + lambda2 L2 (paper, eqs. 10-12).
 
     Raises:
-        InputError: a weight is negative or not finite, a name unknown, a count under 1, a share outside [0, 1], or
-            the estimator "perturbed" is asked of another penalty than "reconstruction".
+        InputError: a weight is negative or not finite, a name is unknown, a count is under 1, or a share is outside
+            [0, 1]; or the estimator is "perturbed" and the penalty is not "reconstruction".
     """
 
     HEADING = Heading.PENALTY
@@ -50,8 +50,8 @@ class Penalty(Settings):
     """What training keeps small. none: nothing; reconstruction: the gradient of the loss by the image; targeted:
     the gradient of the distance to another image; output, latent: the Jacobian of the output or of the code;
     spectral: the largest singular value of the output's Jacobian; targeted+spectral: both; noise: the error on noisy
-    images; smooth-code: how far the worst small change moves the code; kept-code: how far that is from the code
-    before training."""
+    images; smooth-code: how far the worst small change moves the code; kept-code: how far it takes the code from
+    the one before training."""
     penalty_weight: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: as measured for the model and the images)")
     ] = LEFT_OUT
@@ -70,7 +70,7 @@ class Penalty(Settings):
     penalty_start: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.5; 0 with --init and in harden)")
     ] = LEFT_OUT
-    """When the penalty sets in, as a share of all steps."""
+    """When the penalty starts, as a share of all steps."""
     every: int = 1
     """Compute the penalty only in every N-th step, with N times the weight."""
     at: Annotated[
@@ -94,32 +94,32 @@ class Penalty(Settings):
 
     @property
     def reach(self) -> float:
-        """The radius, as said or by default."""
+        """The radius that was given, or the default."""
         return RADII.get(self.penalty, 0.0) if self.radius is None else self.radius
 
     @property
     def directions(self) -> int:
-        """How many directions are drawn a step, of those penalties that draw any."""
+        """How many directions a step draws; 1 for a penalty that draws no directions."""
         return self.projections if self.penalty in ("output", "latent") else 1
 
     @property
     def differentiates(self) -> bool:
-        """Whether it holds a derivative, whose gradient can be taken in several ways."""
+        """Whether the penalty is on a derivative. Then there are several ways to take its gradient."""
         return self.penalty != "none" and self.penalty not in RADII
 
     @property
     def place(self) -> Place:
-        """Where the penalty is taken, as said or by default."""
+        """Where the penalty is taken: the place that was given, or the default."""
         return self.at or ("blends" if self.penalty in STEERING else "images")
 
     @property
     def slope(self) -> float:
-        """The margin, as said or by default."""
+        """The margin that was given, or the default."""
         return MARGINS.get(self.penalty, 0.0) if self.margin is None else self.margin
 
     @property
     def unread(self) -> dict[str, str]:
-        """The settings that are said although nothing reads them, and what would have to be said for that."""
+        """The settings that were given but have no effect, and what each of them needs to have one."""
         some, of_jacobian = self.penalty != "none", self.penalty in ("output", "latent")
         steers = self.penalty in STEERING
         by_differences = self.differentiates and self.estimator == "finite-difference"
@@ -152,7 +152,9 @@ class Penalty(Settings):
         at_least(1, ascent_steps=self.ascent_steps)
         positive(difference_step=self.difference_step, radius=self.radius)
         if self.estimator == "perturbed" and self.at == "blends":
-            raise InputError("the perturbed estimator is of a penalty at the images; take the estimator exact")
+            raise InputError(
+                "the perturbed estimator needs the penalty at images, not at blends; take the estimator exact"
+            )
         if self.estimator == "perturbed" and self.penalty not in ("none", "reconstruction"):
             raise InputError(
                 f"the {self.penalty} penalty cannot be perturbed; take the estimator exact or finite-difference"

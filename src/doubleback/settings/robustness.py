@@ -18,8 +18,8 @@ class Threats(Settings):
     """Every attack that a classifier has to withstand.
 
     Raises:
-        InputError: a count or the seed is out of range, an attack or the norm is unknown, or an epsilon is no positive
-            number.
+        InputError: a count or the seed is out of range, an attack or the norm is unknown, or an epsilon is not a
+            positive number.
     """
 
     HEADING = Heading.GOALS

@@ -23,7 +23,7 @@ class Price(Settings):
 
     coefficients: int | tuple[float, ...] = 50
     """How many prices of a change the attack tries, from 2^-20 to 2^20, beside 0."""
-    STEPS: ClassVar[int] = 300  # of a search that does not say
+    STEPS: ClassVar[int] = 300  # the default of `Search.steps`
 
     def __post_init__(self) -> None:
         if isinstance(self.coefficients, int):
@@ -106,15 +106,15 @@ class Auditing(Settings):
         if self.memory is not None:
             as_bytes(self.memory)
         if self.threat.eps and self.price != Price():
-            raise InputError("--coefficients has no effect with --eps, a budget in the place of a price; leave one out")
+            raise InputError("--coefficients has no effect with --eps, which sets a budget and no price; leave one out")
 
     @property
     def capability(self) -> Price | Budget:
-        """What the attacks that are named may do: a budget where one is asked for, else a price."""
+        """What the attacks may do: keep to the budget if there is one, otherwise pay the price."""
         return self.threat.budget or self.price
 
     @property
     def resolved(self) -> "Auditing":
-        """With the steps that these attacks take where nothing is said."""
+        """These settings, with the default steps of such attacks if they were left out."""
         norm = {"norm": self.threat.budget.norm} if self.threat.budget else {}
         return self.filled(steps=self.capability.STEPS, **norm)

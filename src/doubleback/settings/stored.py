@@ -1,6 +1,6 @@
-"""Settings as JSON has them, and back: one flat dictionary, since the innermost fields have names of their own.
+"""Settings to JSON and back: one flat dictionary, because all innermost fields have different names.
 
-Whatever is read back from a folder is checked against the type that says what it should be: `checked`.
+`checked` compares whatever is read back from a folder with the type that it should have.
 """
 
 import json
@@ -19,7 +19,7 @@ Whole = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 def flat(settings: Any) -> dict[str, Any]:
-    """The fields of settings and of the settings inside them; a field that is `kept` stays a dictionary of its own."""
+    """The fields of settings and of the settings inside them; a field that is `kept` stays a dictionary."""
     every: dict[str, Any] = {}
     for field in fields(settings):
         value = getattr(settings, field.name)
@@ -46,7 +46,7 @@ def checked(kind: type[Stored], stored: Any, where: object) -> Stored:
         return msgspec.convert(stored, kind, dec_hook=_path)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{where} is not as doubleback writes it ({reason(error)[:300]}); restore it, or make it anew"
+            f"{where} is not as doubleback writes it ({reason(error)[:300]}); restore it, or make it again"
         ) from error
 
 
@@ -84,14 +84,14 @@ def _taken(kind: type[Stored], left: dict[str, Any]) -> Stored:
             own = _read(dict[str, Any], left.pop(field.name, {}), field.name) if field.metadata.get("kept") else left
             values[field.name] = _taken(inner, own)
             if own is not left and own:
-                left[f"{field.name}.{min(own)}"] = own  # known to nobody
+                left[f"{field.name}.{min(own)}"] = own  # reported as unknown
         elif field.name in left:
             values[field.name] = _read(hints[field.name], left.pop(field.name), field.name)
     return kind(**values)
 
 
 def _read(kind: Any, stored: Any, name: str) -> Any:
-    """One setting, of the type that its field says."""
+    """One setting, as the type of its field."""
     try:
         return msgspec.convert(stored, kind, dec_hook=_path)
     except ValueError as error:
@@ -99,7 +99,7 @@ def _read(kind: Any, stored: Any, name: str) -> Any:
 
 
 def _path(kind: type, stored: Any) -> Any:
-    """What JSON has as text: a path."""
+    """A path, which JSON has as text."""
     if kind is Path and isinstance(stored, str):
         return Path(stored)
-    raise TypeError(f"{stored!r:.60} is no {kind.__name__}")
+    raise TypeError(f"{stored!r:.60} is not a {kind.__name__}")

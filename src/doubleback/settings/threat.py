@@ -24,14 +24,14 @@ class Budget(Settings):
         relative: read eps as shares u of ||x_0 - x_t||, the distance of each pair's source and target; L2 only.
 
     Raises:
-        InputError: the norm is unknown; there is no eps, or one that is no positive number, over 1 under Linf, or there
-            twice; or `relative` under Linf.
+        InputError: the norm is unknown; there is no eps; an eps is not a positive number, is over 1 under Linf, or is
+            there twice; or `relative` is set under Linf.
     """
 
     norm: Norm
     eps: tuple[str | float, ...]
     relative: bool = False
-    STEPS: ClassVar[int] = 100  # of a search that does not say
+    STEPS: ClassVar[int] = 100  # the default of `Search.steps`
 
     def __post_init__(self) -> None:
         given = eps_as_given(self.eps)
@@ -61,10 +61,10 @@ class Budget(Settings):
 
 @dataclass(frozen=True)
 class Threat(Settings):
-    """What an attacker may do and know, if it is not the paper's price on the distortion; and what stands in the way.
+    """What an attacker may do and know beyond the paper's price on the distortion, and what stands in the way.
 
     Raises:
-        InputError: as `Budget`; or a setting has no effect without another.
+        InputError: as `Budget`; or a setting needs another one to have an effect.
     """
 
     HEADING = Heading.BUDGET
@@ -86,7 +86,7 @@ class Threat(Settings):
     defend: Annotated[
         tuple[str, ...], arg(metavar="STEP [STEP ...]", help_behavior_hint="(default: none)"), Heading.DEFENCES
     ] = ()
-    """Defences about the model at test time, in this order: those of --survive; smooth:0.1 (the mean over copies
+    """Defences around the model at test time, in this order: those of --survive; smooth:0.1 (the mean over copies
     with this noise); hmc:10 (steps of Hamiltonian Monte Carlo on the code). The attacker knows them."""
 
     def __post_init__(self) -> None:
@@ -105,20 +105,22 @@ class Threat(Settings):
 
     @property
     def budget(self) -> Budget | None:
-        """The budget that is asked for; None: a price is."""
+        """The budget; None if the attacker pays a price instead."""
         return Budget(self.norm or "Linf", self.eps, self.relative) if self.eps else None
 
 
 def eps_as_given(eps: "str | float | Sequence[str | float]") -> tuple[str | float, ...]:
-    """One eps, or several, as a row."""
+    """One eps, or several, as a tuple."""
     return (eps,) if isinstance(eps, str | int | float) else tuple(eps)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What happens to an image on its way: `kind` is "quantize" (to `value` bits), "jpeg" (of this quality) or "resize"
-    (by this factor, and back). Or what a defence does: "smooth" (by noise of this standard deviation), or "hmc" (of so
-    many steps)."""
+    """One step on an image's way to the model, or one defence.
+
+    `kind` is "quantize" (to `value` bits), "jpeg" (with this quality) or "resize" (by this factor, and back). A defence
+    may also be "smooth" (with noise of this standard deviation) or "hmc" (with this many steps).
+    """
 
     kind: str
     value: float
@@ -137,10 +139,10 @@ _FRACTIONS = ("resize", "smooth")
 
 
 def survival(text: str) -> Step:
-    """One step of an image's way from its words.
+    """One step on an image's way, from its text.
 
     Raises:
-        InputError: it is none, or its number is out of range.
+        InputError: there is no such step, or its number is out of range.
 
     >>> survival("jpeg:75")
     Step(kind='jpeg', value=75.0)
@@ -149,7 +151,7 @@ def survival(text: str) -> Step:
 
 
 def defence(text: str) -> Step:
-    """One defence at test time from its words.
+    """One defence at test time, from its text.
 
     Raises:
         InputError: as `survival`.
@@ -168,7 +170,7 @@ def _step(option: str, text: str, ranges: Mapping[str, tuple[float, float, str]]
     try:
         value = float(number)
     except ValueError:
-        raise InputError(f"{option} is {text!r}; say the {words}") from None
+        raise InputError(f"{option} is {text!r}; give the {words}") from None
     whole = kind in _FRACTIONS or value.is_integer()
     if not (low <= value <= high and whole):
         raise InputError(f"{option} is {text!r}; give {low} to {high} for the {words}")

@@ -17,7 +17,7 @@ from doubleback.settings.penalty import Penalty
 from doubleback.settings.stored import flat
 
 _NOT_OF_THE_WEIGHTS = ("tensorboard", "cuda_graph")
-_LATER = ("at", "margin", "power_steps")  # unsaid, they are left out: earlier runs keep their identity
+_LATER = ("at", "margin", "power_steps")  # left out at their defaults, so that earlier runs keep their identity
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Training(Settings):
     """One training.
 
     Raises:
-        InputError: a setting does not go with the model.
+        InputError: a setting does not fit the model.
     """
 
     HEADING = Heading.TRAINING
@@ -45,7 +45,7 @@ class Training(Settings):
         if self.architecture.classifies:
             self._refuse_autoencoders_settings()
         elif model is not None and not MODELS[model].variational and self.kl_weight not in (None, 1.0):
-            raise InputError(f"--kl-weight is of the variational models; {model} has no KL: leave it out")
+            raise InputError(f"--kl-weight is for variational models; {model} has no KL: leave it out")
 
     def _refuse_autoencoders_settings(self) -> None:
         of_autoencoders = {
@@ -57,7 +57,9 @@ class Training(Settings):
         for name, value in of_autoencoders.items():
             if value is not None:
                 flag = name.replace("_", "-")
-                raise InputError(f"--{flag} is of the autoencoders; {self.architecture.model} has none: leave it out")
+                raise InputError(
+                    f"--{flag} is for autoencoders; {self.architecture.model} is a classifier: leave it out"
+                )
 
     @property
     def described(self) -> dict[str, Any]:

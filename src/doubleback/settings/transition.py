@@ -12,7 +12,7 @@ class Walk(Settings):
     """Steps along the gradient of the target class's probability (paper, equation 15).
 
     Raises:
-        InputError: a length or a count is out of range, or the confidence is no probability.
+        InputError: a length or a count is out of range, or the confidence is not a probability.
     """
 
     HEADING = Heading.WALK

@@ -1,4 +1,4 @@
-"""What a user says of a model that doubleback does not know: where its weights are, which pixels it takes and gives.
+"""What a user tells about a model that doubleback does not know: its weights, and the pixels that it takes and gives.
 
 Imports no torch.
 """
@@ -35,10 +35,10 @@ class Range:
 
 
 def as_range(given: "Range | tuple[float, float]") -> Range:
-    """A range, or the pair (low, high) as one.
+    """The range itself, or the range of the pair (low, high).
 
     Raises:
-        InputError: it is neither, or as `Range`.
+        InputError: it is neither a range nor a pair; or as `Range`.
     """
     if isinstance(given, Range):
         return given
@@ -53,7 +53,7 @@ def as_range(given: "Range | tuple[float, float]") -> Range:
 
 @dataclass(frozen=True)
 class Wrapping(Settings):
-    """How a model that is no run folder is loaded and fed. A library's own model needs none of it.
+    """How a model that is not a run folder is loaded and fed. A library's own model needs none of these settings.
 
     Raises:
         InputError: a range is empty, or a standard deviation is not positive.
@@ -74,7 +74,7 @@ class Wrapping(Settings):
     mean: Annotated[tuple[float, ...] | None, arg(metavar="M [M ...]", help_behavior_hint="(default: 0)")] = None
     """Subtracted from each channel of the input, after --range."""
     std: Annotated[tuple[float, ...] | None, arg(metavar="S [S ...]", help_behavior_hint="(default: 1)")] = None
-    """Each channel is divided by it, after --mean."""
+    """Each channel of the input is divided by this, after --mean."""
 
     def __post_init__(self) -> None:
         for bounds in (self.input_range, self.output_range):
@@ -99,7 +99,7 @@ def check_normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...] |
     """Refuse a normalisation that cannot be undone.
 
     Raises:
-        InputError: a number is not finite, a standard deviation not positive, or there are not as many of both.
+        InputError: a number is not finite, a standard deviation is not positive, or their counts differ.
     """
     numbers = [*(mean or ()), *(std or ())]
     if not all(math.isfinite(number) for number in numbers) or any(number <= 0 for number in std or ()):

@@ -40,14 +40,14 @@ def words(command: Any, *, left_out: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def check_said(line: Sequence[str], command: type[Any]) -> None:
-    """Refuse what a command line says and nothing would read: an option that is there twice, or has no value.
+    """Refuse an option that a command line has twice, or without its value.
 
     Args:
         line: words of the command line.
         command: one of `doubleback.settings.commands`.
 
     Raises:
-        InputError: naming the option.
+        InputError: there is such an option; the message names it.
 
     >>> from doubleback.settings.commands import Train
     >>> check_said(["train", "--model.hidden", "--compile"], Train)
@@ -67,10 +67,10 @@ def check_said(line: Sequence[str], command: type[Any]) -> None:
 
 
 def at_home(settings: Any) -> Any:
-    """The same settings, `~` and `~name` in their paths taken for home folders: a shell leaves some of them alone.
+    """The same settings, with home folders instead of `~` and `~name` in their paths. A shell leaves some as they are.
 
     Raises:
-        InputError: nobody of that name has a home folder.
+        InputError: there is no user of that name.
     """
     changed: dict[str, Any] = {}
     for field in fields(settings):
@@ -85,10 +85,10 @@ def at_home(settings: Any) -> Any:
 
 
 def home_of(path: Path) -> Path:
-    """The path, `~` or `~name` at its start taken for a home folder.
+    """The path, with a home folder instead of `~` or `~name` at its start.
 
     Raises:
-        InputError: nobody of that name has one.
+        InputError: there is no user of that name.
     """
     try:
         return path.expanduser()
