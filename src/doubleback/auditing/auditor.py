@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from doubleback.attacks import Attack, Goal
 from doubleback.auditing.asked import attacks_asked
@@ -35,7 +35,7 @@ _OF_ATTACKS = {
 
 
 def audit(
-    model: Autoencoder,
+    model: Autoencoder | nn.Module,
     images: ImageData | Images | Iterable[Any] | None = None,
     labels: Labels | None = None,
     settings: Auditing | None = None,
@@ -50,7 +50,7 @@ def audit(
     Where `torch.distributed` is running, every one of its processes has to call this: they share the work.
 
     Args:
-        model: any autoencoder; a module is put into evaluation mode meanwhile.
+        model: any autoencoder; a module that is not wrapped is wrapped, and put into evaluation mode meanwhile.
         images: the test images, (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1]; a DataLoader of such; or a
             data set, whose test split is taken. Of a wrapped model signals, (N, C, L) or (N, F) in [0, 1], too.
         labels: (N,), any whole numbers but -1; source and target then differ in label. A data set brings its own.
@@ -103,7 +103,7 @@ def audit(
 
 
 def plan_audit(
-    model: Autoencoder,
+    model: Autoencoder | nn.Module,
     split: Split,
     settings: Auditing,
     *,
@@ -118,7 +118,7 @@ def plan_audit(
 
 
 def _plan(
-    model: Autoencoder,
+    model: Autoencoder | nn.Module,
     images: Images,
     labels: Labels | None,
     settings: Auditing,

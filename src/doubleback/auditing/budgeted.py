@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from doubleback.attacks import Attack, Damage, Latent, Output, Within
 from doubleback.attacks.rows import Advance
@@ -14,7 +14,7 @@ from doubleback.auditing.measures import Seen
 from doubleback.auditing.measures import damage as change
 from doubleback.errors import InputError
 from doubleback.evaluation import answer
-from doubleback.models import Autoencoder
+from doubleback.models import Autoencoder, as_victim
 from doubleback.models.base import acquaint, attacked, decodes
 from doubleback.randomness import Stream, generator
 from doubleback.settings import Budget, Search
@@ -45,7 +45,7 @@ class Damaged:
 
 
 def damage(
-    model: Autoencoder,
+    model: Autoencoder | nn.Module,
     x: Images,
     *,
     eps: str | float | Sequence[str | float],
@@ -60,7 +60,7 @@ def damage(
     """How far the reconstruction of each image goes within ||d|| <= eps (maximum damage, Kuzina et al. 2022), by APGD.
 
     Args:
-        model: any autoencoder; for an encoder alone the code is measured instead of the reconstruction.
+        model: any autoencoder, wrapped or not; for an encoder alone the code is measured instead of the reconstruction.
         x: images (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1].
         eps: one or several; numbers, or words such as "8/255"; under Linf in units of a pixel.
         norm: "Linf" or "L2".
@@ -79,7 +79,7 @@ def damage(
     >>> doubleback.damage(model, x, eps="8/255", steps=5, restarts=0).distance.shape
     torch.Size([2])
     """
-    given = eps_as_given(eps)
+    model, given = as_victim(model), eps_as_given(eps)
     towards = Output() if decodes(model) else Latent("l2")
     goal = Damage() if target is None else towards
     attack = Attack(goal, Budget(norm, given), Search(steps, restarts, samples, seed))
@@ -109,7 +109,14 @@ def _changes(model: Autoencoder, x: Tensor, x_adv: Float[Tensor, "E N ..."], dra
 
 
 def r_margin(
-    model: Autoencoder, x: Images, r: float, *, norm: Norm = "L2", steps: int = STEPS, restarts: int = 0, seed: int = 0
+    model: Autoencoder | nn.Module,
+    x: Images,
+    r: float,
+    *,
+    norm: Norm = "L2",
+    steps: int = STEPS,
+    restarts: int = 0,
+    seed: int = 0,
 ) -> Float[Tensor, "N"]:
     """The smallest ||d|| that changes each reconstruction by more than r (Camuto et al. 2021; Barrett 2021).
 
@@ -129,6 +136,7 @@ def r_margin(
         InputError: r is not positive; as `damage`.
     """
     positive(r=r)
+    model = as_victim(model)
     with at_work(model, attacked(model), warn=True):
         source = placed(model, x)
         acquaint(model, source)

@@ -43,7 +43,7 @@ BETTER = 0.6  # of the L2: what another range would have to leave to be the righ
 
 
 def check(
-    victim: Autoencoder,
+    victim: Autoencoder | nn.Module,
     images: ImageData | Images | Iterable[Any],
     *,
     attacks: Iterable[str | Goal | Attack] | None = None,
@@ -52,7 +52,7 @@ def check(
     """Check a model before an attack: does it do what the figures will claim?
 
     Args:
-        victim: any autoencoder, or what `wrap` has made.
+        victim: any autoencoder, wrapped or not.
         images: some of those for the audit, as in `audit`; the first eight are used.
         attacks: those of the audit; None: as in `audit`.
         settings: of the audit, to estimate its time.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from doubleback.attacks import Damage, Goal
 from doubleback.attacks.rows import Advance
@@ -19,7 +19,7 @@ from doubleback.auditing.measures import Seen
 from doubleback.auditing.measures import damage as change
 from doubleback.errors import InputError
 from doubleback.evaluation import answer
-from doubleback.models import Autoencoder
+from doubleback.models import Autoencoder, as_victim
 from doubleback.models.base import acquaint, attacked
 from doubleback.randomness import Stream, generator
 from doubleback.settings import Budget
@@ -44,7 +44,7 @@ class Universal:
 
 
 def universal(
-    model: Autoencoder,
+    model: Autoencoder | nn.Module,
     x: Images,
     *,
     eps: str | float,
@@ -59,7 +59,7 @@ def universal(
     """Find one change for all of these images.
 
     Args:
-        model: any autoencoder.
+        model: any autoencoder, wrapped or not.
         x: images (N, C, H, W) to find it on.
         eps, norm: as in `damage`.
         scored_on: other images; None: the same ones, which makes the change look better than it is elsewhere.
@@ -78,6 +78,7 @@ def universal(
     at_least(1, epochs=epochs, batch_size=batch_size)
     seed_in_range(seed)
     radius = Budget(norm, (eps,)).radii[0]
+    model = as_victim(model)
     followed = attacked(model)
     with at_work(model, followed, warn=True):
         images = placed(model, x)

@@ -7,9 +7,11 @@
 
 from collections.abc import Callable, Sequence
 
+from torch import nn
+
 from doubleback.defences.hamiltonian import Hamiltonian
 from doubleback.defences.smoothing import Smoothed
-from doubleback.models import Autoencoder, Surviving
+from doubleback.models import Autoencoder, Surviving, as_victim
 from doubleback.models.around import Around
 from doubleback.settings.threat import Step, Threat, defence
 
@@ -44,7 +46,7 @@ def defended(model: Autoencoder, steps: Sequence[str | Step]) -> Autoencoder:
     return model
 
 
-def as_deployed(model: Autoencoder, threat: Threat) -> Autoencoder:
-    """The model with its defences, behind the channel that an image has to survive."""
-    model = defended(model, threat.defend)
+def as_deployed(model: Autoencoder | nn.Module, threat: Threat) -> Autoencoder:
+    """The model, wrapped if it has to be, with its defences, behind the channel that an image has to survive."""
+    model = defended(as_victim(model), threat.defend)
     return Surviving(model, threat.survive) if threat.survive else model

@@ -14,7 +14,7 @@ from doubleback.hardening.budget import Measured, WithinBudget, balanced, looked
 from doubleback.hardening.freezing import frozen
 from doubleback.models.base import Autoencoder, acquaint, decodes, encodes
 from doubleback.models.victim import Wrapped
-from doubleback.models.wrapping import wrap
+from doubleback.models.wrapping import as_victim
 from doubleback.objective import ELBO, Loss, Objective
 from doubleback.objective.losses import Deployed, Said, weights_of
 from doubleback.settings.checks import not_negative
@@ -126,7 +126,7 @@ def harden(
     """
     settings = (settings or Hardening()).changed(**changes)
     not_negative(within=within)
-    victim = _victim(model)
+    victim: Any = as_victim(model)
     if not decodes(victim):
         raise InputError("an encoder alone has no reconstruction to keep; give a whole autoencoder")
     data = let_in(as_data(images), victim)
@@ -178,12 +178,6 @@ def _penalised(victim: Any, penalty: Penalty, loss: Loss, data: ImageData) -> Ob
         return objective
     weight = balanced(objective, placed(victim, data.train.images[:BALANCED]))
     return Objective(victim, penalty.changed(penalty_weight=weight), loss=loss)
-
-
-def _victim(model: Any) -> Any:
-    if isinstance(model, Autoencoder) and hasattr(model, "noise_shape"):
-        return model
-    return wrap(model)
 
 
 def _loss(victim: Any, said: Loss | Owners | None, data: ImageData) -> Loss:

@@ -9,7 +9,7 @@ from doubleback.models.draw import DRAW
 from doubleback.models.lipschitz import LipschitzAE
 from doubleback.models.vae import VAE
 from doubleback.models.victim import Wrapped
-from doubleback.models.wrapping import wrap
+from doubleback.models.wrapping import as_victim, wrap
 
 __all__ = [
     "DRAW",
@@ -25,6 +25,7 @@ __all__ = [
     "Reconstruction",
     "Surviving",
     "Wrapped",
+    "as_victim",
     "is_variational",
     "wrap",
 ]

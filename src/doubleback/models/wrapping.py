@@ -122,3 +122,12 @@ def _function(net: Any, given: Any, name: str) -> Function | None:
         raise InputError(f"{name} is {described(given) if not isinstance(given, str) else given!r}, which cannot be "
                          "called; give a function, or the name of a method")  # fmt: skip
     return found
+
+
+def as_victim(model: Any) -> Autoencoder:
+    """The model, if it follows the protocol of `Autoencoder`; any other is wrapped, without further settings.
+
+    Raises:
+        InputError: as `wrap`.
+    """
+    return model if isinstance(model, Autoencoder) and hasattr(model, "noise_shape") else wrap(model)
