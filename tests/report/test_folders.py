@@ -104,7 +104,7 @@ def test_unaudited_autoencoders_beside_classifiers(tmp_path: Path) -> None:
         (folder / "log.csv").unlink()  # there is less to draw
     path = write_report(folders, tmp_path / "out.html")
     assert heading(path) == "How much vae can withstand is not known: there is no audit here."
-    assert "as a multiple of vae" in " ".join(Page(path).text.split())
+    assert "gives the multiple of vae" in " ".join(Page(path).text.split())
 
 
 def test_studies_of_the_same_name(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_transition(tmp_path: Path) -> None:
 def test_robustness_before_transition(tmp_path: Path) -> None:
     found = said(make_transition(tmp_path / "t"), make_robustness(tmp_path / "r"))
     assert found.sentence.startswith("At eps")
-    assert any("Moved to another class" in note for note in found.notes)
+    assert any("sees the new class" in note for note in found.notes)
 
 
 def test_mixtures_that_did_not_converge(tmp_path: Path) -> None:

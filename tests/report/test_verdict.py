@@ -79,7 +79,7 @@ def test_a_dear_gain_is_called_so(tmp_path: Path) -> None:
     write_json(tmp_path / "hardened" / "results.json", results)
     found = verdict(read_runs([tmp_path / "plain", tmp_path / "hardened"]))
     assert "at 1.39 times its reconstruction error" in found.sentence
-    assert any("reconstructs markedly worse" in note for note in found.notes)
+    assert any("reconstructs clearly worse" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
