@@ -258,7 +258,7 @@ def test_a_penalty_for_a_loop_of_ones_own() -> None:
         ("spectral", {"power_steps": 0}, "power steps is 0"),
         ("spectral", {"at": "corners"}, "choose one of images, blends"),
         ("spectral", {"estimator": "perturbed"}, "cannot be perturbed"),
-        ("reconstruction", {"estimator": "perturbed", "at": "blends"}, "at the images"),
+        ("reconstruction", {"estimator": "perturbed", "at": "blends"}, "needs the penalty at images"),
     ],
 )
 def test_settings_that_cannot_be(penalty: str, changes: dict[str, object], says: str) -> None:

@@ -58,7 +58,7 @@ def test_a_graph_of_draw_with_attention_and_a_resumed_one(tiny: ImageData, tmp_p
         torch.testing.assert_close(weights(resumed)[name], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("gpu", "devices", "said"), [(False, 1, "there is no GPU"), (True, 2, "of one process")])
+@pytest.mark.parametrize(("gpu", "devices", "said"), [(False, 1, "there is no GPU"), (True, 2, "works in one process")])
 def test_where_there_is_no_graph(
     tiny: ImageData, monkeypatch: pytest.MonkeyPatch, gpu: bool, devices: int, said: str
 ) -> None:
