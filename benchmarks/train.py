@@ -77,12 +77,13 @@ def make_step(case: Case, mode: str, precision: str, kind: str, batch: int) -> C
         module = torch.compile(objective)
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-4, fused=True)
     x = torch.rand(batch, *case.image_shape)
-    noise, _ = objective.draw(x, torch.Generator().manual_seed(0))
+    noise, *_ = objective.draw(x, torch.Generator().manual_seed(0))
+    assert noise is not None
     given = x.to(DEVICE), noise.to(DEVICE)
 
     def learn(x: Tensor, noise: Tensor) -> Tensor:
         with torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            loss = objective.total(module(x, noise, None, kind != "plain"), case.weight)
+            loss = objective.total(module(x, noise, penalised=kind != "plain"), case.weight)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), 30)
         return loss.detach()
