@@ -1,7 +1,6 @@
 """A step of every kind that the benchmark of training times: what it measures must still run."""
 
 import pytest
-
 from benchmarks.train import CASES, KINDS, make_step
 
 
