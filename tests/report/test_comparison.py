@@ -163,8 +163,8 @@ def test_older_folders_are_compared_by_their_pictures_and_it_is_said(two: list[P
     change(two[1] / "audit" / "config.json", images=None)
     plain, hardened = read(two)
     assert obstacles(plain, hardened) == []
-    assert "did not note which images" in caveats(plain, hardened)[0]
-    assert any("did not note which images" in note for note in verdict([plain, hardened]).notes)
+    assert "do not say which images" in caveats(plain, hardened)[0]
+    assert any("do not say which images" in note for note in verdict([plain, hardened]).notes)
 
 
 def test_training_on_more_images_is_said(two: list[Path]) -> None:

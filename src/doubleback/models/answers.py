@@ -86,8 +86,8 @@ def image_of(returned: Any, shape: torch.Size | tuple[int, ...]) -> Tensor:
     if len(found) != 1:
         many = f"{len(found)} tensors" if found else "no tensor"
         raise InputError(
-            f"the model gave {described(returned)}: {many} of the images' shape {tuple(shape)}; pass decode= or "
-            "forward= a function that gives the image alone"
+            f"the model gave {described(returned)}: {many} of the images' shape {tuple(shape)}; pass encode= and "
+            "decode=, or forward= a function that gives the image alone"
         )
     (image,) = found.values()
     if not image.is_floating_point():

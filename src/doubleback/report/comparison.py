@@ -52,8 +52,8 @@ def caveats(one: RunFolder, other: RunFolder) -> list[str]:
     silent = [run.name for run in (one, other) if run.audit and run.audit.config.get("images") is None]
     if silent:
         said.append(
-            f"An older version audited {' and '.join(silent)} and did not note which images it attacked. The images "
-            "shown are the same, and so are the places of the pairs."
+            f"{' and '.join(silent)} do not say which images were attacked: an older version made the audit, or a "
+            "program saved it. The images shown are the same, and so are the places of the pairs."
         )
     if _same([run.config.get("images") for run in (one, other)]) is False:
         said.append(

@@ -34,7 +34,9 @@ STILLS, SLIDERS, STRIPS = 400_000, 600_000, 200_000  # characters of pictures at
 OURS, LOOKED_AT = b"<title>doubleback", 1024  # the mark of our pages, and how many bytes are searched for it
 
 
-def write_report(folders: Sequence[Path], output: Path | None = None, *, command: str | None = None) -> Path:
+def write_report(
+    folders: Sequence[str | Path], output: str | Path | None = None, *, command: str | None = None
+) -> Path:
     """Write the report of any mix of runs, audits, classifiers, robustness and transition folders.
 
     Args:
@@ -52,7 +54,7 @@ def write_report(folders: Sequence[Path], output: Path | None = None, *, command
     """
     if not folders:
         raise InputError("no folder to report on; give one that `doubleback train`, `audit` or `demo` has written")
-    path = output or (Path(folders[0]) / "report.html" if len(folders) == 1 else Path("report.html"))
+    path = Path(output) if output else (Path(folders[0]) / "report.html" if len(folders) == 1 else Path("report.html"))
     if path.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"{path} is not the name of an HTML file; end it in .html")
     refuse_others(path)
