@@ -130,6 +130,17 @@ def test_weights_of_every_form(home: Path, form: str) -> None:
     assert all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
 
 
+@pytest.mark.parametrize(("place", "known"), [("weights", True), ("elsewhere", False)])
+def test_weights_of_a_hardened_folder_say_how_they_were_made(home: Path, place: str, known: bool) -> None:
+    file = home / "hardened" / place / "w.safetensors"
+    file.parent.mkdir(parents=True)
+    save_file(weights(), file)
+    (home / "hardened" / "config.json").write_text(json.dumps({"harden": {"penalty": "spectral"}}))
+    victim = load_victim("nets.py:make", Wrapping(weights=file))
+    assert isinstance(victim, Stranger)
+    assert victim.hardened == ({"penalty": "spectral"} if known else None)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_scripts_and_exported_programs_are_files(home: Path) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Unflatten(1, (1, 8, 8))).eval()

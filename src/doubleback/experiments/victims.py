@@ -89,9 +89,8 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
             f"{text} is not a folder, a file or module:factory; give a run, a model's folder, hub:owner/name, or "
             "file.py:factory"
         )
-    if is_folder(path) and _is_hardened_stranger(path):
-        made = load_victim(_weights_of(path), wrapping)
-        return replace(made, folder=path, hardened=read_json(path / CONFIG)["harden"])
+    if is_folder(path) and (hardened := _how_hardened(path)):
+        return replace(load_victim(_weights_of(path), wrapping), folder=path, hardened=hardened)
     if is_folder(path) and _is_run(path):
         if wrapping.said:
             raise InputError(f"{wrapping.said[0]} has no effect on {text}, a run of `doubleback train`; leave it out")
@@ -103,7 +102,7 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
     module = victim if isinstance(victim, nn.Module) else nn.Module()
     code = code_digest(text) if is_named(text) and not text.startswith("hub:") else ""
     identity = f"{type(net).__name__} {code}".strip()
-    hardened = said_of(path).get("hardened") or _how_hardened(wrapping.weights)
+    hardened = said_of(path).get("hardened") or _how_made(wrapping.weights)
     return Stranger(Path(text), victim, identity, weights_digest(module), hardened)
 
 
@@ -140,18 +139,16 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def _is_hardened_stranger(folder: Path) -> bool:
-    """Whether it is a folder of `harden` for a model that is not a run."""
+def _how_hardened(folder: Path) -> dict[str, Any] | None:
+    """How `harden` has made this folder, if it is its folder for a model that is not a run."""
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    return isinstance(config.get("harden"), dict) and "train" not in config
+    harden = config.get("harden")
+    return harden if isinstance(harden, dict) and "train" not in config else None
 
 
-def _how_hardened(weights: Path | None) -> dict[str, Any] | None:
+def _how_made(weights: Path | None) -> dict[str, Any] | None:
     """How `harden` has made these weights, if they lie in the folder that it left."""
-    if weights is None or weights.parent.name != "weights" or not _is_hardened_stranger(weights.parent.parent):
-        return None
-    hardened: dict[str, Any] = read_json(weights.parent.parent / CONFIG)["harden"]
-    return hardened
+    return _how_hardened(weights.parent.parent) if weights is not None and weights.parent.name == "weights" else None
 
 
 def _weights_of(folder: Path) -> Path:
