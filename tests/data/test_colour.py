@@ -55,10 +55,10 @@ print(int(line.split()[1]) / 1024)
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
-    """Four times as many images, 56 MB more of them: mapped, not copied, after decoding them and from the cache."""
+    """Eight times as many images, 129 MB more of them: mapped, not copied, after decoding them and from the cache."""
     for again in (False, True):
         megabytes = []
-        for count in (1500, 6000):
+        for count in (1500, 12_000):
             folder = tmp_path / str(count)
             if not again:
                 colour_folder(folder, 64, count)
@@ -66,4 +66,4 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
                 [sys.executable, "-c", READ_AND_WEIGH, str(folder)], capture_output=True, text=True, check=True
             )
             megabytes.append(float(done.stdout))
-        assert megabytes[1] - megabytes[0] < 20, (again, megabytes)
+        assert megabytes[1] - megabytes[0] < 43, (again, megabytes)  # two starts of Python differ by 25 MB
