@@ -14,6 +14,7 @@ from doubleback.interrupts import INTERRUPTED
 from doubleback.settings import commands
 from doubleback.settings.headings import Heading
 from doubleback.settings.options import Option, options
+from doubleback.settings.words import near
 
 WIDEST = 100  # columns: longer lines are hard to read
 COLUMN = 24  # where the explanations begin
@@ -162,6 +163,15 @@ def asked(words: Sequence[str]) -> str | None:
         return None
     if not words or words[0].startswith("-"):
         return overview()
-    if words[0] not in COMMANDS:
-        raise InputError(f"{words[0]} is not a command; choose one of {', '.join(COMMANDS)}")
-    return page(COMMANDS[words[0]])
+    return page(command(words[0]))
+
+
+def command(name: str) -> type[Any]:
+    """The command of this name.
+
+    Raises:
+        InputError: the command is unknown.
+    """
+    if name not in COMMANDS:
+        raise InputError(f"{name} is not a command{near(name, COMMANDS)}; choose one of {', '.join(COMMANDS)}")
+    return COMMANDS[name]

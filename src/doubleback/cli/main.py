@@ -90,9 +90,10 @@ def _parsed(words: Sequence[str]) -> Any:
     if (shown := _shown(words)) is not None:
         print(shown)
         raise SystemExit(0)
-    said = io.StringIO()
+    check_said(words, help.command(words[0]))
+    said = io.TextIOWrapper(io.BytesIO(), "utf-8")  # elsewhere the parser's box has no edges
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             command: Any = tyro.cli(
                 _any_command(),
                 args=words,
@@ -102,8 +103,8 @@ def _parsed(words: Sequence[str]) -> Any:
     except SystemExit as leaving:
         if leaving.code in (0, None):
             raise
-        raise InputError(_one_line(said.getvalue())) from None
-    check_said(words, type(command))
+        said.seek(0)
+        raise InputError(_one_line(said.read())) from None
     return at_home(command)
 
 
@@ -123,11 +124,22 @@ def _any_command() -> Any:
     return functools.reduce(operator.or_, each)
 
 
+_IN_PLAIN_WORDS = (  # what the parser says, and what is said instead
+    (r"[;.] For full helptext, (?:run|see):? (doubleback.*)", r"; see `\1`"),
+    (r"^Error parsing [A-Z]\w*: ", ""),
+    (
+        r"^Error parsing (--\S+): [^;]*?'([^']*)'\]?(?:; Argument helptext:.*?)?(?=; see|$)",
+        r"\1 is '\2'; give a number",
+    ),
+    (r"^Missing from doubleback \w+: (\S+) (.*?)\.? \(required\)", r"\1 is missing; give \1: \2"),
+)
+
+
 def _one_line(box: str) -> str:
-    """The parser's box as one line.
+    """The parser's box as one line, without the class that it was building.
 
     >>> _one_line("╭─ Unrecognized options ──╮\\n│ Unrecognized options: foo │\\n│ ──────── │\\n│ See --help │\\n╰──╯")
-    'Unrecognized options: foo. See --help'
+    'Unrecognized options: foo; See --help'
     """
     box = re.sub(r"Got errors:.*?─{3,}.*?─{3,}", "", box, flags=re.DOTALL)  # which types were tried, and the help again
     lines = [line.strip("│ ").strip() for line in box.splitlines()]
@@ -137,7 +149,10 @@ def _one_line(box: str) -> str:
             parts.append("")
         else:
             parts[-1] = f"{parts[-1]} {line}".strip()
-    return ". ".join(part.rstrip(".") for part in parts if part)
+    said = "; ".join(part.rstrip(".") for part in parts if part)
+    for pattern, words in _IN_PLAIN_WORDS:
+        said = re.sub(pattern, words, said)
+    return said
 
 
 def _import_matplotlib() -> None:

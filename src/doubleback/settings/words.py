@@ -1,7 +1,8 @@
 """From a command's settings back to the words of its command line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ def words(command: Any, *, left_out: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def check_said(line: Sequence[str], command: type[Any]) -> None:
-    """Refuse an option that a command line has twice, or without its value.
+    """Refuse a command line with an option that is unknown, twice there or without its value, or without a needed one.
 
     Args:
-        line: words of the command line.
+        line: words of the command line; the first is the command.
         command: one of `doubleback.settings.commands`.
 
     Raises:
@@ -54,16 +55,33 @@ def check_said(line: Sequence[str], command: type[Any]) -> None:
     Traceback (most recent call last):
     doubleback.errors.InputError: --model.hidden has no value; give one after it, or leave it out
     """
-    switches = {option.flag for option in options(command) if option.switch}
+    every = {option.flag: option for option in options(command)}
+    named = {flag for flag, option in every.items() if not option.positional}
     said = [word.partition("=")[0].replace("_", "-") if word.startswith("--") else "" for word in line]
-    for place, option in enumerate(said):
-        if not option:
+    for place, flag in enumerate(said):
+        if not flag:
             continue
-        if option in said[:place]:
-            raise InputError(f"{option} is there twice; give it once")
+        if flag not in named:
+            raise InputError(f"{line[0]} has no setting {flag}{near(flag, named)}; see `doubleback {line[0]} --help`")
+        if flag in said[:place]:
+            raise InputError(f"{flag} is there twice; give it once")
         last = place + 1 == len(line) or said[place + 1]
-        if option not in switches and last and "=" not in line[place]:
-            raise InputError(f"{option} has no value; give one after it, or leave it out")
+        if not every[flag].switch and last and "=" not in line[place]:
+            raise InputError(f"{flag} has no value; give one after it, or leave it out")
+    missing = [flag for flag, option in every.items() if option.required and not option.positional and flag not in said]
+    if missing:
+        option = every[missing[0]]
+        raise InputError(f"{option.flag} is missing; give {option.flag} {option.takes}: {option.help}".rstrip("."))
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """The question that offers the most similar word; empty if none is similar.
+
+    >>> near("--epoch", ["--epochs", "--every"])
+    ' (did you mean --epochs?)'
+    """
+    found = get_close_matches(word, sorted(words), n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def at_home(settings: Any) -> Any:
