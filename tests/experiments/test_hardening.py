@@ -10,12 +10,13 @@ import torch
 
 from doubleback.errors import InputError
 from doubleback.experiments.auditing import audit
-from doubleback.experiments.hardening import TWIN, harden
+from doubleback.experiments.hardening import TWIN, audit_of, harden
 from doubleback.experiments.runs import load_run
 from doubleback.experiments.victims import load_victim
 from doubleback.hardening.budget import WithinBudget
 from doubleback.settings import Hardening, Wrapping
 from doubleback.settings.commands import Harden
+from doubleback.settings.words import words
 from tests.experiments.conftest import WORDS, quick, snapshot
 
 THEIRS = """
@@ -62,6 +63,19 @@ def test_it_leaves_a_run(done: Path, plain: Path) -> None:
     assert len({run.weights, twin.weights, parent.weights}) == 3
     assert json.loads((done / "config.json").read_text())["parent"] == parent.weights
     assert results["test"]["reconstruction_l2"] > 0
+
+
+def test_it_says_how_to_measure_what_it_withstands(done: Path, plain: Path, theirs: str, tmp_path: Path) -> None:
+    assert words(audit_of(asked(plain, done))) == ("audit", str(plain), str(done))
+    left = tmp_path / "out" / "weights"
+    left.mkdir(parents=True)
+    of_theirs = asked(theirs, tmp_path / "out", data="digits", image_size=8)
+    line = ("--data", "digits", "--image-size", "8", "--output", str(tmp_path / "out" / "audits"))
+    assert sorted(words(audit_of(of_theirs))) == sorted(
+        ("audit", theirs, *line, "--weights", str(left / "model.safetensors"))
+    )
+    (left / "config.json").write_text("{}")  # a library's layout needs no code
+    assert sorted(words(audit_of(of_theirs))) == sorted(("audit", str(left), *line))
 
 
 def test_it_can_be_audited_beside_the_victim(done: Path, plain: Path, tmp_path: Path) -> None:

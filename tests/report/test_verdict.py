@@ -100,6 +100,15 @@ def test_an_audit_of_other_images_says_so(tmp_path: Path, changes: dict[str, obj
     assert said in notes if said else "attacked on" not in notes
 
 
+def test_nobody_knows_what_somebody_elses_model_was_trained_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    make_audit(run / "audit", run)
+    path = run / "audit" / "config.json"
+    config = json.loads(path.read_text())
+    write_json(path, config | {"audit": config["audit"] | {"data": "mnist"}, "train": {}})
+    assert "attacked on" not in " ".join(verdict(read_runs([run])).notes)
+
+
 def test_checks_that_fired_on_an_audit(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     make_audit(run / "audit", run)

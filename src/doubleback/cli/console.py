@@ -83,11 +83,12 @@ def show_trained(runs: Mapping[str, Mapping[str, Any]]) -> None:
             ERRORS.print(f"{name}: {says}")
 
 
+UNTRAINED = 0.05  # by so much the twin is better, if the model could have been trained on
 _NONE: Any = {"auddc": {"envelope": {"mean": None, "ci95": None}}}  # of an attack that a run was not put to
 
 
-def show_hardened(name: str, results: Mapping[str, Any]) -> None:
-    """What a hardening has brought and cost, on the validation images that decided."""
+def show_hardened(results: Mapping[str, Any], audit: str) -> None:
+    """What a hardening has brought and cost, on the validation images that decided; and the command that audits it."""
     found = results["harden"]
     start, end, twin = found["start"], found["end"], found.get("twin", {})
     rows = [
@@ -95,14 +96,17 @@ def show_hardened(name: str, results: Mapping[str, Any]) -> None:
         for label, key in (("L2", "reconstruction_l2"), ("bits per pixel", "rate"))
         if key in start
     ]
-    rows += [("stretch penalty", _written(found["penalty_start"]), _written(found["penalty_end"]), "", "")]
-    _show(("validation images", "before", "after", "change", "trained on without"), rows)
+    rows += [("penalty", _written(found["penalty_start"]), _written(found["penalty_end"]), "", "")]
+    _show(("validation images", "before", "after", "change", "twin without the penalty"), rows)
     if not found["weight"]:
         say("nothing within the budget was better than the start, whose weights are kept; give more budget (--within), "
             "more --epochs, or a lower --learning-rate", error=True)  # fmt: skip
     if (moved := found.get("latents_moved")) is not None:
         say(f"codes moved by {moved:.1%} of their length")
-    say(f"{name}: audit it beside the victim to see what it withstands")
+    if twin and twin["reconstruction_l2"] < (1 - UNTRAINED) * start["reconstruction_l2"]:
+        say(f"the twin's L2 is {1 - twin['reconstruction_l2'] / start['reconstruction_l2']:.0%} lower than the model's "
+            "was: the model was not trained to its end, so the budget is wider than it looks", error=True)  # fmt: skip
+    say(f"measure what it withstands: {audit}")
 
 
 def show_audited(runs: Mapping[str, Mapping[str, Any]]) -> None:

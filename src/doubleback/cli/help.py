@@ -112,7 +112,7 @@ def _invocation(option: Option) -> str:
 
 
 def _explanation(option: Option) -> str:
-    explained = set(re.findall(r"[\w-]+", option.help))
+    explained = set(re.findall(r"[\w+-]+", option.help))
     listed = (
         [] if len(option.takes) <= SHORT or explained >= {*option.choices} else [f"One of {', '.join(option.choices)}."]
     )

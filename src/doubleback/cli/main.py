@@ -25,6 +25,7 @@ from doubleback.interrupts import INTERRUPTED, leaving_at_once
 from doubleback.processes import check_environment, rank, yield_while_waiting
 from doubleback.settings import commands
 from doubleback.settings.words import at_home, check_said
+from doubleback.settings.words import words as as_words
 
 if TYPE_CHECKING:
     from doubleback.paper.members import Member
@@ -124,7 +125,7 @@ def _any_command() -> Any:
     return functools.reduce(operator.or_, each)
 
 
-_IN_PLAIN_WORDS = (  # what the parser says, and what is said instead
+_IN_PLAIN_WORDS = (  # words of the parser, and plainer ones
     (r"[;.] For full helptext, (?:run|see):? (doubleback.*)", r"; see `\1`"),
     (r"^Error parsing [A-Z]\w*: ", ""),
     (
@@ -190,7 +191,7 @@ def _dispatch(command: Any, line: str) -> None:
         from doubleback.experiments.auditing import audit, look
         from doubleback.experiments.classifiers import CLASSIFIER, classify
         from doubleback.experiments.demo import RUNS, demo
-        from doubleback.experiments.hardening import harden
+        from doubleback.experiments.hardening import audit_of, harden
         from doubleback.experiments.robustness import robustness
         from doubleback.experiments.training import train
         from doubleback.experiments.transition import transition
@@ -204,7 +205,7 @@ def _dispatch(command: Any, line: str) -> None:
                     console.show_trained({str(command.output): results})
             case commands.Harden():
                 if hardened := harden(command, words):
-                    console.show_hardened(str(command.output), hardened)
+                    console.show_hardened(hardened, shlex.join(["doubleback", *as_words(audit_of(command))]))
             case commands.Audit():
                 if audited := audit(command, words):
                     console.show_audited(audited)

@@ -99,6 +99,10 @@ class ImageData:
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{len(getattr(self, name))} {name}" for name in ("train", "validation", "test"))
+        return f"{self.name}: {parts} images of {'x'.join(map(str, self.image_shape))}"
+
 
 def as_classes(images: ImageData) -> tuple[ImageData, tuple[str | int, ...]]:
     """Number the classes of a labelled data set.

@@ -22,11 +22,12 @@ from doubleback.models.pulling import Pullable, save_model
 from doubleback.objective import ELBO
 from doubleback.processes import processes
 from doubleback.settings import Loop
-from doubleback.settings.commands import Harden
+from doubleback.settings.commands import Audit, Harden
 from doubleback.settings.stored import flat
 from doubleback.training.home import Home
 
 TWIN = "twin"
+LEFT = "weights"  # the new weights, in the layout of the model's library
 _PROMISED = (WEIGHTS, SEEN, IMAGES)
 
 
@@ -72,13 +73,26 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
         )
 
 
+def audit_of(command: Harden) -> Audit:
+    """The command that measures what this hardening has brought."""
+    left = command.output / LEFT
+    if not left.exists():  # a run, which is audited beside the run that it came from
+        return Audit((command.victim, command.output))
+    common: dict[str, Any] = {
+        "data": command.data, "image_size": command.image_size, "output": command.output / "audits"
+    }  # fmt: skip
+    if (left / CONFIG).exists():
+        return Audit((left,), wrapping=command.wrapping, **common)
+    return Audit((command.victim,), wrapping=replace(command.wrapping, weights=left / WEIGHTS), **common)
+
+
 def _leave(folder: Folder, model: Any, images: ImageData, results: dict[str, Any]) -> dict[str, Any]:
     """The weights, in our layout and in the library's, some reconstructions, the test figures."""
     save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
     if isinstance(model, Wrapped):
-        model.save(within(folder.path, "weights"))
+        model.save(within(folder.path, LEFT))
     elif isinstance(model, Pullable) and "train" not in folder.described:  # pulled: no run, but a model of ours
-        save_model(model, within(folder.path, "weights"))
+        save_model(model, within(folder.path, LEFT))
     write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
     test = reconstruction_figures(model, images.test, folder)
     return folder.finish({**results, "test": test, "weights": weights_digest(model)})

@@ -85,9 +85,15 @@ class Hardened:
         found |= {"start": _said(self.start), "end": _said(self.end), "seconds": self.history.seconds}
         return found | ({"twin": _said(self.twin.measured)} if self.twin else {})
 
+    def __repr__(self) -> str:
+        start, end, twin = (_said(one) for one in (self.start, self.end, self.twin.measured if self.twin else None))
+        measures = [f"{name} {start[name]:.4g} -> {end[name]:.4g}" for name in start]
+        measures += [f"of the twin {name} {value:.4g}" for name, value in twin.items()]
+        return ", ".join([*measures, f"penalty {self.penalty_start:.4g} -> {self.penalty_end:.4g}"])
 
-def _said(found: Measured) -> dict[str, float]:
-    return {name: value for name, value in asdict(found).items() if value is not None}
+
+def _said(found: Measured | None) -> dict[str, float]:
+    return {} if found is None else {name: value for name, value in asdict(found).items() if value is not None}
 
 
 def harden(

@@ -58,4 +58,5 @@ def _of_other_images(audit: AuditFolder) -> list[str]:
     notes = []
     if split != "test":
         notes.append(f"attacked on its {split} images, which are for choosing settings, not for reporting figures.")
-    return notes + ([f"attacked on images of {data}, not on those that it was trained on."] if data else [])
+    known = data and mapping(audit.config, "train")  # of somebody else's model nobody knows what it was trained on
+    return notes + ([f"attacked on images of {data}, not on those that it was trained on."] if known else [])
