@@ -142,7 +142,7 @@ def test_the_page_of_text_and_the_console_say_the_same_of_budgets(capsys: pytest
         for name, bits in of.items()
     } | {"worst_case": {"auddc": {"envelope": figures(None)}}}
     damage = {"area": figures(None), "relative": {"1": figures(7.0)}, "Linf": {"8/255": figures(1.5)}}
-    said = {"Linf 8/255": "1.5 [1, 2]"}
+    said = {"Linf 8/255": "1.50 [1.00, 2.00]"}
     assert damage_said(damage) == said
     assert damage_said({**damage, "area": figures(0.75)}) == {"area over the distortion": "0.75 [0.25, 1.25]"} | said
     rates = rates_said(attacks)

@@ -21,7 +21,7 @@ def summary(found: "Audited") -> str:
     results = found.results()
     pairs, quality = results["pairs"], results.get("reconstruction_l2")
     first = f"{pairs['used']} pairs" + f" ({pairs['flagged']} flagged)" * bool(pairs["flagged"])
-    first += "" if quality is None else f", reconstruction L2 {quality:.3g}"
+    first += "" if quality is None else f", reconstruction L2 {_digits(quality)}"
     ceiling = results["ceiling"]["mean"]
     lines = [first + ("" if ceiling is None else f", AUDDC of blending alone (the ceiling) {ceiling:.3f}")]
     width = max(map(len, results["attacks"]))
@@ -59,7 +59,7 @@ def rates_said(attacks: Mapping[str, Any]) -> dict[str, str]:
                 after, before = figures.get("rate"), figures.get("rate_before")
                 if not after or not before or after["mean"] is None or before["mean"] is None:
                     continue
-                said = f"{before['mean']:.3g} before, {_with_interval(after)} after ({attack.replace('_', ' ')})"
+                said = f"{_digits(before['mean'])} before, {_with_interval(after)} after ({attack.replace('_', ' ')})"
                 most[f"{norm} {eps}"] = max(most.get(f"{norm} {eps}", (0.0, "")), (after["mean"], said))
     return {name: said for name, (_, said) in most.items()}
 
@@ -68,7 +68,16 @@ def _with_interval(figure: Mapping[str, Any]) -> str:
     mean, ci95 = figure["mean"], figure["ci95"]
     if mean is None:
         return "not finite"
-    return f"{mean:.3g}" + (f" [{ci95[0]:.3g}, {ci95[1]:.3g}]" if ci95 else "")
+    return _digits(mean) + (f" [{_digits(ci95[0])}, {_digits(ci95[1])}]" if ci95 else "")
+
+
+def _digits(value: float) -> str:
+    """Three digits, zeros among them.
+
+    >>> _digits(0.62), _digits(2.2), _digits(123.4)
+    ('0.620', '2.20', '123')
+    """
+    return f"{value:#.3g}".rstrip(".")
 
 
 def save(found: "Audited", folder: str | Path) -> Path:
