@@ -144,9 +144,9 @@ def test_the_page_of_text_and_the_console_say_the_same_of_budgets(capsys: pytest
     damage = {"area": figures(None), "relative": {"1": figures(7.0)}, "Linf": {"8/255": figures(1.5)}}
     said = {"Linf 8/255": "1.50 [1.00, 2.00]"}
     assert damage_said(damage) == said
-    assert damage_said({**damage, "area": figures(0.75)}) == {"area over the distortion": "0.75 [0.25, 1.25]"} | said
+    assert damage_said({**damage, "area": figures(0.75)}) == {"area over the distortion": "0.750 [0.250, 1.25]"} | said
     rates = rates_said(attacks)
-    assert rates == {"Linf 8/255": "1.25 before, 3 [2.5, 3.5] after (rate)"}
+    assert rates == {"Linf 8/255": "1.25 before, 3.00 [2.50, 3.50] after (rate)"}
     run = {"attacks": attacks, "damage": damage, "ceiling": figures(None), "pairs": {"used": 1}}
     show_audited({"some/run": run, "some/other": run | {"damage": {}}})
     shown = " ".join(capsys.readouterr().out.split())
