@@ -3,9 +3,9 @@
 Each model of `MODELS` is built from its configuration and trained here (`benchmarks.zoo`). Then three commands run, as
 a user gives them: `doubleback audit`, `harden`, and `audit` again. DIR keeps weights, folders and audits, which
 `doubleback leaderboard DIR` ranks; what is finished there is not done again. Then the largest damage at L-infinity
-8/255 is searched on the same test images before and after; the difference is paired. The last line is JSON, which
-benchmarks/results/hardening.json holds too. `--only NAME` takes the models whose name holds it, and keeps the other
-rows.
+8/255 is searched on the same test images before and after; the difference is paired. Beside it stands what a mere shift
+of the colours by 8/255 does: a good autoencoder follows it, so no damage can be lower. The last line is JSON, which
+benchmarks/results holds too. `--only NAME` takes the models whose name holds it, and keeps the other rows.
 """
 
 import argparse
@@ -18,12 +18,15 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 import doubleback
 from benchmarks.recording import record, rows_before
 from benchmarks.strangers import NAMES
 from benchmarks.zoo import KINDS, SIDE, trained
+from doubleback.evaluation import reconstruct
 from doubleback.metrics.differences import paired_figures
+from doubleback.metrics.images import l2
 
 MODELS = (
     "diffusers_autoencoderkl",
@@ -80,12 +83,14 @@ def measured(name: str, given: argparse.Namespace) -> dict[str, Any] | None:
     command("audit", victim, "--weights", new, *asked, "--output", audits)
 
     x = images.test.images[: given.images].float() / 255
-    reached = []
+    reached, followed = [], []
     for one in (weights, new):
         net = kind.make()
         net.load_state_dict(load_file(one), strict=False)
-        found = doubleback.damage(kind.wrap(net.eval()), x, eps=EPS, norm=NORM, steps=100, restarts=2)
+        model = kind.wrap(net.eval())
+        found = doubleback.damage(model, x, eps=EPS, norm=NORM, steps=100, restarts=2)
         reached.append(found.distance.cpu().numpy())
+        followed.append(shifted(model, x).mean().item())
     before, after = reached
     difference = paired_figures(after, before)
     assert difference is not None
@@ -95,16 +100,35 @@ def measured(name: str, given: argparse.Namespace) -> dict[str, Any] | None:
         "penalty": given.penalty,
         "before": float(before.mean()),
         "after": float(after.mean()),
+        "shifted": followed,
         "difference": {"mean": difference.mean, "ci95": difference.interval},
         "harden": json.loads((folder / "results.json").read_text())["harden"],
     }
 
 
-def _tensors(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+def shifted(model: Any, x: Tensor) -> Tensor:
+    """(N,): how far the reconstruction goes where each channel is shifted by EPS, up or down; the worst of the ways."""
+    before = reconstruct(model, x)
+    ways = torch.cartesian_prod(*[torch.tensor([-EPS, EPS])] * x.shape[1]).view(-1, 1, x.shape[1], 1, 1)
+    return torch.stack([l2(reconstruct(model, (x + way).clamp(0, 1)), before) for way in ways]).amax(0)
+
+
+def _tensors(net: torch.nn.Module) -> dict[str, Tensor]:
     return {name: one.detach().clone().contiguous() for name, one in net.state_dict().items()}
 
 
-HEAD = ("model", "damage before", "after", "difference", "share", "L2", "rate", "latents moved", "hardening, s")
+HEAD = (
+    "model",
+    "damage before",
+    "after",
+    "difference",
+    "share",
+    "of a shift",
+    "L2",
+    "rate",
+    "latents moved",
+    "hardening, s",
+)
 
 
 def row(one: dict[str, Any]) -> str:
@@ -118,6 +142,7 @@ def row(one: dict[str, Any]) -> str:
         f"{one['after']:.2f}",
         f"{one['difference']['mean']:.2f} [{low:.2f}, {high:.2f}]",
         f"{one['after'] / one['before'] - 1:+.0%}",
+        f"{one['shifted'][0]:.2f} to {one['shifted'][1]:.2f}",
         f"{start['reconstruction_l2']:.3f} to {end['reconstruction_l2']:.3f}",
         rate,
         "-" if cost["latents_moved"] is None else f"{cost['latents_moved']:.0%}",
