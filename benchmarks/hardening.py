@@ -13,11 +13,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 import doubleback
@@ -25,8 +26,13 @@ from benchmarks.recording import record, rows_before
 from benchmarks.strangers import NAMES
 from benchmarks.zoo import KINDS, SIDE, trained
 from doubleback.evaluation import reconstruct
+from doubleback.experiments.hardening import audit_of
+from doubleback.experiments.victims import load_victim
 from doubleback.metrics.differences import paired_figures
 from doubleback.metrics.images import l2
+from doubleback.settings import Auditing, Hardening, Wrapping
+from doubleback.settings.commands import Audit, Harden
+from doubleback.settings.words import words
 
 MODELS = (
     "diffusers_autoencoderkl",
@@ -51,14 +57,14 @@ NORM, EPS = "Linf", 8 / 255
 ROOT = Path(__file__).parents[1]
 
 
-def command(*words: object) -> None:
+def command(*line: str) -> None:
     """Run `doubleback` as a user does; what it says goes to stderr."""
     done = subprocess.run(
-        [sys.executable, "-m", "doubleback", *map(str, words)], cwd=ROOT, check=False, stdout=sys.stderr,
+        [sys.executable, "-m", "doubleback", *line], cwd=ROOT, check=False, stdout=sys.stderr,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
     )  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"doubleback {' '.join(map(str, words))} ended with status {done.returncode}")
+        raise RuntimeError(f"doubleback {' '.join(line)} ended with status {done.returncode}")
 
 
 def measured(name: str, given: argparse.Namespace) -> dict[str, Any] | None:
@@ -69,25 +75,26 @@ def measured(name: str, given: argparse.Namespace) -> dict[str, Any] | None:
     if not weights.exists():
         weights.parent.mkdir(parents=True, exist_ok=True)
         save_file(_tensors(trained(kind, images.train.images, steps=given.steps, batch=32)), weights)
-    victim, on = f"benchmarks.strangers:{name}", ("--data", given.data, "--image-size", SIDE)
-    asked = (*on, "--pairs", given.pairs, "--coefficients", given.coefficients)
-    command("audit", victim, "--weights", weights, *asked, "--output", home / "plain")
+    auditing = Auditing().changed(pairs=given.pairs, coefficients=given.coefficients)
+    on: dict[str, Any] = {"data": given.data, "image_size": SIDE}
+    plain = Audit(
+        (Path(f"benchmarks.strangers:{name}"),), wrapping=Wrapping(weights=weights), output=home / "plain", **on
+    )
+    command(*words(replace(plain, auditing=auditing)))
     if name not in MODELS:
         return None
     folder = home / "hardened-models" / "-".join(filter(None, [name, given.freeze]))
-    settings = ("--within", given.within, "--penalty", given.penalty, "--epochs", given.epochs, "--alone")
-    frozen = ("--freeze", given.freeze) if given.freeze else ()
-    command("harden", victim, "--weights", weights, *on, *settings, *frozen, "--output", folder)
-    new = folder / "weights" / "model.safetensors"
-    audits = home / "-".join(filter(None, ["hardened", given.freeze and f"{given.freeze}-frozen"]))
-    command("audit", victim, "--weights", new, *asked, "--output", audits)
+    asked = Hardening(given.within, alone=True).changed(penalty=given.penalty, epochs=given.epochs, freeze=given.freeze)
+    harden = Harden(plain.runs[0], folder, asked, wrapping=plain.wrapping, **on)
+    command(*words(harden))
+    audits = home / "-".join(filter(None, ["hardened", given.freeze and f"{given.freeze}-frozen"])) / name
+    hardened = replace(audit_of(harden), auditing=auditing, output=audits)
+    command(*words(hardened))
 
     x = images.test.images[: given.images].float() / 255
     reached, followed = [], []
-    for one in (weights, new):
-        net = kind.make()
-        net.load_state_dict(load_file(one), strict=False)
-        model = kind.wrap(net.eval())
+    for one in (plain, hardened):
+        model = load_victim(one.runs[0], one.wrapping).autoencoder
         found = doubleback.damage(model, x, eps=EPS, norm=NORM, steps=100, restarts=2)
         reached.append(found.distance.cpu().numpy())
         followed.append(shifted(model, x).mean().item())

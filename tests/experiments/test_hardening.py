@@ -69,7 +69,8 @@ def test_it_says_how_to_measure_what_it_withstands(done: Path, plain: Path, thei
     assert words(audit_of(asked(plain, done))) == ("audit", str(plain), str(done))
     left = tmp_path / "out" / "weights"
     left.mkdir(parents=True)
-    of_theirs = asked(theirs, tmp_path / "out", data="digits", image_size=8)
+    before = Wrapping(weights=tmp_path / "before.safetensors")
+    of_theirs = asked(theirs, tmp_path / "out", data="digits", image_size=8, wrapping=before)
     line = ("--data", "digits", "--image-size", "8", "--output", str(tmp_path / "out" / "audits"))
     assert sorted(words(audit_of(of_theirs))) == sorted(
         ("audit", theirs, *line, "--weights", str(left / "model.safetensors"))

@@ -1,5 +1,6 @@
 """`harden`: within its budget whatever happens, better than its start, resumed to the bit; its weights, its parts."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from doubleback.hardening.freezing import weights_of_part
 from doubleback.models import DRAW, VAE, AutoencoderAdapter
 from doubleback.objective import Objective
 from doubleback.objective.losses import Deployed, weights_of
+from doubleback.settings import Penalty
 from doubleback.training import fit
 from doubleback.training.home import Home
 
@@ -241,6 +243,18 @@ def test_somebody_elses_module_is_hardened(loss: Any, theirs: nn.Module, tiny: I
     assert found.penalty_end < 0.9 * found.penalty_start
     assert torch.equal(net.encoder[2].running_mean, theirs.encoder[2].running_mean)  # type: ignore[union-attr, index]
     assert not torch.equal(net.encoder[1].weight, theirs.encoder[1].weight)  # type: ignore[union-attr, index]
+
+
+@pytest.mark.parametrize(("said", "margin"), [({}, 0.0), ({"margin": 1.0}, 1.0), ({"penalty": "targeted"}, 0.5)])
+def test_of_somebody_elses_model_no_stretch_is_free(
+    said: dict[str, Any], margin: float, theirs: nn.Module, tiny: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a wide code, hundreds of stretches are near 1: one step of power iteration finds no larger one."""
+    seen: list[Penalty] = []
+    monkeypatch.setattr("doubleback.hardening.hardened._penalised", lambda _v, one, *_: seen.append(one) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        harden(copy.deepcopy(theirs), tiny, alone=True, **FEW | said)
+    assert [one.slope for one in seen] == [margin]
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])

@@ -82,7 +82,7 @@ def audit_of(command: Harden) -> Audit:
         "data": command.data, "image_size": command.image_size, "output": command.output / "audits"
     }  # fmt: skip
     if (left / CONFIG).exists():
-        return Audit((left,), wrapping=command.wrapping, **common)
+        return Audit((left,), wrapping=replace(command.wrapping, weights=None), **common)
     return Audit((command.victim,), wrapping=replace(command.wrapping, weights=left / WEIGHTS), **common)
 
 

@@ -139,6 +139,8 @@ def harden(
     acquaint(victim, placed(victim, data.validation.images[:1]))
     gentle = GENTLE if isinstance(victim, Wrapped) else LOOP
     settings = settings.filled(penalty_start=0.0, **{name: getattr(gentle, name) for name in _GUESSED})
+    if isinstance(victim, Wrapped) and settings.penalty.penalty == "spectral":
+        settings = settings.filled(margin=0.0)  # of a wide code, many stretches are near 1 (docs/hardening.md)
     before = _weights(victim)
     codes = _codes(victim, data.validation.images[:64])
     twin = None

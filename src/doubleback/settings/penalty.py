@@ -79,7 +79,11 @@ class Penalty(Settings):
     ] = LEFT_OUT
     """Where the penalty is taken: at images, or at blends of two images."""
     margin: Annotated[
-        Unsaid[float], arg(metavar="X", help_behavior_hint="(default: 0.5 for targeted, 1 for spectral)")
+        Unsaid[float],
+        arg(
+            metavar="X",
+            help_behavior_hint="(default: 0.5 for targeted, 1 for spectral; 0 where harden gets a library's model)",
+        ),
     ] = LEFT_OUT
     """Values below this are not penalised."""
     power_steps: int = 1
