@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import hardening, real
 from benchmarks.front_page import blocks
-from benchmarks.real import HEAD, row
 
 HOME = Path(__file__).parent
 PAGES = tuple(
     HOME.parent / page
     for page in (
         "README.md",
-        *(f"docs/{name}.md" for name in ("concepts", "index", "performance", "results", "your-own-model")),
+        *(f"docs/{name}.md" for name in ("concepts", "hardening", "index", "performance", "results", "your-own-model")),
     )
 )
 MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
@@ -25,9 +25,9 @@ MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
 
 def tables() -> dict[str, str]:
     """Each table in Markdown, by the name that the pages call it."""
-    audit, train, bf16, gpu, classifier = (
+    audit, train, bf16, gpu, classifier, strangers, hardened = (
         json.loads((HOME / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("audit", "train", "train-bf16", "train-gpu", "classifier")
+        for name in ("audit", "train", "train-bf16", "train-gpu", "classifier", "real", "hardening-bf16")
     )
     return {
         **blocks(),
@@ -45,7 +45,8 @@ def tables() -> dict[str, str]:
         "quality_gpu": _quality(gpu),
         "steps_gpu": _steps_of_a_gpu(gpu),
         "mixtures": _mixtures(classifier),
-        "real": _real(json.loads((HOME / "results" / "real.json").read_text(encoding="utf-8"))),
+        "real": _rows(real.HEAD, map(real.row, strangers["rows"])),
+        "hardening": _rows(hardening.HEAD, map(hardening.row, hardened["rows"])),
         "machine": _machine(audit, train, bf16, gpu, classifier),
     }
 
@@ -59,8 +60,8 @@ def filled(page: str, known: dict[str, str]) -> str:
     return re.sub(r"<!-- from benchmarks: (\w+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
 
 
-def _real(real: dict[str, Any]) -> str:
-    return "\n".join([f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *map(row, real["rows"])])
+def _rows(head: Sequence[str], rows: Iterable[str]) -> str:
+    return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows])
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
