@@ -85,7 +85,9 @@ def test_what_is_said_of_speed_was_measured(path: Path) -> None:
         record = json.loads(stored.read_text(encoding="utf-8"))
         assert not record["quick"]
         assert not record["machine"]["changed"]
-        assert record["data"] == {"real": "faces", "hardening-bf16": "faces", "passes": "random"}.get(stored.stem, "mnist")
+        assert record["data"] == {"real": "faces", "hardening-bf16": "faces", "passes": "random"}.get(
+            stored.stem, "mnist"
+        )
 
 
 def test_the_figures_in_the_words_of_the_readme_are_those_of_the_records(results: dict[str, Any]) -> None:

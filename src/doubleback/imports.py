@@ -37,6 +37,8 @@ def named_object(text: str) -> Any:
         module = _from_file(Path(home)) if home.endswith(".py") else importlib.import_module(home)
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
+        if _is_file(Path(f"{home}.py")):
+            raise InputError(f"{home} is not an installed module; did you mean {home}.py:{name}?") from error
         raise InputError(
             f"{home} cannot be imported ({type(error).__name__}: {first}); fix it, or name another"
         ) from error
@@ -65,6 +67,8 @@ def _from_file(path: Path) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
+    if (home := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(home)  # the file may import its neighbours; at the end, so that none of them hides a library
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is written beside somebody's file
     try:
         spec.loader.exec_module(module)

@@ -1,6 +1,8 @@
 """`harden`: what it leaves of a run and of somebody's model, what it goes on with, what it refuses."""
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -130,7 +132,8 @@ def test_somebodys_model_is_hardened(theirs: str, tmp_path: Path) -> None:
     weights = output / "weights" / "model.safetensors"
     again = load_victim(theirs, Wrapping(weights=weights))
     assert again.weights == results["weights"]
-    with pytest.raises(InputError, match=r"weights without the code .* file.py:factory --weights"):
+    line = shlex.join((theirs, "--data", "digits", "--weights", str(weights)))
+    with pytest.raises(InputError, match=rf"weights without the code .* name that: {re.escape(line)}"):
         load_victim(output)
     config = json.loads((output / "config.json").read_text())
     assert "train" not in config

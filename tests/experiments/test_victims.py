@@ -225,7 +225,10 @@ BAD: dict[str, tuple[str, str]] = {
     "cut weights": ("nets.py:make --weights cut.safetensors", "no weights that can be read safely"),
     "weights that are text": ("nets.py:make --weights nets.py", "no weights that can be read safely"),
     "weights without tensors": ("nets.py:make --weights none.pt", "holds no state_dict"),
-    "a file that is no model": ("nets.py", "neither TorchScript nor an exported program"),
+    "a file that is no model": (
+        "nets.py",
+        r"nets.py is code; name the function in it that makes the model, as .*nets.py:make",
+    ),
     "an image": ("images/0.png", "neither TorchScript nor an exported program"),
     "a program that is none": ("bad.pt2", "neither TorchScript nor an exported program"),
     "weights for a script": ("net.pt --weights half.safetensors", "--weights has no effect"),

@@ -18,13 +18,13 @@ from doubleback.attacks.rows import value_and_gradient
 from doubleback.attacks.weighing import FEW, asked, bounded
 from doubleback.auditing.asked import attacks_asked
 from doubleback.auditing.cost import cost
+from doubleback.auditing.ranges import ranges
 from doubleback.data import ImageData
 from doubleback.data.given import gathered, is_batches
 from doubleback.defences import as_deployed
 from doubleback.errors import reason
 from doubleback.evaluation import reconstruct
 from doubleback.memory import rows_within
-from doubleback.metrics.images import l2
 from doubleback.models import Autoencoder
 from doubleback.models.base import acquaint, attacked, decodes, encodes, is_variational
 from doubleback.settings import Auditing
@@ -36,10 +36,7 @@ from doubleback.trust import NO_GRADIENT, SAME_ANSWER, Finding
 LOOKED_AT = 8  # images
 ALIKE = 2e-4  # of the answers' range, on average: two answers that differ by less are the same
 OWN = 0.02  # of the answers' range: how far decode(encode(x)) may be from net(x), on average
-NOTHING = 1e-3  # of the L2 of a black image and a white one: too little to judge ranges by
-POOR = 1.2  # times the L2 of the mean image: a worse one does not count as a reconstruction
 _SIZES = "it fails on batches of another size ({}): let it take any, export it with a dynamic batch"
-BETTER = 0.6  # of the L2: what another range would have to leave to be the right one
 
 
 def check(
@@ -118,7 +115,7 @@ def findings_of(
     yield _rows(victim, x, together)
     if decodes(victim) and finite:
         yield _own(victim, x, together)
-        yield _ranges(x, together, raw)
+        yield ranges(victim, x, together, raw)
     for attack in attacks:
         some = slice(max(1, rows_within()))
         yield _gradient(victim, x[some], x.roll(1, 0)[some], attack)
@@ -226,21 +223,6 @@ def _own(victim: Any, x: Tensor, together: Tensor) -> Finding:
     return _found(name, difference <= OWN + 3 * noise, well, bad)
 
 
-def _ranges(x: Tensor, together: Tensor, raw: Tensor) -> Finding:
-    """A reconstruction that is worse than the mean image's, or far better after another scale, has wrong ranges."""
-    have = l2(together, x).mean().item()
-    mean = l2(x.mean(0, keepdim=True).expand_as(x), x).mean().item()
-    scale, shift = _fit(raw, x)
-    fitted = l2(scale * raw + shift, x).mean().item()
-    off = abs(scale - 1) > 0.2 or abs(shift) > 0.1
-    if off and have > NOTHING * x[0].numel() ** 0.5 and fitted < BETTER * min(have, 1.3 * mean):
-        bad = f"reconstructions y have L2 {have:.3g}, but {fitted:.3g} as {scale:.2g} y {shift:+.2g}: check input= and "
-        return Finding("ranges", False, bad + "output= (and mean=, std=)")
-    bad = f"reconstructions have L2 {have:.3g}, the mean image's {mean:.3g} is better: check input= and output= (and "
-    bad += "mean=, std=), or train it longer"
-    return _found("ranges", len(x) == 1 or have <= POOR * mean, f"L2 {have:.3g}, the mean image's is {mean:.3g}", bad)
-
-
 def _gradient(victim: Autoencoder, x: Tensor, target: Tensor, attack: Attack) -> Finding:
     """Does this goal's loss lead anywhere?"""
     name, rows = f"gradient_{attack.goal.name}", torch.arange(len(x), device=x.device)
@@ -268,14 +250,6 @@ def _double_backward(victim: Autoencoder, x: Tensor) -> Finding:
     except Exception as error:
         return Finding(name, False, f"it cannot be hardened by an exact penalty ({reason(error)[:160]})", spoils=False)
     return Finding(name, True, "it can be hardened by an exact penalty")
-
-
-def _fit(y: Tensor, x: Tensor) -> tuple[float, float]:
-    """The scale and the shift that bring y nearest to x."""
-    a, b = y.double().flatten(), x.double().flatten()
-    centred = a - a.mean()
-    scale = ((centred * b).sum() / centred.square().sum().clamp_min(1e-30)).item()
-    return scale, (b.mean() - scale * a.mean()).item()
 
 
 def _apart(one: Tensor, other: Tensor) -> float:

@@ -18,6 +18,7 @@ from doubleback.models import Autoencoder
 from doubleback.trust import Finding
 
 LONG = 1.0  # minutes: worth a line before the first attack
+USUAL = 0.1  # of the most: most rows converge early (a fiftieth to a half of it was seen)
 
 
 def cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) -> Finding:
@@ -34,8 +35,9 @@ def cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) 
             return Finding("cost", True, f"it cannot be measured ({reason(error)[:120]})")
         row_steps.append(attack.row_steps)
     minutes = pairs * sum(map(operator.mul, row_steps, seconds)) / 60
-    sooner = " (most rows end far sooner)" if minutes > LONG else ""
-    return Finding("cost", True, f"{in_words(weight)} a row; {pairs} pairs take at most {minutes:.2g} minutes{sooner}")
+    about = f"about {USUAL * minutes:.1g} minutes, " if minutes > LONG else ""
+    said = f"{pairs} pairs take {about}at most {minutes:.2g}{'' if about else ' minutes'}"
+    return Finding("cost", True, f"{in_words(weight)} of memory for each attacked image; {said}")
 
 
 def _seconds(loss: RowLoss, x: Tensor, rows: Tensor) -> float:

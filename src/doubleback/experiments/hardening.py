@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from doubleback.auditing import check
 from doubleback.checkpoints import load_weights, save_tensors, weights_digest
 from doubleback.data import ImageData, digests, settled
 from doubleback.errors import InputError
@@ -21,6 +22,7 @@ from doubleback.models import Wrapped
 from doubleback.models.pulling import Pullable, save_model
 from doubleback.objective import ELBO
 from doubleback.processes import processes
+from doubleback.progress import note
 from doubleback.settings import Loop
 from doubleback.settings.commands import Audit, Harden
 from doubleback.settings.stored import flat
@@ -55,6 +57,7 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
     with folder.claimed() as finished:
         if finished:
             return finished
+        _doubt(victim, images)
         found = hardened(
             victim.autoencoder,
             images,
@@ -71,6 +74,14 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
             images,
             {"harden": found.results(), "train": training_figures(found.history, images)},
         )
+
+
+def _doubt(victim: TrainedRun | Stranger, images: ImageData) -> None:
+    """Say what is wrong with somebody else's model before anything is learned from it."""
+    if isinstance(victim, Stranger):
+        for finding in check(victim.autoencoder, images.validation.images):
+            if finding.spoils and not finding.ok:
+                note(str(finding))
 
 
 def audit_of(command: Harden) -> Audit:

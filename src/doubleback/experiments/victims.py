@@ -9,7 +9,9 @@
 No pickle is read: weights are safetensors, or loaded by torch as tensors alone.
 """
 
-from dataclasses import dataclass, replace
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ from doubleback.imports import code_digest, is_named, named_object
 from doubleback.models import Autoencoder, Wrapped, wrap
 from doubleback.models.pulling import Pullable
 from doubleback.settings import Wrapping
+from doubleback.settings.commands import Audit
+from doubleback.settings.words import words
 from doubleback.trust import Check
 
 
@@ -157,9 +161,20 @@ def _weights_of(folder: Path) -> Path:
     if (home / CONFIG).is_file() or (home / "model_config.json").is_file():
         return home
     raise InputError(
-        f"{folder} holds weights without the code that makes their model; name that: file.py:factory --weights "
-        f"{home / WEIGHTS}"
+        f"{folder} holds weights without the code that makes their model; name that: {_line(folder, home / WEIGHTS)}"
     )
+
+
+def _line(folder: Path, weights: Path) -> str:
+    """How a model is named that `harden` has left without its code: as its victim was, as far as the folder says."""
+    left = read_json(folder / CONFIG)
+    with suppress(TypeError, AttributeError, InputError):
+        victim, data = left["victim"], left["harden"].get("data")
+        told: dict[str, Any] = {one.name: victim.get(one.name) for one in fields(Wrapping)} | {"weights": weights}
+        listed: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in told.items()}
+        wrapping = Wrapping(**listed)
+        return shlex.join(words(Audit((Path(victim["name"]),), data=data, wrapping=wrapping))[1:])
+    return f"file.py:make --weights {weights}"
 
 
 def _is_run(folder: Path) -> bool:
@@ -188,14 +203,16 @@ def _unweighted(net: Any, wrapping: Wrapping, text: str) -> Any:
 
 def _of_file(path: Path) -> Any:
     """TorchScript, or an exported program."""
+    if path.suffix == ".py":
+        raise InputError(f"{path} is code; name the function in it that makes the model, as {path}:make")
     try:
         if path.suffix == ".pt2":
             return torch.export.load(path)
         return scripted(path)
     except Exception as error:
         raise InputError(
-            f"{path} is neither TorchScript nor an exported program ({reason(error)[:120]}); of weights alone, name "
-            "what makes the model: file.py:factory --weights FILE"
+            f"{path} is neither TorchScript nor an exported program ({reason(error).partition('. ')[0][:120]}); of "
+            f"weights alone, name what makes the model: file.py:make --weights {path}"
         ) from error
 
 

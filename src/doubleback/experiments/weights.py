@@ -76,5 +76,5 @@ def _state(stored: Any, path: Path) -> dict[str, Tensor]:
 def scripted(path: Path) -> Any:
     load: Any = torch.jit.load
     with warnings.catch_warnings():  # TorchScript is deprecated; whoever has such a file knows
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")
         return load(str(path), map_location="cpu")
