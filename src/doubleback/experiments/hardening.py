@@ -11,7 +11,7 @@ from doubleback.data import ImageData, digests, settled
 from doubleback.errors import InputError
 from doubleback.experiments.runs import TrainedRun
 from doubleback.experiments.training import reconstruction_figures, training_figures
-from doubleback.experiments.victims import Stranger, images_of, load_victim
+from doubleback.experiments.victims import Stranger, images_of, in_a_layout, load_victim
 from doubleback.files import write_arrays, write_json
 from doubleback.folders import CONFIG, IMAGES, SEEN, WEIGHTS, Folder, within
 from doubleback.hardening import Hardened, Twin
@@ -89,12 +89,11 @@ def audit_of(command: Harden) -> Audit:
     left = command.output / LEFT
     if not left.exists():  # a run, which is audited beside the run that it came from
         return Audit((command.victim, command.output))
-    common: dict[str, Any] = {
-        "data": command.data, "image_size": command.image_size, "output": command.output / "audits"
-    }  # fmt: skip
-    if (left / CONFIG).exists():
-        return Audit((left,), wrapping=replace(command.wrapping, weights=None), **common)
-    return Audit((command.victim,), wrapping=replace(command.wrapping, weights=left / WEIGHTS), **common)
+    common: dict[str, Any] = {"data": command.data, "image_size": command.image_size}
+    if in_a_layout(left):
+        return Audit((command.output,), wrapping=replace(command.wrapping, weights=None), **common)
+    wrapping = replace(command.wrapping, weights=left / WEIGHTS)
+    return Audit((command.victim,), wrapping=wrapping, output=command.output / "audits", **common)
 
 
 def _leave(folder: Folder, model: Any, images: ImageData, results: dict[str, Any]) -> dict[str, Any]:

@@ -158,11 +158,16 @@ def _how_made(weights: Path | None) -> dict[str, Any] | None:
 def _weights_of(folder: Path) -> Path:
     """The folder in its library's layout; of what code has to make nothing is run that a folder names."""
     home = within(folder, "weights")
-    if (home / CONFIG).is_file() or (home / "model_config.json").is_file():
+    if in_a_layout(home):
         return home
     raise InputError(
         f"{folder} holds weights without the code that makes their model; name that: {_line(folder, home / WEIGHTS)}"
     )
+
+
+def in_a_layout(home: Path) -> bool:
+    """Whether a folder of weights says what model they are of, as its library does."""
+    return any((home / name).is_file() for name in (CONFIG, "model_config.json"))
 
 
 def _line(folder: Path, weights: Path) -> str:

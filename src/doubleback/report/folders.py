@@ -90,12 +90,20 @@ def _read(folder: Path) -> Sequence[RunFolder | Study]:
 
 
 def distinct(found: Sequence[RunFolder] | Sequence[Study]) -> list[str]:
-    """Folder names. Where two are alike, they get their parents' names; if they are still alike, a number."""
-    plain = Counter(one.name for one in found)
-    longer = [one.name if plain[one.name] == 1 else f"{one.folder.resolve().parent.name}/{one.name}" for one in found]
-    seen: Counter[str] = Counter()
+    """Folder names. Alike ones get the name of the nearest folder above them that differs; if none does, a number."""
+    plain, seen = Counter(one.name for one in found), Counter[str]()
+    longer = [one.name if plain[one.name] == 1 else f"{_apart(one, found)}/{one.name}" for one in found]
     names = []
     for name in longer:
         seen[name] += 1
         names.append(name if longer.count(name) == 1 else f"{name} ({seen[name]})")
     return names
+
+
+def _apart(one: RunFolder | Study, found: Sequence[RunFolder] | Sequence[Study]) -> str:
+    """The folder above it that tells it from those of the same name; its parent, if none does."""
+    above = [[*reversed(other.folder.resolve().parts[:-1])] for other in found if other.name == one.name]
+    level = next(
+        (level for level in range(min(map(len, above))) if len({way[level] for way in above}) == len(above)), 0
+    )
+    return one.folder.resolve().parts[-2 - level]

@@ -127,7 +127,8 @@ def _policy(script: str) -> str:
 
 def _settings(run: RunFolder) -> list[tuple[str, list[tuple[str, str]]]]:
     """Titled lists of names and values: what was trained, what was audited, and the versions used."""
-    groups = [("Training", _flat(run.settings))]
+    hardened = _flat((run.config if "harden" in run.config else run.audit.config if run.audit else {}).get("harden"))
+    groups = [("Hardening", hardened), ("Training of the original" if hardened else "Training", _flat(run.settings))]
     if run.audit:
         groups.append(("Audit", _flat(run.audit.config.get("audit"))))
     if run.classifier:
