@@ -81,7 +81,7 @@ def page(command: type[Any]) -> str:
         if shown := [one for one in every if _heading(one, command) is heading]:
             lines += ["", heading.value]
             for one in sorted(shown, key=lambda one: not one.required):
-                lines += _entry(_invocation(one), _explanation(one))
+                lines += _entry(_invocation(one), _explanation(one, command))
     lines += ["", *_wrapped("Exit status: 0 done, 2 unusable input, 130 Ctrl-C. See `doubleback --help`.")]
     return "\n".join(lines)
 
@@ -111,12 +111,13 @@ def _invocation(option: Option) -> str:
     return takes if option.positional else f"{option.flag} {takes}".strip()
 
 
-def _explanation(option: Option) -> str:
+def _explanation(option: Option, command: type[Any]) -> str:
     explained = set(re.findall(r"[\w+-]+", option.help))
     listed = (
         [] if len(option.takes) <= SHORT or explained >= {*option.choices} else [f"One of {', '.join(option.choices)}."]
     )
-    return " ".join([option.help, *listed, option.default]).strip()
+    default = f"(default: {command.DEFAULTS[option.field]})" if option.field in command.DEFAULTS else option.default
+    return " ".join([option.help, *listed, default]).strip()
 
 
 def _entry(name: str, text: str) -> Iterator[str]:

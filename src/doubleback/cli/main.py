@@ -24,7 +24,7 @@ from doubleback.errors import DivergedError, InputError, LostProcessError, out_o
 from doubleback.interrupts import INTERRUPTED, leaving_at_once
 from doubleback.processes import check_environment, rank, yield_while_waiting
 from doubleback.settings import commands
-from doubleback.settings.words import at_home, check_said
+from doubleback.settings.words import at_home, check_said, in_its_case
 from doubleback.settings.words import words as as_words
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def _parsed(words: Sequence[str]) -> Any:
     if (shown := _shown(words)) is not None:
         print(shown)
         raise SystemExit(0)
+    words = in_its_case(words, help.command(words[0]))
     check_said(words, help.command(words[0]))
     said = io.TextIOWrapper(io.BytesIO(), "utf-8")  # elsewhere the parser's box has no edges
     try:
@@ -105,7 +106,7 @@ def _parsed(words: Sequence[str]) -> Any:
         if leaving.code in (0, None):
             raise
         said.seek(0)
-        raise InputError(_one_line(said.read())) from None
+        raise InputError(_one_line(said.read()).replace("doubleback --help", f"doubleback {words[0]} --help")) from None
     return at_home(command)
 
 
@@ -132,6 +133,8 @@ _IN_PLAIN_WORDS = (  # words of the parser, and plainer ones
         r"^Error parsing (--\S+): [^;]*?'([^']*)'\]?(?:; Argument helptext:.*?)?(?=; see|$)",
         r"\1 is '\2'; give a number",
     ),
+    (r"'([^']*,[^']*)'; give a number", r"'\1'; put a space between the numbers, not a comma"),
+    (r"^Unrecognized options: (.*?)(?=; [Ss]ee|$)", r"\1 belongs to no setting; leave it out"),
     (r"^Missing from doubleback \w+: (\S+) (.*?)\.? \(required\)", r"\1 is missing; give \1: \2"),
 )
 
@@ -140,7 +143,7 @@ def _one_line(box: str) -> str:
     """The parser's box as one line, without the class that it was building.
 
     >>> _one_line("╭─ Unrecognized options ──╮\\n│ Unrecognized options: foo │\\n│ ──────── │\\n│ See --help │\\n╰──╯")
-    'Unrecognized options: foo; See --help'
+    'foo belongs to no setting; leave it out; See --help'
     """
     box = re.sub(r"Got errors:.*?─{3,}.*?─{3,}", "", box, flags=re.DOTALL)  # which types were tried, and the help again
     lines = [line.strip("│ ").strip() for line in box.splitlines()]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
@@ -48,6 +48,11 @@ class Train(Command):
     """
 
     FIRST = ("output", "data", "model", "penalty")
+    DEFAULTS: ClassVar = {
+        "epochs": "as measured, 8 to 80; 5 with --init",
+        "penalty_start": "0.5; 0 with --init",
+        "margin": "0.5 for targeted, 1 for spectral",
+    }
 
     output: Annotated[Path, arg(metavar="DIR")]
     """The folder of the run. It must not hold another run."""
@@ -71,12 +76,22 @@ class Harden(Command):
 
     Example: doubleback harden sd-vae --data photos/ --within 2% --freeze decoder --output sd-vae-hardened
 
+    Example: doubleback harden mine.py:make --weights ae.pt --range -1 1 --data photos/ --output hardened
+
     The training goes on from the model's weights, with its own loss and a penalty. The penalty's weight is adjusted so
     that the budget is kept. If the command is interrupted, type it again: it goes on. DIR/weights holds the new weights
     in the layout of the model's library.
     """
 
     FIRST = ("victim", "output", "within", "data")
+    DEFAULTS: ClassVar = {
+        "epochs": "15",
+        "batch_size": "as the run was trained; 32 for a model that is not a run",
+        "learning_rate": "two thirds of the run's; 0.0002 for a model that is not a run",
+        "penalty_weight": "found from the gradients; the budget then moves it",
+        "penalty_start": "0",
+        "margin": "0.5 for targeted, 1 for spectral; 0 for spectral and a library's model",
+    }
 
     victim: Victim
     output: Annotated[Path, arg(metavar="DIR")]
@@ -102,6 +117,8 @@ class Audit(Command):
     Example: doubleback audit runs/plain --norm Linf --eps 2/255 8/255 --output audits
 
     Example: doubleback audit sd-vae --data photos/ --output audits
+
+    Example: doubleback audit mine.py:make --weights ae.pt --range -1 1 --data photos/ --output audits
 
     The figures and their meaning are in docs/concepts.md.
     """

@@ -35,8 +35,8 @@ class Hardening(Settings):
     """The loss of your model: a function (net, x) that returns a number, or one number for each image. x lies in
     [0, 1]."""
     alone: bool = False
-    """Save half the time: do not train a second model without the penalty. The second model shows what longer training
-    does by itself."""
+    """Do not train the twin, which trains as long without the penalty. This saves nearly half the time, but you
+    cannot tell what longer training does by itself."""
     penalty: Annotated[Penalty, UNPREFIXED] = Penalty(penalty="spectral")
     loop: Annotated[Loop, UNPREFIXED] = Loop()
 

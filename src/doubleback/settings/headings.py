@@ -1,5 +1,6 @@
 """Under which heading the help shows a setting. Imports no torch."""
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ class Heading(Enum):
     """
 
     START = "start here"
+    OWN_MODEL = "a model that doubleback has not trained"
     GOALS = "attack"
     PAIRS = "pairs of images to attack"
     BUDGET = "an attacker with a budget"
@@ -25,7 +27,6 @@ class Heading(Enum):
     WALK = "the way from class to class"
     OUTPUT = "output"
     MACHINE = "machine"
-    OWN_MODEL = "a model that doubleback has not trained"
 
 
 class Command:
@@ -34,3 +35,5 @@ class Command:
     HEADING: ClassVar = Heading.OUTPUT
     FIRST: ClassVar[tuple[str, ...]] = ()
     """The settings that a beginner needs, beside those that have no default."""
+    DEFAULTS: ClassVar[Mapping[str, str]] = {}
+    """What the help says of a default that differs from command to command, by the name of the field."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from doubleback.errors import InputError
 from doubleback.settings.checks import innermost
-from doubleback.settings.options import options
+from doubleback.settings.options import Option, options
 
 
 def words(command: Any, *, left_out: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -68,10 +68,31 @@ def check_said(line: Sequence[str], command: type[Any]) -> None:
         last = place + 1 == len(line) or said[place + 1]
         if not every[flag].switch and last and "=" not in line[place]:
             raise InputError(f"{flag} has no value; give one after it, or leave it out")
+        values = [] if every[flag].switch else [word for word in line[place + 1 :] if not word.startswith("--")][:1]
+        if every[flag].choices and values and "=" not in line[place] and not every[flag].several:
+            _check_choice(every[flag], values[0])
     missing = [flag for flag, option in every.items() if option.required and not option.positional and flag not in said]
     if missing:
         option = every[missing[0]]
         raise InputError(f"{option.flag} is missing; give {option.flag} {option.takes}: {option.help}".rstrip("."))
+
+
+def in_its_case(line: Sequence[str], command: type[Any]) -> list[str]:
+    """The command line, with choices as they are spelt: a user may type linf for Linf.
+
+    >>> from doubleback.settings.commands import Audit
+    >>> in_its_case(["audit", "run", "--norm", "linf"], Audit)
+    ['audit', 'run', '--norm', 'Linf']
+    """
+    choices = {option.flag: {one.lower(): one for one in option.choices} for option in options(command)}
+    before = ["", *line[:-1]]
+    return [choices.get(flag, {}).get(word.lower(), word) for flag, word in zip(before, line, strict=True)]
+
+
+def _check_choice(option: Option, word: str) -> None:
+    known = [one for one in option.choices if one != "None"]
+    if word not in known:
+        raise InputError(f"{option.flag} is {word!r}{near(word, known)}; choose one of {', '.join(known)}")
 
 
 def near(word: str, words: Iterable[str]) -> str:
