@@ -36,8 +36,8 @@ def _caption(record: dict[str, Any]) -> str:
     plain, hardened = (record[name]["worst_case"]["mean"] for name in ("plain", "hardened"))
     before, after = record["validation_l2"]
     said = (
-        "An attacker moves each source by at most 30 % of the distance to another image. The plain model's output "
-        "turns into what the attacker wants. The hardened model's output stays nearer to the source: its AUDDC is "
+        "An attacker may change each image by at most 30 % of its distance to the image that he wants. The plain "
+        "model's output turns into that image. The hardened model's output stays nearer to the source: its AUDDC is "
         f"{hardened:.3f} instead of {plain:.3f} (higher withstands more), at a validation error of {after:.2f} "
         f"instead of {before:.2f}. A small VAE, {record['images']:,} MNIST images, seed 0, the first three pairs: "
         "`python -m benchmarks.front`."
