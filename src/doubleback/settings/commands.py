@@ -261,7 +261,7 @@ class Reproduce(Command):
 
 @dataclass(frozen=True)
 class Demo(Command):
-    """Train an autoencoder, attack it, harden it, attack it again, and write a report: under two minutes.
+    """Train an autoencoder, attack it, harden it, attack it again, and write a report: one to two minutes.
 
     Example: doubleback demo
 
