@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from doubleback.data import load_images
 from doubleback.errors import InputError
 from doubleback.experiments.auditing import audit
 from doubleback.experiments.hardening import TWIN, audit_of, harden
 from doubleback.experiments.runs import load_run
 from doubleback.experiments.victims import load_victim
 from doubleback.hardening.budget import WithinBudget
+from doubleback.models import VAE
 from doubleback.settings import Hardening, Wrapping
 from doubleback.settings.commands import Harden
 from doubleback.settings.words import words
@@ -175,6 +177,15 @@ def test_a_classifier_is_refused(mlp: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a classifier"):
         harden(asked(mlp, tmp_path / "no"), WORDS)
     assert not (tmp_path / "no").exists()
+
+
+def test_a_hardened_model_of_a_library_knows_its_images(tmp_path: Path) -> None:
+    VAE((1, 8, 8), hidden=(8,), latent=2).save_pretrained(tmp_path / "pulled")
+    command = asked(tmp_path / "pulled", tmp_path / "out", data="digits", alone=True, epochs=1)
+    harden(command, WORDS)
+    left = load_victim(tmp_path / "out")
+    assert left.images().fingerprint == load_images("digits", image_size=8).fingerprint
+    assert words(audit_of(command))[:2] == ("audit", str(tmp_path / "out"))
 
 
 def test_a_hardened_run_can_be_hardened_again(done: Path, tmp_path: Path) -> None:

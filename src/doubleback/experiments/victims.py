@@ -59,11 +59,14 @@ class Stranger:
         return {}
 
     def images(self, data: str | None = None, image_size: int | None = None) -> ImageData:
-        """The images of this data set, at the size that a model of our own takes.
+        """The images of this data set, at the size that a model of our own takes; None: those that it was hardened on.
 
         Raises:
             InputError: none is named.
         """
+        own = _how_hardened(self.folder) or {}
+        if data is None and isinstance(own.get("data"), str):
+            data, image_size = own["data"], image_size or own.get("image_size")
         if data is None:
             raise InputError(f"{self.folder} has no images of its own; name some: --data NAME or PATH")
         shape = getattr(self.autoencoder, "image_shape", ()) if isinstance(self.autoencoder, Pullable) else ()
