@@ -88,7 +88,7 @@ def test_epsilons_are_as_typed_and_by_size(folders: list[Path]) -> None:
 def test_transfer(folders: list[Path]) -> None:
     """On the diagonal the worst of the run's own attacks, not that which sees scores alone."""
     found = view(*folders).transfer
-    assert [(one.name, one.place) for one in found.origins] == [("plain", 0), ("hard", 1)]
+    assert [(one.name, one.place) for one in found.columns] == [("plain", 0), ("hard", 1)]
     title, rows = found.groups[-1].title, found.groups[-1].rows
     assert title == "Linf 16/255"
     cells = [[(cell.own, cell.value) for cell in row.cells] for row in rows]
@@ -99,7 +99,7 @@ def test_transfer(folders: list[Path]) -> None:
 
 def test_transfer_from_a_run_that_is_not_here(tmp_path: Path) -> None:
     found = view(made(tmp_path / "plain", {"output": 20, "from-hard": 12})).transfer
-    assert [(one.name, one.place) for one in found.origins] == [("plain", 0), ("hard", None)]
+    assert [(one.name, one.place) for one in found.columns] == [("plain", 0), ("hard", None)]
     assert not view(made(tmp_path / "alone", {"output": 20})).transfer.groups
 
 

@@ -10,6 +10,7 @@ from doubleback.report.cells import (
     Cell,
     Column,
     Group,
+    Matrix,
     MatrixGroup,
     MatrixRow,
     Row,
@@ -53,14 +54,6 @@ class Origin:
 
     name: str
     place: int | None
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """For each norm and eps: a row for each run attacked, a column for each run that the examples were made on."""
-
-    origins: list[Origin]
-    groups: list[MatrixGroup]
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,7 @@ class BudgetsView:
     panels: list[Panel]
     films: list[Film]
     tables: list[DamageTable]
-    transfer: Transfer
+    transfer: Matrix[Origin]
     rates: list[Rate]
 
     def __bool__(self) -> bool:
@@ -237,7 +230,7 @@ def _rate(run: Column, audit: AuditFolder, norm: str) -> Rate | None:
     return Rate(run, before, after, f"{norm} {eps[-1]}", most)
 
 
-def _transfer(seen: Sequence[tuple[Column, AuditFolder]]) -> Transfer:
+def _transfer(seen: Sequence[tuple[Column, AuditFolder]]) -> Matrix[Origin]:
     """The matrix of the audits that have examples made on another victim."""
     rows = [(run, audit) for run, audit in seen if any(name.startswith(TRANSFERRED) for name in audit.attacks)]
     made_on = dict.fromkeys(_victim(run) for run, _ in rows)
@@ -251,7 +244,7 @@ def _transfer(seen: Sequence[tuple[Column, AuditFolder]]) -> Transfer:
         at = [MatrixRow(run, [_made_on(run, audit, other, norm, eps) for other in made_on]) for run, audit in rows]
         if any(cell.value is not None for row in at for cell in row.cells):
             groups.append(MatrixGroup(f"{norm} {eps}", at))
-    return Transfer([_origin(name, seen) for name in made_on], groups)
+    return Matrix([_origin(name, seen) for name in made_on], groups)
 
 
 def _made_on(run: Column, audit: AuditFolder, other: str, norm: str, eps: str) -> Cell:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from doubleback.report.archives import Keys, interval, number, why_missing
 
@@ -77,6 +77,17 @@ class MatrixGroup:
 
     title: str
     rows: list[MatrixRow]
+
+
+Origins = TypeVar("Origins")
+
+
+@dataclass(frozen=True)
+class Matrix(Generic[Origins]):
+    """For each budget a row for each attacked run; a column for each origin of the examples, in the order of these."""
+
+    columns: list[Origins]
+    groups: list[MatrixGroup]
 
 
 def written(value: float) -> str:

@@ -9,6 +9,7 @@ from doubleback.report.cells import (
     Cell,
     Column,
     Group,
+    Matrix,
     MatrixGroup,
     MatrixRow,
     Row,
@@ -67,14 +68,6 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """For each epsilon a row for each attacked model, whose cells are in the order of `columns`."""
-
-    columns: list[Origin]
-    groups: list[MatrixGroup]
-
-
-@dataclass(frozen=True)
 class Film:
     """A test image (data URI) and each model's adversarial examples, one for each epsilon."""
 
@@ -95,7 +88,7 @@ class RobustnessView:
     judged: list[Judged]
     table: list[Group]
     dashed: str
-    matrix: Matrix
+    matrix: Matrix[Origin]
     attacks: list[Group]
     films: list[Film]
 
@@ -184,7 +177,7 @@ def _shares(study: Study, *path: str) -> list[Cell]:
     return [share_cell(study.model(model), *path) for model in study.models]
 
 
-def _matrix(study: Study) -> Matrix:
+def _matrix(study: Study) -> Matrix[Origin]:
     """Who withstands whose examples; on the diagonal each model's own, the worst of its gradient attacks."""
     records = [study.model(model) for model in study.models]
     made_on = dict.fromkeys([*study.models, *(other for record in records for other in mapping(record, "transfer"))])
