@@ -13,7 +13,7 @@ from doubleback.evaluation import reconstruction_quality
 from doubleback.experiments.runs import load_run
 from doubleback.folders import locked
 from doubleback.frontier import frontier
-from doubleback.frontier.contenders import CONTENDERS, AtTestTime, Proven, Trained
+from doubleback.frontier.contenders import CONTENDERS, AtTestTime, Longer, Proven, Trained
 from doubleback.frontier.page import sentences, write_page
 from doubleback.frontier.row import PLAIN, ROW, Row, dominated, read_row
 from doubleback.settings import Loop
@@ -153,7 +153,7 @@ def test_a_row_is_dominated_by_what_is_as_good_in_one_and_better_in_the_other() 
 
 
 def test_every_contender_can_be_built() -> None:
-    kinds = [Trained, AtTestTime, Proven]
+    kinds = [Trained, Longer, AtTestTime, Proven]
     assert {type(one) for one in CONTENDERS.values()} == set(kinds)
     assert len(CONTENDERS) >= 8
     for one in CONTENDERS.values():

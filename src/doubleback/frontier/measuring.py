@@ -25,7 +25,7 @@ from doubleback.experiments.runs import TrainedRun, load_run
 from doubleback.experiments.training import train
 from doubleback.experiments.victims import Stranger, images_of, load_victim
 from doubleback.folders import digest, is_locked, locked, within
-from doubleback.frontier.contenders import CONTENDERS, AtTestTime, Proven, Trained
+from doubleback.frontier.contenders import CONTENDERS, AtTestTime, Longer, Proven, Trained
 from doubleback.frontier.row import PLAIN, Row, read_row, write_row
 from doubleback.processes import machine
 from doubleback.progress import note, progress_bar
@@ -129,11 +129,11 @@ class Bench:
         assert share is not None
         if isinstance(contender, AtTestTime):
             return self._at_test_time(name, contender, share)
+        if isinstance(contender, Longer):
+            return self._longer(folder, name, share)
         return self._trained(folder, name, contender, share)
 
     def _trained(self, folder: Path, name: str, contender: Trained, share: float) -> Row:
-        if contender.penalty.penalty == "none":
-            return self._longer(folder, name, share)
         hardening = Hardening(f"{share:g}", alone=True, penalty=contender.penalty, loop=self.command.loop)
         command, line, results = self._hardened(folder, hardening)
         if results is None:
