@@ -1,11 +1,12 @@
 """Objects of a user's own code, by name: found, or refused in one line that says what to mend."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from doubleback.errors import InputError
-from doubleback.imports import code_digest, is_named, named_object
+from doubleback.imports import beside, code_digest, is_named, named_object
 
 
 def test_a_module_and_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +29,32 @@ def test_a_file_may_define_dataclasses_whose_hints_are_strings(tmp_path: Path) -
         "    share: float = 0.5\n"
     )
     assert named_object(f"{tmp_path}/mine.py:Mine")().share == 0.5
+
+
+def test_a_file_may_import_its_neighbours(tmp_path: Path) -> None:
+    """Also as it makes a model; a neighbour hides no library, nothing is written, and the folder is forgotten."""
+    (tmp_path / "a_neighbour.py").write_text("answer = 42\n")
+    (tmp_path / "another_neighbour.py").write_text("answer = 43\n")
+    (tmp_path / "json.py").write_text("raise SystemExit\n")
+    (tmp_path / "mine.py").write_text(
+        "import json\nfrom a_neighbour import answer\n"
+        "def later():\n    from another_neighbour import answer\n    return answer\n"
+    )
+    before = list(sys.path)
+    assert named_object(f"{tmp_path}/mine.py:answer") == 42
+    with beside(tmp_path / "mine.py"):
+        assert named_object(f"{tmp_path}/mine.py:later")() == 43
+    assert sys.path == before
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "a_neighbour.py", "another_neighbour.py", "json.py", "mine.py"
+    ]  # fmt: skip
+
+
+def test_a_module_that_is_a_file_here_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_model_of_mine.py").write_text("make = 1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"did you mean a_model_of_mine\.py:make\?"):
+        named_object("a_model_of_mine:make")
 
 
 def test_what_cannot_be_had_is_said_in_one_line(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +69,26 @@ def _from_file(path: Path) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
-    if (home := str(path.resolve().parent)) not in sys.path:
-        sys.path.append(home)  # the file may import its neighbours; at the end, so that none of them hides a library
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is written beside somebody's file
-    try:
+    with beside(path):
         spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def beside(file: Path) -> Iterator[None]:
+    """While a user's file is read, or makes a model, it may import its neighbours, as `python file.py` may.
+
+    They come last, so that none of them hides a library. Afterwards nothing is imported from there. Nothing is written
+    there either.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    folder = str(file.resolve().parent)
+    new = _is_file(file) and folder not in sys.path
+    if new:
+        sys.path.append(folder)
+    try:
+        yield
     finally:
         sys.dont_write_bytecode = before
-    return module
+        if new:
+            sys.path.remove(folder)

@@ -26,7 +26,7 @@ from doubleback.experiments.runs import TrainedRun, load_run
 from doubleback.experiments.weights import misfit, scripted, tensors, with_weights
 from doubleback.files import is_folder, read_json
 from doubleback.folders import CONFIG, WEIGHTS, within
-from doubleback.imports import code_digest, is_named, named_object
+from doubleback.imports import beside, code_digest, is_named, named_object
 from doubleback.models import Autoencoder, Wrapped, wrap
 from doubleback.models.pulling import Pullable
 from doubleback.settings import Wrapping
@@ -236,7 +236,8 @@ def _of_factory(text: str, weights: Path | None) -> Any:
             raise misfit(weights, reason(error)) from error
     if not _is_model(made):
         try:
-            made = made()
+            with beside(Path(text.rpartition(":")[0])):
+                made = made()
         except Exception as error:
             raise InputError(
                 f"{text} raises {type(error).__name__} when it is called ({reason(error)[:200]}); name a function that "
