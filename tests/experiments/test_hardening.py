@@ -141,6 +141,14 @@ def test_somebodys_model_is_hardened(theirs: str, tmp_path: Path) -> None:
     assert config["harden"]["code"]
 
 
+def test_what_check_finds_is_said_and_kept(theirs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = asked(theirs, tmp_path / "out", data="digits", image_size=8, alone=True, epochs=1,
+                  wrapping=Wrapping(input_range=(0, 1), output_range=(0, 9)))  # fmt: skip
+    results = harden(wrong, WORDS)
+    assert set(results["flags"]) >= {"ranges"}
+    assert results["flags"]["ranges"] in " ".join(capsys.readouterr().err.split())
+
+
 def test_another_loss_is_another_hardening(theirs: str, tmp_path: Path) -> None:
     output, loss = tmp_path / "hardened", theirs.replace(":make", ":loss")
     command = asked(theirs, output, loss=loss, data="digits", image_size=8, alone=True, epochs=1)

@@ -34,6 +34,17 @@ def refused(folder: Path, match: str) -> None:
     assert not (folder.parent / "out.html").exists()
 
 
+def test_an_audit_may_lie_among_a_runs_audits(tmp_path: Path) -> None:
+    """`harden` says so of a model whose code only its user has; an audit of other weights is not this run's."""
+    run, other = make_run(tmp_path / "run"), make_run(tmp_path / "other", penalty="output")
+    make_audit(run / "audits" / "0-of-other", other)
+    assert read_folders([run]).runs[0].audit is None
+    make_audit(run / "audits" / "mine-make", run)
+    found = read_folders([run]).runs[0]
+    assert found.audit is not None
+    assert found.audit.config["weights"] == json.loads((run / "results.json").read_text())["weights"]
+
+
 def test_demo_folder_puts_plain_first(demo: Path) -> None:
     assert [run.name for run in read_runs([demo])] == ["plain", "hardened"]
 

@@ -96,7 +96,7 @@ def show_hardened(results: Mapping[str, Any], audit: str) -> None:
         for label, key in (("L2", "reconstruction_l2"), ("bits per pixel", "rate"))
         if key in start
     ]
-    rows += [("penalty", _written(found["penalty_start"]), _written(found["penalty_end"]), "", "")]
+    rows += [("penalty (lower is smoother)", _written(found["penalty_start"]), _written(found["penalty_end"]), "", "")]
     _show(("validation images", "before", "after", "change", "twin without the penalty"), rows)
     if not found["weight"]:
         say("nothing within the budget was better than the start, whose weights are kept; give more budget (--within), "
@@ -106,6 +106,8 @@ def show_hardened(results: Mapping[str, Any], audit: str) -> None:
     if twin and twin["reconstruction_l2"] < (1 - UNTRAINED) * start["reconstruction_l2"]:
         say(f"the twin's L2 is {1 - twin['reconstruction_l2'] / start['reconstruction_l2']:.0%} lower than the model's "
             "was: the model was not trained to its end, so the budget is wider than it looks", error=True)  # fmt: skip
+    for says in results.get("flags", {}).values():
+        say(f"not to be trusted: {says}", error=True)
     say(f"measure what it withstands: {audit}")
 
 

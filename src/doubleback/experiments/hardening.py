@@ -57,7 +57,9 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
     with folder.claimed() as finished:
         if finished:
             return finished
-        _doubt(victim, images)
+        flags = _doubts(victim, images)
+        for says in flags.values():
+            note(f"not to be trusted: {says}")
         found = hardened(
             victim.autoencoder,
             images,
@@ -72,16 +74,17 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
             folder,
             victim.autoencoder,
             images,
-            {"harden": found.results(), "train": training_figures(found.history, images)},
+            {"harden": found.results(), "train": training_figures(found.history, images)}
+            | ({"flags": flags} if flags else {}),
         )
 
 
-def _doubt(victim: TrainedRun | Stranger, images: ImageData) -> None:
-    """Say what is wrong with somebody else's model before anything is learned from it."""
-    if isinstance(victim, Stranger):
-        for finding in check(victim.autoencoder, images.validation.images):
-            if finding.spoils and not finding.ok:
-                note(str(finding))
+def _doubts(victim: TrainedRun | Stranger, images: ImageData) -> dict[str, str]:
+    """What is wrong with somebody else's model, before anything is learned from it."""
+    if not isinstance(victim, Stranger):
+        return {}
+    findings = check(victim.autoencoder, images.validation.images)
+    return {finding.name: finding.message for finding in findings if finding.spoils and not finding.ok}
 
 
 def audit_of(command: Harden) -> Audit:

@@ -254,9 +254,13 @@ def _is_of(config: Mapping[str, Any], run: Path) -> bool:
 
 
 def _own(run: Path, part: Part) -> Path | None:
-    """The folder in a run's folder, if it is there and was made of the run's weights."""
-    home = run / part
-    return home if is_finished(home) and _made_of(_config(home), run) else None
+    """The folder in a run's folder, if it is there and was made of the run's weights.
+
+    `harden` tells its user to audit a model of their own into a folder inside `audits`.
+    """
+    more = run / f"{part}s"
+    homes = [run / part, *(sorted(more.iterdir()) if more.is_dir() and not more.is_symlink() else ())]
+    return next((home for home in homes if is_finished(home) and _made_of(_config(home), run)), None)
 
 
 def _read_trained(folder: Path, config: Mapping[str, Any]) -> RunFolder:

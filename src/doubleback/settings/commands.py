@@ -95,7 +95,7 @@ class Harden(Command):
 
     victim: Victim
     output: Annotated[Path, arg(metavar="DIR")]
-    """The folder of the hardened model. It must not hold anything else."""
+    """A new folder for the hardened model."""
     hardening: Annotated[Hardening, UNPREFIXED] = Hardening()
     data: Images = None
     """Images to learn from; a part of them checks the budget. A model that is not a run needs this."""
