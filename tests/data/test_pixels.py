@@ -46,6 +46,7 @@ def test_hidden_colours_are_not_seen(tmp_path: Path, mode: str, background: Any,
 def test_half_transparent_is_half_seen(tmp_path: Path) -> None:
     folder = save(tmp_path / "set", [see_through(i, alpha=128) for i in range(3)])
     assert load_images(folder).train.images[0, 1, 0, 0].item() == 127
+    assert said(folder) == ""
     opaque = save(tmp_path / "opaque", [see_through(10 + i, alpha=255, mode="LA") for i in range(3)])
     assert everything(load_images(opaque)) == [10, 11, 12]
 
