@@ -18,6 +18,7 @@ import pytest
 from doubleback import files, processes
 from doubleback.errors import InputError
 from doubleback.files import (
+    is_folder,
     opened,
     read_arrays,
     read_json,
@@ -187,6 +188,9 @@ def test_text_that_is_too_large_to_be_ours(tmp_path: Path, monkeypatch: pytest.M
     path.write_text(json.dumps({"a": "x" * (1 << 20)}))
     with pytest.raises(InputError, match="more than 1 MB"):
         read_json(path)
+    path.write_text(json.dumps({"a": "x" * ((1 << 20) - 9)}))
+    assert path.stat().st_size == 1 << 20
+    assert len(read_json(path)["a"]) == (1 << 20) - 9
 
 
 def forged_archive(path: Path, members: dict[str, bytes], packing: int = zipfile.ZIP_STORED) -> Path:
@@ -200,6 +204,28 @@ def npy(header: str, data: bytes = b"") -> bytes:
     """A member with this header, right or not."""
     text = header.encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+def test_a_file_that_has_become_a_pipe_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    looked = (tmp_path / "file").stat()
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(Path, "stat", lambda _: looked)
+    with pytest.raises(InputError, match="is a pipe, not a file"):
+        opened(tmp_path / "pipe")
+
+
+def test_no_file_holds_no_arrays_and_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    assert read_arrays(tmp_path / "a.npz") == {}
+    (tmp_path / "a.npz").write_bytes(b"junk")
+    with pytest.raises(InputError, match=r"a\.npz is not a readable NPZ of plain arrays \(not a zip archive\)"):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_a_name_that_no_file_system_takes_is_no_folder(tmp_path: Path) -> None:
+    assert is_folder(tmp_path)
+    assert not is_folder(tmp_path / "none")
+    assert not is_folder(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 from doubleback._version import __version__
 from doubleback.errors import InputError
-from doubleback.folders import Folder, digest, is_begun, is_finished, within
+from doubleback.folders import Folder, digest, is_begun, is_finished, is_locked, within
 
 HOLDS = """
 import sys
@@ -93,6 +93,9 @@ def test_what_is_somebody_elses(tmp_path: Path) -> None:
         r"another configuration \(epochs: 4 there, 9 here\)": folder(made.path, epochs=9),
         r"\(every: None there, 2 here\)": folder(made.path, every=2),
         r"\(made from other data or weights\)": replace(made, described={**made.described, "images": "other"}),
+        rf"\(written by version {__version__}, which did not note": replace(
+            made, described={**made.described, "weights": "w"}
+        ),
         r"\(no audit settings there\)": replace(made, section="audit", described={"audit": {}}),
         "is a file; give a folder": folder(made.path / "weights"),
         "not empty and holds no run": folder(tmp_path),
@@ -152,8 +155,14 @@ def test_one_writes_and_the_other_says_who(tmp_path: Path) -> None:
             with pytest.raises(InputError, match=rf"a is being written by process {writer.pid} on \S+, since \d\d:"):
                 one.claimed().__enter__()
         assert names(one.path) == {"config.json", ".lock"}, "the one who was refused has taken nothing away"
+        assert is_locked(one.path)
+        for nothing in (b"", b"\xff"):
+            (one.path / ".lock").write_bytes(nothing)
+            with pytest.raises(InputError, match="a is being written by another process; wait for it"):
+                one.claimed().__enter__()
         writer.communicate("")
     assert names(one.path) == {"config.json"}
+    assert not is_locked(one.path)
     finished(one.path)
 
 
@@ -230,6 +239,7 @@ def test_what_we_name_inside_a_folder_is_no_link(tmp_path: Path) -> None:
     for name in ("audit", "audit/config.json"):
         with pytest.raises(InputError, match="run/audit is a link, and files behind it would be written"):
             within(tmp_path / "run", name)
+    assert within(tmp_path, "x" * 300) == tmp_path / ("x" * 300), "whoever writes there says that it cannot be"
 
 
 def test_a_configuration_that_is_no_file_is_not_passed_over(tmp_path: Path) -> None:

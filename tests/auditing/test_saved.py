@@ -107,10 +107,14 @@ def test_whatever_holds_images(vae: VAE, tiny: ImageData) -> None:
     )
     for given in loaders:
         np.testing.assert_allclose(doubleback.audit(vae, given, pairs=3, **QUICK).auddc("output"), plain)
+    without = doubleback.audit(vae, DataLoader(TensorDataset(x), batch_size=16), pairs=3, **QUICK).auddc("output")
+    np.testing.assert_allclose(without, doubleback.audit(vae, x, pairs=3, **QUICK).auddc("output"))
     with pytest.raises(InputError, match="gives no batch"):
         doubleback.audit(vae, DataLoader([]), pairs=3, **QUICK)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="the DataLoader gives a str"):
         doubleback.audit(vae, ["a", "b"], pairs=3, **QUICK)
+    with pytest.raises(InputError, match="the DataLoader gives a dict"):
+        doubleback.audit(vae, [{"label": y}], pairs=3, **QUICK)
 
 
 def test_parts_are_drawn_by_the_pixels(tiny: ImageData) -> None:

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from doubleback.data import cache as data_cache
-from doubleback.data import decoding, load_images
+from doubleback.data import decoding, load_images, loading
 from doubleback.files import temporary
 from tests.data.folders import entries, everything, hub_folder, png, refused, values, write_parquet
 
@@ -245,6 +245,10 @@ def test_images_that_no_disk_holds_are_refused(tmp_path: Path, monkeypatch: pyte
     refused(folder, "image size 100000 is out of range", "8192", image_size=100_000)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     refused(folder, "26 images of 40x40 take", "--limit", image_size=40)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 26 * 40 * 40}))
+    monkeypatch.setattr(loading, "LARGEST_SIDE", 40)
+    assert load_images(folder, image_size=40).image_shape == (1, 40, 40)
+    refused(folder, "image size 41 is out of range", "at most 40", image_size=41)
 
 
 @pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "HOME"])

@@ -1,4 +1,6 @@
-"""Images from a caller: `as_unit`."""
+"""Images from a caller, `as_unit`; and images with a class each, `as_classes`."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from doubleback.data import ImageData, Split, as_classes
 from doubleback.errors import InputError
 from doubleback.tensors import as_unit
 
@@ -52,3 +55,58 @@ def test_what_is_wrong_with_a_callers_images_is_named(images: Tensor, words: str
         as_unit(images)
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+NAMES = tuple("abcdefgh")
+
+
+def labelled(*labels: int) -> Split:
+    """An image for each label, of that grey."""
+    return Split(torch.tensor(labels).byte().view(-1, 1, 1, 1).expand(-1, 1, 2, 2), torch.tensor(labels))
+
+
+@pytest.fixture
+def numbered() -> ImageData:
+    return ImageData("some", labelled(7, 2, 7, 5), labelled(5), labelled(2, 7), NAMES)
+
+
+def test_classes_are_numbered_in_order(numbered: ImageData) -> None:
+    found, classes = as_classes(numbered)
+    assert classes == ("c", "f", "h")
+    parts = [part.labels for part in (found.train, found.validation, found.test)]
+    assert [labels.tolist() for labels in parts if labels is not None] == [[2, 0, 2, 1], [1], [0, 2]]
+    assert found.remarks == ()
+    assert as_classes(replace(numbered, label_names=None))[1] == (2, 5, 7)
+
+
+def test_an_image_without_a_label_is_left_out_and_said(numbered: ImageData) -> None:
+    found, classes = as_classes(replace(numbered, train=labelled(-1, 7, 2, -1, 5), test=labelled(2, -1)))
+    assert classes == ("c", "f", "h")
+    assert found.train.images[:, 0, 0, 0].tolist() == [7, 2, 5]
+    assert found.test.images[:, 0, 0, 0].tolist() == [2]
+    assert list(map(str, found.remarks)) == ["3 images left out: a classifier needs a label, and they have none"]
+
+
+@pytest.mark.parametrize("names", [None, NAMES])
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_label_that_no_training_image_has_is_refused(
+    numbered: ImageData, part: str, names: tuple[str, ...] | None
+) -> None:
+    which = "(1, 6)" if names is None else "(b, g)"
+    with pytest.raises(InputError) as caught:
+        as_classes(replace(numbered, label_names=names, **{part: labelled(6, 7, 1)}))
+    assert f"the {part} images of some have labels that no training image has {which}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ("train", "the images of some have no labels; give a data set that has them"),
+        ("validation", "the validation images of some have no labels"),
+        ("test", "or draw them from the training images (--parts drawn)"),
+    ],
+)
+def test_classes_need_labels(numbered: ImageData, part: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        as_classes(replace(numbered, **{part: Split(labelled(7).images)}))
+    assert says in str(caught.value)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from torch import Tensor
 
 from doubleback.data import ImageData, Split, load_images
@@ -71,6 +73,11 @@ def broken_link(folder: Path) -> None:
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
 
 
+def link_to_itself(folder: Path) -> None:
+    put(folder, *many("{}.png"))
+    (folder / "self.png").symlink_to(folder / "self.png")
+
+
 def circle_of_links(folder: Path) -> None:
     put(folder, *many("cat/{}.png"))
     (folder / "cat" / "again").symlink_to(folder)
@@ -85,6 +92,29 @@ def metadata_with_strangers(folder: Path) -> None:
     put(folder, *many("{}.png"))
     rows = [{"file_name": f"{i}.png", "label": "ab"[i % 2]} for i in range(14)]
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def metadata_in_parquet(folder: Path) -> None:
+    put(folder, *many("{}.png"))
+    rows = {"file_name": many("{}.png"), "label": ["ab"[i % 2] for i in range(12)]}
+    parquet.write_table(pa.table(rows), folder / "metadata.parquet")
+
+
+def metadata_that_contradicts_itself(folder: Path) -> None:
+    put(folder, *many("{}.png"))
+    rows = [*((i, i % 2) for i in range(12)), (0, 0), (1, 1), (2, 1)]
+    (folder / "metadata.csv").write_text("file_name,label\n" + "".join(f"{i}.png,{'ab'[kind]}\n" for i, kind in rows))
+
+
+def parts_in_the_metadata(folder: Path) -> None:
+    put(folder, *many("{}.png"))
+    rows = "".join(f"{i}.png,{'ab'[i % 2]},test\n" for i in range(12))
+    (folder / "metadata.csv").write_text("file_name,label,split\n" + rows)
+
+
+def metadata_that_names_no_files(folder: Path) -> None:
+    put(folder, *many("{}.png"))
+    (folder / "metadata.csv").write_text("name,label\n0.png,1\n")
 
 
 def heic_beside_png(folder: Path) -> None:
@@ -163,6 +193,8 @@ def other_files(folder: Path) -> None:
     put(folder, *many("{}.png"))
     (folder / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files: ../secret/*.png\n---\n")
     (folder / "notes.txt").write_text("hello")
+    (folder / "LICENSE").write_text("hello")
+    os.mkfifo(folder / "queue.txt")
 
 
 def archive_beside(folder: Path) -> None:
@@ -182,6 +214,15 @@ def parquet_with_another_split(folder: Path) -> None:
 def parquet_beside_images(folder: Path) -> None:
     hub_folder(folder)
     put(folder, *many("{}.png", 3))
+
+
+def parquet_beside_metadata(folder: Path) -> None:
+    hub_folder(folder)
+    (folder / "metadata.csv").write_text("file_name,label\n")
+
+
+def parquet_of_an_empty_part(folder: Path) -> None:
+    hub_folder(folder, validation=0)
 
 
 def parquet_in_folders(folder: Path) -> None:
@@ -254,9 +295,14 @@ LAYOUTS: dict[Callable[[Path], None], tuple[int, int, str, tuple[str, ...] | Non
     linked_class: (17, 0, "", ("cat", "dog")),
     linked_images: (12, 0, "", None),
     broken_link: (12, 1, "links that lead nowhere (gone.png)", None),
+    link_to_itself: (12, 1, "links that lead nowhere (self.png)", None),
     circle_of_links: (12, 0, "again leads back to a folder", None),
     half_in_the_metadata: (12, 0, "does not name 6 images", None),
     metadata_with_strangers: (12, 0, "2 rows of the metadata name no image", ("a", "b")),
+    metadata_in_parquet: (12, 0, "", ("a", "b")),
+    metadata_that_contradicts_itself: (12, 0, "1 rows of the metadata contradict an earlier one", ("a", "b")),
+    parts_in_the_metadata: (12, 0, "the column split of the metadata is not read", ("a", "b")),
+    metadata_that_names_no_files: (12, 0, "metadata.csv is not used: it has no column file_name", None),
     heic_beside_png: (12, 3, ".heic is not read", None),
     capital_endings: (15, 0, "", None),
     without_an_ending: (12, 2, "do not end as images' do", None),
@@ -279,6 +325,8 @@ LAYOUTS: dict[Callable[[Path], None], tuple[int, int, str, tuple[str, ...] | Non
     parquet_split_called_val: (33, 0, "6 images of 6 in test stand among the training images", ("cat", "dog", "eel")),
     parquet_with_another_split: (26, 5, "extra-00000-of-00001.parquet", ("cat", "dog", "eel")),
     parquet_beside_images: (26, 3, "beside parquet", ("cat", "dog", "eel")),
+    parquet_beside_metadata: (26, 0, "metadata beside parquet is not read (metadata.csv)", ("cat", "dog", "eel")),
+    parquet_of_an_empty_part: (26, 0, "stand among the training images", ("cat", "dog", "eel")),
     parquet_in_folders: (14, 0, "5 images of 5 in test stand among the training images", None),
     parquet_named_after_the_set: (15, 0, "", None),
     stray_beside_parts: (17, 1, "beside the folders test, train (preview.png)", None),
@@ -290,7 +338,7 @@ LAYOUTS: dict[Callable[[Path], None], tuple[int, int, str, tuple[str, ...] | Non
     table_with_another_name: (12, 0, "labels.csv is not read; a table of labels is called metadata.csv", None),
     copies_in_both_parts: (16, 0, "4 images of 4 in test stand among the training images", None),
     hidden_tables: (26, 0, ".p/test.parquet is not read", ("cat", "dog", "eel")),
-    endings_that_are_not_read: (12, 3, ".dcm is not read", None),
+    endings_that_are_not_read: (12, 3, ".dcm is not read; convert to PNG (a.dcm, b.dcm, c.dcm)", None),
 }
 
 
@@ -364,6 +412,21 @@ def test_metadata_as_people_write_it(tmp_path: Path, name: str, content: str, la
     assert found == labels
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("metadata.jsonl", b"[1]\n", "metadata.jsonl is not a readable table (a line is not a record)"),
+        ("metadata.jsonl", b"{", "metadata.jsonl is not a readable table"),
+        ("metadata.csv", b"file_name\n\xff.png\n", "metadata.csv is not a readable table"),
+        ("metadata.parquet", b"PAR1", "metadata.parquet is not readable parquet"),
+    ],
+)
+def test_metadata_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    put(tmp_path / "set", *many("{}.png"))
+    (tmp_path / "set" / name).write_bytes(content)
+    refused(tmp_path / "set", says)
+
+
 def test_what_is_said_is_of_now_and_not_of_the_cache(tmp_path: Path) -> None:
     put(tmp_path / "set", *many("{}.png"))
     assert said(load_images(tmp_path / "set")) == ""
@@ -426,6 +489,21 @@ def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "scandir", locked)
     assert "the folder dog cannot be read (Permission denied)" in said(load_images(tmp_path / "set"))
+    (tmp_path / "set").rename(tmp_path / "dog")
+    refused(tmp_path / "dog", "dog cannot be read (Permission denied); fix its permissions")
+
+
+def test_an_unreadable_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "set", *many("{}.png"))
+    read = Path.read_bytes
+
+    def locked(path: Path) -> bytes:
+        if path.name == "3.png":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", locked)
+    refused(tmp_path / "set", "set/3.png cannot be read (Permission denied); fix or remove it")
 
 
 def greys(images: Tensor) -> set[int]:

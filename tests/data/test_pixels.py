@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 
 from doubleback.data import load_images
 from tests.data.folders import everything, png, refused, write_parquet
@@ -44,6 +46,7 @@ def test_hidden_colours_are_not_seen(tmp_path: Path, mode: str, background: Any,
 def test_half_transparent_is_half_seen(tmp_path: Path) -> None:
     folder = save(tmp_path / "set", [see_through(i, alpha=128) for i in range(3)])
     assert load_images(folder).train.images[0, 1, 0, 0].item() == 127
+    assert said(folder) == ""
     opaque = save(tmp_path / "opaque", [see_through(10 + i, alpha=255, mode="LA") for i in range(3)])
     assert everything(load_images(opaque)) == [10, 11, 12]
 
@@ -99,6 +102,16 @@ def test_a_transparent_grey_in_few_or_many_bits(tmp_path: Path, bits: int) -> No
     assert bool((load_images(tmp_path / "set").train.images == 255).all())
 
 
+def test_a_transparent_colour_in_16_bits(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for number in range(3):
+        more = (b"tEXtnumber\0%d" % number, b"tRNS" + struct.pack(">HHH", 65535, 0, 256))
+        rows = ((65535, 0, 256, 0, 65535, 0), (0, 0, 0, 65535, 65535, 65535))
+        (tmp_path / "set" / f"{number}.png").write_bytes(png_of(16, 2, rows, *more))
+    loaded = load_images(tmp_path / "set", background="black")
+    assert loaded.train.images[0, 0].tolist() == [[0, 0], [0, 255]]
+
+
 def test_grey_with_transparency_in_16_bits_is_grey(tmp_path: Path) -> None:
     """The library that opens it makes it colour. Transparency has nothing to do with how bright an image is."""
     (tmp_path / "set").mkdir()
@@ -145,7 +158,14 @@ def test_numbers_with_a_sign_and_white_as_0_are_refused(tmp_path: Path) -> None:
 
 def test_32_bits_are_refused(tmp_path: Path) -> None:
     pictures = [Image.fromarray(np.full((4, 4), value, np.int32)) for value in (0, 200, 70_000)]
-    refused(save(tmp_path / "set", pictures, "tiff"), "whose range is not known")
+    refused(save(tmp_path / "set", pictures, "tiff"), "numbers with a sign, whose range is not known")
+    small = [Image.fromarray(np.full((4, 4), value, np.int32)) for value in (0, 100, 200)]
+    folder = save(tmp_path / "unsigned", small, "tiff")
+    for file in folder.iterdir():  # Pillow writes 2, with a sign
+        file.write_bytes(
+            file.read_bytes().replace(b"\x53\x01\x03\x00\x01\x00\x00\x00\x02", b"\x53\x01\x03\x00\x01\x00\x00\x00\x01")
+        )
+    refused(folder, "numbers of 32 bits, whose range is not known")
 
 
 @pytest.mark.parametrize("ending", ["png", "tiff", "pgm"])
@@ -158,6 +178,8 @@ def test_16_bits_and_12_bits_in_them(tmp_path: Path, ending: str) -> None:
     assert everything(load_images(folder)) == [63, 127, 255]
     assert said(folder) == ""
     assert "the brightest value is 4095" in said(save(tmp_path / "narrow", pictures(4095), ending))
+    assert "the brightest value is 32767" in said(save(tmp_path / "half", pictures(32767), ending))
+    assert said(save(tmp_path / "more than half", pictures(32768), ending)) == ""
 
 
 def test_grey_among_colour_becomes_colour_whatever_the_limit_leaves(tmp_path: Path) -> None:
@@ -193,8 +215,6 @@ def test_only_the_formats_that_are_meant_are_opened(tmp_path: Path) -> None:
 
 def two_columns(path: Path, names: tuple[str, str]) -> None:
     import datasets
-    import pyarrow as pa
-    from pyarrow import parquet
 
     path.parent.mkdir(parents=True)
     first, second = ([{"bytes": png(start + i), "path": None} for i in range(6)] for start in (0, 100))
@@ -207,6 +227,10 @@ def test_of_several_columns_the_one_called_image_or_the_one_asked_for(tmp_path: 
     assert everything(load_images(tmp_path / "set")) == list(range(100, 106))
     assert everything(load_images(tmp_path / "set", image_column="mask")) == list(range(6))
     refused(tmp_path / "set", "no images in a column 'photo'", "mask, image", image_column="photo")
+    write_parquet(tmp_path / "photos" / "train.parquet", [png(i) for i in range(6)])
+    table = parquet.read_table(tmp_path / "photos" / "train.parquet").rename_columns(["photo"])
+    parquet.write_table(table, tmp_path / "photos" / "train.parquet")
+    assert everything(load_images(tmp_path / "photos")) == list(range(6)), "the only one"
     two_columns(tmp_path / "unclear" / "train.parquet", ("left", "right"))
     refused(tmp_path / "unclear", "several columns of images (left, right)", "--image-column")
     assert everything(load_images(tmp_path / "unclear", image_column="right")) == list(range(100, 106))
@@ -247,8 +271,6 @@ def test_a_label_that_has_no_name_and_a_chosen_column_that_holds_none(tmp_path: 
 def test_a_number_means_what_its_own_table_says(tmp_path: Path) -> None:
     """Tables may number the same classes in other orders; one may have names where another has numbers, or none."""
     import datasets
-    import pyarrow as pa
-    from pyarrow import parquet
 
     def write(name: str, first: int, labels: list[Any], feature: Any) -> None:
         images = [{"bytes": png(first + i), "path": None} for i in range(len(labels))]

@@ -1,6 +1,7 @@
 """Where a source is found, and what is said when it is not."""
 
 import errno
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from doubleback.data import load_images, settled
-from tests.data.folders import entries, hub_folder, png, refused
+from tests.data.folders import entries, everything, hub_folder, png, refused
 
 
 def test_names_lead_to_the_hub_unless_a_folder_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +62,69 @@ def test_from_the_hub_only_the_parts_asked_for_are_read(
     assert asked[-1] == ("someone/else", None)
 
 
+def of_the_hub(**parts: Any) -> datasets.DatasetDict:
+    """A set as `datasets` hands it out: for each part its images, bytes or the names of files."""
+    kept = {"image": datasets.Image()}
+    rows = {part: {"image": [{"bytes": b, "path": p} for b, p in images]} for part, images in parts.items()}
+    return datasets.DatasetDict(
+        {part: datasets.Dataset.from_dict(held, datasets.Features(kept)) for part, held in rows.items()}
+    )
+
+
+def pngs(count: int) -> list[tuple[bytes, None]]:
+    return [(png(i), None) for i in range(count)]
+
+
+def test_parts_of_the_hub_that_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = of_the_hub(train=pngs(9), test=pngs(4), unsupervised=pngs(5), validation=[])
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: found)
+    loaded = load_images("someone/else")
+    assert (len(loaded.train) + len(loaded.validation), len(loaded.test)) == (9, 4)
+    assert "5 images left out: the split unsupervised, which is neither" in "\n".join(map(str, loaded.remarks))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: of_the_hub(test=pngs(4), train=[]))
+    refused("someone/other", "someone/other has no training images")
+
+
+def test_a_path_that_stands_for_an_image_is_followed_in_the_hubs_cache_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hub").mkdir()
+    monkeypatch.setattr(datasets.config, "HF_CACHE_HOME", str(tmp_path / "hub"))
+    for i in range(6):
+        for home in (tmp_path / "hub", tmp_path):
+            (home / f"{i}.png").write_bytes(png(i))
+    for home in ("hub", "hub/.."):
+        held = [(None, str(tmp_path / home / f"{i}.png")) for i in range(6)]
+        monkeypatch.setattr(datasets, "load_dataset", lambda *_, held=held: of_the_hub(train=held))
+        if home == "hub":
+            assert everything(load_images("someone/else")) == list(range(6))
+        else:
+            refused("someone/else", "0.png is the name of a file, and no image is stored")
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_what_the_hubs_client_shows_is_as_it_was(monkeypatch: pytest.MonkeyPatch, shown: bool) -> None:
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    before = datasets.are_progress_bars_disabled()
+    for logger in loggers:
+        monkeypatch.setattr(logger, "level", logging.WARNING)
+
+    def damaged(*_: Any) -> None:
+        assert datasets.are_progress_bars_disabled()
+        assert not any(logger.isEnabledFor(logging.CRITICAL) for logger in loggers)
+        raise ValueError("no such feature")
+
+    monkeypatch.setattr(datasets, "load_dataset", damaged)
+    switch = {False: datasets.disable_progress_bars, True: datasets.enable_progress_bars}
+    try:
+        switch[shown]()
+        refused("someone/else", "someone/else cannot be read (no such feature)", "give a data set of images")
+        assert datasets.are_progress_bars_disabled() is not shown
+    finally:
+        switch[not before]()
+    assert [logger.level for logger in loggers] == [logging.WARNING] * 2
+
+
 def test_an_unreachable_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: Any, **__: Any) -> None:
         raise OSError("Name or service not known")
@@ -99,6 +163,7 @@ def test_a_disk_that_a_set_of_the_hub_does_not_fit(monkeypatch: pytest.MonkeyPat
 def test_sources_that_are_not_there(tmp_path: Path) -> None:
     refused(tmp_path / "absent", "absent", "does not exist")
     refused("./absent", "./absent", "does not exist")
+    refused("./" + "x" * 300, "cannot be reached (File name too long)")
     refused(Path("owner/name"), "does not exist")
     refused(Path("mnist"), "mnist does not exist")
     (tmp_path / "file.png").write_bytes(png(1))

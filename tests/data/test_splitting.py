@@ -51,6 +51,14 @@ def test_without_a_test_split_a_fifth_of_the_training_images_is_it(tmp_path: Pat
     assert sorted(everything) == list(range(20))
 
 
+def test_a_named_set_keeps_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_parquet(tmp_path / "mnist" / "train-00000-of-00001.parquet", [png(i) for i in range(20)])
+    monkeypatch.setenv("DOUBLEBACK_DATA", str(tmp_path))
+    loaded = load_images("mnist")
+    assert values(loaded.test.images) == [4, 5, 13, 19]
+    assert sorted(values(load_images("mnist", validation=3).validation.images)) == [11, 12, 15]
+
+
 def test_limit_is_nested_and_the_same_for_every_seed(tmp_path: Path) -> None:
     folder = hub_folder(tmp_path / "set")
     few, more, other = (load_images(folder, limit=limit, seed=seed) for limit, seed in ((4, 0), (5, 0), (4, 1)))

@@ -66,6 +66,16 @@ def test_what_is_flagged_is_last_and_has_no_rank(three: Path) -> None:
     assert "- best: the gradient is masked" in text
 
 
+def test_a_check_that_fired_is_named_once_and_with_its_attack(tmp_path: Path) -> None:
+    folder = victim(tmp_path, "one", 0.3)
+    results = read_json(folder / "audit" / "results.json")
+    results["attacks"]["latent"]["flags"] = {"masked": "the gradient is masked"}
+    results |= {"flags": {"masked": "the gradient is masked", "rows": "rows interact"}}
+    write_json(folder / "audit" / "results.json", results)
+    (table,) = ranked(tmp_path)
+    assert table.entries[0].flags == ["rows interact", "latent: the gradient is masked"]
+
+
 @pytest.mark.parametrize("change_of", ["steps", "attack", "pairs", "images", "seed", "split"])
 def test_another_protocol_is_another_table(tmp_path: Path, change_of: str) -> None:
     """Everything that makes two audits differ beside the model parts them."""
@@ -129,6 +139,54 @@ def test_budgets_are_ranked_by_damage(tmp_path: Path) -> None:
     assert [one.name for one in table.entries] == ["strong", "weak"]
     assert table.damage == "Linf 16/255"  # the largest, not the last
     assert "damage" in table.ranked_by
+
+
+ANY = "The attacker pays for every change of the image, at every price; goals: latent, output."
+
+
+@pytest.mark.parametrize(
+    ("asked", "threat", "label", "search"),
+    [
+        ({}, ANY, "any price; latent, output", "20 pairs, 4 prices, 300 steps, seed 0"),
+        (
+            {"eps": ["16/255", 0.01, "2/255"]},
+            "The attacker moves the image by at most 2/255, 0.01, 16/255 (Linf); goals: latent, output.",
+            "Linf 2/255, 0.01, 16/255; latent, output",
+            "20 pairs, 300 steps, seed 0",
+        ),
+        (
+            {"eps": ["0.1", "1/0", "x"], "norm": "L2", "relative": True},
+            "The attacker moves the image by at most 1/0, x, 0.1 (L2, as a share of the pair's distance); "
+            "goals: latent, output.",
+            "L2 1/0, x, 0.1; latent, output",
+            "20 pairs, 300 steps, seed 0",
+        ),
+        (
+            {"queries": 50, "coefficients": [0.5, 2.0], "restarts": 2},
+            f"{ANY[:-1]}; also without gradients, by 50 questions for each image.",
+            "any price; latent, output",
+            "20 pairs, 2 prices, 300 steps, 2 restarts, seed 0",
+        ),
+        (
+            {"survive": ["jpeg:75"], "defend": ["blur:1", "noise:0.1"], "source_label": "9", "target_label": 0},
+            f"{ANY[:-1]}; the image survives jpeg:75; the model is defended by blur:1, noise:0.1.",
+            "any price; latent, output; jpeg:75; blur:1, noise:0.1",
+            "20 pairs from class 9 to class 0, 4 prices, 300 steps, seed 0",
+        ),
+        ({"target_label": 3}, ANY, "any price; latent, output", "20 pairs to class 3, 4 prices, 300 steps, seed 0"),
+        ({"source_label": 0}, ANY, "any price; latent, output", "20 pairs from class 0, 4 prices, 300 steps, seed 0"),
+    ],
+)
+def test_the_threat_and_the_search_in_words(
+    tmp_path: Path, asked: dict[str, Any], threat: str, label: str, search: str
+) -> None:
+    folder = victim(tmp_path, "one", 0.3)
+    config = read_json(folder / "audit" / "config.json")
+    change(folder / "audit" / "config.json", audit=config["audit"] | asked)
+    (table,) = ranked(tmp_path)
+    assert (table.threat, table.label, table.search) == (threat, label, search)
+    made = ("defended", "blur:1, noise:0.1") if "defend" in asked else ("plain", "")
+    assert (table.entries[0].made, table.entries[0].how) == made
 
 
 def test_folders_of_every_depth_and_each_once(three: Path) -> None:

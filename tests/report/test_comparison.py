@@ -210,6 +210,19 @@ def test_the_best_of_three_is_compared_with_the_next(two: list[Path], tmp_path: 
     assert "hardened 0." in notes[2]
 
 
+def test_the_best_and_the_next_need_not_have_a_pair_in_common(two: list[Path], tmp_path: Path) -> None:
+    third = make_run(tmp_path / "third", penalty="latent")
+    make_audit(third / "audit", third)
+    change(third / "audit" / "config.json", images="a" * 32)
+    places = np.arange(20)
+    with_areas(two[0] / "audit", {"worst_case": BASE})
+    with_areas(two[1] / "audit", {"worst_case": np.where(places < 10, 2 * BASE, np.nan)})
+    with_areas(third / "audit", {"worst_case": np.where(places < 10, np.nan, 3 * BASE)})
+    found = verdict(read([*two, third]))
+    assert "third</b> withstands 3.00 times what" in found.sentence
+    assert not [note for note in found.notes if "hardened 0." in note]
+
+
 def test_ratios_are_over_the_pairs_that_both_use(two: list[Path]) -> None:
     """The means alone would say 1.17: hardened has lost the pairs on which everyone does badly."""
     areas = {"plain": BASE, "hardened": np.where(np.arange(20) < 7, np.nan, 1.02 * BASE)}
@@ -291,6 +304,9 @@ def test_without_a_target_the_worst_case_is_not_blending(tmp_path: Path) -> None
     assert found.notes[0].startswith("AUDDC (untargeted, drift): hardened 0.400, plain 0.300 on the same 20 pairs")
     assert "plain: no attack with a target was run, so it is not known how it withstands them." in found.notes
     assert "(AUDDC, attacks: untargeted, drift, the worst for each pair)" in verdict([plain]).sentence
+    make_audit(runs[0] / "audit", runs[0], attacks={}, anywhere={"drift": ""})
+    with_areas(runs[0] / "audit", {"drift": BASE})
+    assert "withstands 0.300 (AUDDC, attack: drift)" in verdict(read(runs[:1])).sentence
     labels = [row.label for group in comparison([plain, hardened], 0) for row in group.rows]
     assert "Worst case" not in labels
     assert "Untargeted" in labels

@@ -68,6 +68,11 @@ def test_classifiers_that_differ_by_chance(tmp_path: Path) -> None:
     assert ", b 50 % (cannot be told apart, p = 0.14)." in found.sentence
 
 
+def test_a_single_image_has_no_interval(tmp_path: Path) -> None:
+    notes = said(attacked(tmp_path / "r", 0, 1, 0, 0)).notes
+    assert notes[-1].endswith("1 count for a alone, 0 for b (McNemar's exact test, p = 1.00).")
+
+
 def test_the_third_of_three_models_is_not_said_to_be_tested(tmp_path: Path) -> None:
     folder = make_robustness(tmp_path / "r", strength={"a": 0.1, "b": 0.1, "c": 0.1})
     one, other = rights(20, 22, 5, 53)

@@ -9,7 +9,7 @@ from doubleback.report.comparison import baseline
 from doubleback.report.folders import read_folders
 from doubleback.report.runs import RunFolder
 from doubleback.report.verdict import Verdict, verdict
-from tests.report.synthetic import make_audit, make_run, write_json
+from tests.report.synthetic import change, make_audit, make_run, write_json
 
 
 def read_runs(folders: list[Path]) -> list[RunFolder]:
@@ -63,6 +63,42 @@ def test_doubts_are_named(tmp_path: Path) -> None:
     notes = verdict(read_runs([run])).notes
     assert any("50% of the latent attack's rows converged" in note for note in notes)
     assert any("latent attack does no better than blending" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({"converged": 0.89}, "rows converged"),
+        ({"converged": 0.9}, None),
+        ({"share_of_ceiling": 0.98}, "no better than blending"),
+        ({"share_of_ceiling": 0.97}, None),
+    ],
+)
+def test_doubts_begin_at_their_limits(tmp_path: Path, found: dict[str, float], says: str | None) -> None:
+    run = make_run(tmp_path / "run")
+    make_audit(run / "audit", run)
+    results = json.loads((run / "audit" / "results.json").read_text())
+    results["attacks"]["latent"] |= found
+    write_json(run / "audit" / "results.json", results)
+    notes = verdict(read_runs([run])).notes
+    assert [says in note for note in notes] == [True] if says else notes == []
+
+
+@pytest.mark.parametrize(("pairs", "flagged"), [(20, 0), (20, 1), (20, 3), (1, 0)])
+def test_pairs_left_out_and_a_single_one_are_said(tmp_path: Path, pairs: int, flagged: int) -> None:
+    run = make_run(tmp_path / "run")
+    make_audit(run / "audit", run, pairs=pairs, flagged=flagged)
+    notes = " ".join(verdict(read_runs([run])).notes)
+    said = {1: "run: 1 pair left out, because", 3: "run: 3 pairs left out, because"}
+    assert said[flagged] in notes if flagged else "left out" not in notes
+    assert ("a single pair, so there is no interval" in notes) == (pairs == 1)
+
+
+def test_an_audit_without_its_settings_is_not_doubted_for_them(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    make_audit(run / "audit", run)
+    change(run / "audit" / "config.json", audit=None)
+    assert verdict(read_runs([run])).notes == []
 
 
 def test_the_worst_case_names_the_attacks_that_it_is_over(tmp_path: Path) -> None:

@@ -75,8 +75,6 @@ def _reading(path: Path) -> Iterator[None]:
     """Makes whatever goes wrong while a file is read an InputError."""
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:
         raise InputError(f"{plain(path)} is not readable parquet ({first_line(error)}); replace it") from error
 

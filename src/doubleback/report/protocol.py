@@ -70,12 +70,12 @@ def search_words(audit: AuditFolder) -> str:
     asked = mapping(audit.config, "audit")
     pairs = number(audit.results, "pairs.requested")
     said = [pairs_words(int(pairs))] if pairs is not None else []
-    ends = [asked.get(f"{end}_label") for end in ("source", "target")]
-    if any(one is not None for one in ends):
-        said[-1:] = [" ".join([*said[-1:], f"from class {ends[0]} to class {ends[1]}"])]
+    ends = (("from", asked.get("source_label")), ("to", asked.get("target_label")))
+    if classes := [f"{word} class {label}" for word, label in ends if label is not None]:
+        said[-1:] = [" ".join([*said[-1:], *classes])]
     prices = asked.get("coefficients")
     counts = {"steps": asked.get("steps"), "restarts": asked.get("restarts"), "samples": asked.get("samples")}
-    if prices is not None and not asked.get("eps"):
+    if not asked.get("eps"):
         counts = {"prices": len(prices) if isinstance(prices, list) else prices, **counts}
     said += [f"{value} {name}" for name, value in counts.items() if value]
     return ", ".join([*said, f"seed {asked.get('seed', 0)}"])
