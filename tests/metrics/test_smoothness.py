@@ -1,8 +1,11 @@
 """Gradient and Jacobian norms against exact Jacobians in float64."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from doubleback.errors import InputError
 from doubleback.metrics.smoothness import input_gradient_norm, jacobian_frobenius, jacobian_spectral
@@ -209,3 +212,17 @@ def test_a_backward_pass_without_a_graph_gives_no_spectral_norm(network: nn.Modu
         with pytest.raises(RuntimeError):
             jacobian_spectral(f, x, generator=generator())
     assert jacobian_frobenius(lambda moving: network(Undifferentiable.apply(moving)), x, generator=generator()).all()
+
+
+def test_the_spectral_norm_of_attention() -> None:
+    """Fused attention has no second derivative; the plain one is taken in its place."""
+    x = torch.randn(2, 1, 6, 8, generator=torch.Generator().manual_seed(0))
+
+    def attend(x: Tensor) -> Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(x, 0.5 * x, x)
+
+    found = jacobian_spectral(attend, x, generator=torch.Generator().manual_seed(0))
+    with sdpa_kernel(SDPBackend.MATH):
+        for row, value in zip(x, found, strict=True):
+            whole: Any = torch.autograd.functional.jacobian(lambda one: attend(one[None])[0], row)
+            assert value == pytest.approx(torch.linalg.matrix_norm(whole.reshape(48, 48), 2).item(), rel=1e-3)

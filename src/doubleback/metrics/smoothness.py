@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from doubleback.errors import InputError
 from doubleback.tensors import column, norm
@@ -92,7 +93,7 @@ def jacobian_spectral(
         `max_iterations`.
     """
     _at_least_one("max_iterations", max_iterations)
-    with torch.no_grad():
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
         y, pull_back = _vjp(f, x)
         push_forward = _jvp(f, x, y)
         u = _normal_like(x, generator)
