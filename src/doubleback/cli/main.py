@@ -91,8 +91,9 @@ def _parsed(words: Sequence[str]) -> Any:
     if (shown := _shown(words)) is not None:
         print(shown)
         raise SystemExit(0)
-    words = in_its_case(words, help.command(words[0]))
-    check_said(words, help.command(words[0]))
+    kind = help.command(words[0])
+    words = in_its_case(words, kind)
+    check_said(words, kind)
     said = io.TextIOWrapper(io.BytesIO(), "utf-8")  # elsewhere the parser's box has no edges
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):

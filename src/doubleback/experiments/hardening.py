@@ -11,7 +11,7 @@ from doubleback.data import ImageData, digests, settled
 from doubleback.errors import InputError
 from doubleback.experiments.runs import TrainedRun
 from doubleback.experiments.training import reconstruction_figures, training_figures
-from doubleback.experiments.victims import Stranger, images_of, in_a_layout, load_victim
+from doubleback.experiments.victims import LEFT, Stranger, images_of, in_a_layout, load_victim
 from doubleback.files import write_arrays, write_json
 from doubleback.folders import CONFIG, IMAGES, SEEN, WEIGHTS, Folder, within
 from doubleback.hardening import Hardened, Twin
@@ -29,7 +29,6 @@ from doubleback.settings.stored import flat
 from doubleback.training.home import Home
 
 TWIN = "twin"
-LEFT = "weights"  # the new weights, in the layout of the model's library
 _PROMISED = (WEIGHTS, SEEN, IMAGES)
 
 

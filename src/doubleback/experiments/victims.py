@@ -34,6 +34,8 @@ from doubleback.settings.commands import Audit
 from doubleback.settings.words import words
 from doubleback.trust import Check
 
+LEFT = "weights"  # in a folder of `harden`: the new weights, in the layout of the model's library
+
 
 @dataclass(frozen=True)
 class Stranger:
@@ -155,12 +157,12 @@ def _how_hardened(folder: Path) -> dict[str, Any] | None:
 
 def _how_made(weights: Path | None) -> dict[str, Any] | None:
     """How `harden` has made these weights, if they lie in the folder that it left."""
-    return _how_hardened(weights.parent.parent) if weights is not None and weights.parent.name == "weights" else None
+    return _how_hardened(weights.parent.parent) if weights is not None and weights.parent.name == LEFT else None
 
 
 def _weights_of(folder: Path) -> Path:
     """The folder in its library's layout; of what code has to make nothing is run that a folder names."""
-    home = within(folder, "weights")
+    home = within(folder, LEFT)
     if in_a_layout(home):
         return home
     raise InputError(
