@@ -11,13 +11,16 @@ import torch
 
 from doubleback.checkpoints import save_tensors
 from doubleback.errors import InputError
+from doubleback.evaluation import classification_quality
 from doubleback.experiments.classifiers import classify, labelled_images, load_classifier, named
+from doubleback.experiments.robustness import robustness
 from doubleback.experiments.runs import load_run
 from doubleback.experiments.training import train
+from doubleback.experiments.transition import transition
 from doubleback.folders import digest
 from doubleback.mixture import LatentMixtureClassifier
-from doubleback.settings import Mixture
-from doubleback.settings.commands import Classify
+from doubleback.settings import Mixture, Threats, Walk, Wrapping
+from doubleback.settings.commands import Classify, Robustness, Transition
 from doubleback.tensors import as_unit
 from tests.experiments.conftest import WORDS, settings, snapshot
 
@@ -158,3 +161,108 @@ def test_a_classifier_is_not_put_behind_a_link(copy: Path, tmp_path: Path) -> No
 def test_more_gaussians_than_memory_holds(copy: Path) -> None:
     with pytest.raises(InputError, match="2147483647 Gaussians a class in 4 dimensions needs"):
         classify(Classify(copy, Mixture(components=2**31 - 1)), WORDS)
+
+
+# -- of a model that is not a run --------------------------------------------------------------------------------------
+
+CODE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    \"\"\"Its code is (2, 4, 4).\"\"\"
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.decoder = nn.Conv2d(1, 2, 2, 2), nn.ConvTranspose2d(2, 1, 2, 2)
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x))
+
+def make():
+    return Net()
+
+def brighter():
+    net = Net()
+    with torch.no_grad():
+        net.encoder.bias += 1
+    return net
+
+def output_only():
+    return nn.Conv2d(1, 1, 1)
+"""
+
+
+@pytest.fixture
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with somebody's code, in which the user is."""
+    (tmp_path / "net.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def of_net(name: str = "net.py:make", **given: Any) -> Classify:
+    asked: dict[str, Any] = {"output": Path("of-net"), "data": "digits", "image_size": 8, **given}
+    return Classify(Path(name), Mixture(), **asked)
+
+
+def test_a_classifier_of_ones_own_autoencoder(own_code: Path) -> None:
+    """Made, read back with its code, attacked, and followed from class to class."""
+    results = classify(of_net(wrapping=Wrapping(input_range=(-1, 1))), WORDS)
+    assert results["test"]["accuracy"] > 0.8, "sums of 2x2 pixels tell digits apart"
+    read = load_classifier("of-net", "net.py:make")
+    assert isinstance(read.model, LatentMixtureClassifier)
+    assert read.model.code(torch.rand(3, 1, 8, 8)).shape == (3, 32)
+    images = read.run.images()
+    assert (images.name, images.image_shape) == ("digits", (1, 8, 8))
+    assert classification_quality(read.model, images.test)["accuracy"] == results["test"]["accuracy"]
+    assert load_classifier("of-net", "net.py:brighter").weights == read.weights, "weights are read, not made"
+    out, again = own_code / "out", own_code / "again"
+    attacked = Robustness((Path("of-net"),), Threats().changed(steps=2, queries=2), 5, output=out, code="net.py:make")
+    (withstood,) = robustness(attacked, WORDS)["models"].values()
+    assert withstood["clean_accuracy"] > 0
+    assert withstood["checks"]["trained_on"]["value"] == 0
+    moved = transition(
+        Transition((Path("of-net"),), count=2, walk=Walk(steps=2), output=again, code="net.py:make"), WORDS
+    )
+    assert list(moved["models"]) == ["of-net"]
+
+
+def test_a_classifier_of_a_model_in_its_librarys_layout(own_code: Path, plain: Path) -> None:
+    """It needs nothing but its folder: the model may go."""
+    run = load_run(plain)
+    run.autoencoder.save_pretrained(own_code / "pulled")
+    classify(Classify(own_code / "pulled", Mixture(), own_code / "classifier", "digits"), WORDS)
+    shutil.rmtree(own_code / "pulled")
+    read = load_classifier(own_code / "classifier")
+    x = as_unit(read.run.images().test.images[:5])
+    assert torch.equal(read.model.autoencoder.encode(x).mean, run.autoencoder.encode(x).mean)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"output": None}, "net.py:make is not a run, so its classifier needs a folder; give one: --output DIR"),
+        ({"data": None}, "net.py:make has no images of its own; name some: --data"),
+        ({"name": "net.py:output_only"}, "the model has no code, only an output"),
+        ({"wrapping": Wrapping(weights=Path("none.pt"))}, "none.pt is not a file"),
+    ],
+)
+def test_what_classify_refuses_of_ones_own(own_code: Path, given: dict[str, Any], said: str) -> None:
+    before = snapshot(own_code)
+    with pytest.raises(InputError, match=said):
+        classify(of_net(**given), WORDS)
+    assert snapshot(own_code) == before
+
+
+def test_a_folder_that_names_code_runs_none(own_code: Path) -> None:
+    classify(of_net(), WORDS)
+    (own_code / "net.py").write_text("raise SystemExit('this ran')")
+    with pytest.raises(InputError, match=r"of-net does not hold the code of its autoencoder, which was net\.py:make"):
+        load_classifier("of-net")
+
+
+def test_a_run_has_images_of_its_own(plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--data has no effect on .*plain, a run"):
+        classify(Classify(plain, Mixture(), tmp_path / "out", "digits"), WORDS)

@@ -144,14 +144,14 @@ def said(name: str) -> list[Any]:
                 A, A, B, threat=Threat("L2", ("8/255",), True, 9, ("quantize:8", "resize:0.5"), ("smooth:0.5",))
             ),
         ],
-        "Classify": [commands.Classify(A, Mixture(3, "tied", 0.0, 5), B)],
+        "Classify": [commands.Classify(A, Mixture(3, "tied", 0.0, 5), B, "./images", 16, WRAPPING)],
         "Robustness": [
             commands.Robustness(
-                (A, B), Threats(("pgd",), "L2", ("8/255", "1"), 4, 3, 0, 2, 1), 10, (B, A), "validation", B
+                (A, B), Threats(("pgd",), "L2", ("8/255", "1"), 4, 3, 0, 2, 1), 10, (B, A), "validation", B, "m.py:f"
             )
         ],
         "Transition": [
-            commands.Transition((A, B), "9", "7", 3, Walk(0.5, 12, 0.9, 0), B, "validation", 4, A),
+            commands.Transition((A, B), "9", "7", 3, Walk(0.5, 12, 0.9, 0), B, "validation", 4, A, "m.py:f"),
         ],
         "Frontier": [
             commands.Frontier(
@@ -312,11 +312,13 @@ READ: dict[str, dict[str, str]] = {
         "victim source target attack coefficient coefficients steps restarts samples seed weights input_range "
         "output_range mean std output norm eps relative queries survive defend"
     ),
-    "Classify": always("run components covariance regularization seed output"),
-    "Robustness": always(
-        "models attack norm eps steps restarts queries noise_samples seed samples black_box split output"
+    "Classify": always(
+        "run components covariance regularization seed output data image_size weights input_range output_range mean std"
     ),
-    "Transition": always("classifiers from_class to count eta steps confidence beyond judge split seed output"),
+    "Robustness": always(
+        "models attack norm eps steps restarts queries noise_samples seed samples black_box split output code"
+    ),
+    "Transition": always("classifiers from_class to count eta steps confidence beyond judge split seed output code"),
     "Frontier": always(
         "victim output within defences pairs coefficients steps seed data image_size weights input_range output_range "
         "mean std epochs batch_size learning_rate max_grad_norm precision compile cuda_graph devices tensorboard"

@@ -3,10 +3,11 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from doubleback.checkpoints import load_tensors, load_weights, save_tensors, weights_digest
@@ -14,15 +15,26 @@ from doubleback.data import ImageData, as_classes, digests, fingerprint
 from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality
 from doubleback.experiments.runs import Stored, TrainedRun, build_model, load_run, refuse_not_finite
+from doubleback.experiments.victims import (
+    LEFT,
+    Stranger,
+    described,
+    fed_as,
+    images_of,
+    in_a_layout,
+    leave_weights,
+    load_victim,
+)
 from doubleback.files import is_folder, read_json, write_arrays
 from doubleback.folders import CONFIG, SCHEMA, SEEN, WEIGHTS, Folder, digest, within
 from doubleback.mixture import LatentMixtureClassifier, LatentMixtures
-from doubleback.models import Classifier
+from doubleback.models import Autoencoder, Classifier
+from doubleback.models.base import acquaint, encodes
 from doubleback.processes import alone, refuse_too_large
 from doubleback.progress import progress_bar
 from doubleback.settings.commands import Classify
-from doubleback.settings.stored import checked, flat
-from doubleback.tensors import check_shape
+from doubleback.settings.stored import Whole, checked, flat
+from doubleback.tensors import check_shape, placed
 
 CLASSIFIER = "classifier"  # where `classify` puts it, in the run's folder
 
@@ -34,25 +46,29 @@ class Loaded:
     Attributes:
         folder: where it lives.
         model: a module in evaluation mode, its parameters frozen.
-        run: that it was trained as, or whose code it classifies.
+        run: that it was trained as, or the model whose code it classifies.
         weights: digest of its weights.
     """
 
     folder: Path
     model: Classifier
-    run: TrainedRun
+    run: TrainedRun | Stranger
     weights: str
 
 
-def load_classifier(folder: str | Path) -> Loaded:
+def load_classifier(folder: str | Path, code: str | None = None) -> Loaded:
     """Read a folder of `classify`, of `train` with a classifier, or of a run that has been classified.
 
+    Args:
+        folder: any of these.
+        code: file.py:function, which makes the autoencoder of a classifier whose folder does not hold it.
+
     Raises:
-        InputError: it is none of these, or damaged.
+        InputError: it is none of these, or damaged, or needs code that is not given.
     """
     folder = Path(folder)
     if is_folder(folder) and (folder / CONFIG).exists() and "classify" in read_json(folder / CONFIG):
-        return _load_mixture(folder)
+        return _load_mixture(folder, code)
     run = load_run(folder)
     model = run.model
     if not isinstance(model, Classifier):
@@ -67,31 +83,30 @@ def load_classifier(folder: str | Path) -> Loaded:
 
 
 def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
-    """Fit mixtures to a run's codes and leave a classifier's folder; what is there already is kept.
+    """Fit mixtures to a model's codes and leave a classifier's folder; what is there already is kept.
 
     Raises:
-        InputError: a setting, the run or the folder is unusable; the images have no labels.
+        InputError: a setting, the model or the folder is unusable; the images have no labels.
     """
-    run = load_run(command.run)
-    autoencoder = run.autoencoder.to(alone("classify"))
-    images, classes = as_classes(run.images())
+    victim = load_victim(command.run, command.wrapping)
+    images, classes = as_classes(_images_of(victim, command))
     assert images.train.labels is not None
-    D = math.prod(autoencoder.noise_shape)
+    autoencoder = victim.autoencoder.to(alone("classify"))
+    D = _dimensions(autoencoder, images.train.images)
     refuse_too_large(
         32 * len(classes) * command.mixture.components * D**2,
         f"{command.mixture.components} Gaussians a class in {D} dimensions; give fewer --components",
     )
-    described = {
+    what = {
         "classify": flat(command.mixture),
-        "train": run.settings.described,
-        "image_shape": list(autoencoder.image_shape),
-        "run_identity": run.identity,
-        "weights": run.weights,
+        **_made_of(victim, command),
+        "image_shape": list(images.image_shape),
+        "weights": victim.weights,
         "images": fingerprint(images.train),
         "classes": list(classes),
     }
     path = command.output or within(command.run, CLASSIFIER)
-    folder = Folder(path, "classify", described, words, (WEIGHTS, SEEN), {"run": str(command.run.resolve())})
+    folder = Folder(path, "classify", what, words, (WEIGHTS, SEEN), {"run": str(command.run.resolve())})
     with folder.claimed() as finished:
         if finished:
             return finished
@@ -103,6 +118,8 @@ def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         model = LatentMixtureClassifier(autoencoder, fitted.mixtures, classes)
         save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
+        if isinstance(victim, Stranger):
+            leave_weights(autoencoder, folder.path)
         write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
         return folder.finish(
             {
@@ -113,13 +130,42 @@ def classify(command: Classify, words: Sequence[str]) -> dict[str, Any]:
         )
 
 
-def named(paths: Sequence[Path]) -> dict[str, Loaded]:
+def _images_of(victim: TrainedRun | Stranger, command: Classify) -> ImageData:
+    """The images whose codes are fitted: those of a run, else what is named."""
+    if isinstance(victim, Stranger) and command.output is None:
+        raise InputError(f"{command.run} is not a run, so its classifier needs a folder; give one: --output DIR")
+    if isinstance(victim, TrainedRun) and command.data is not None:
+        raise InputError(f"--data has no effect on {command.run}, a run, which has images of its own; leave it out")
+    return images_of(victim, command.data, command.image_size)
+
+
+def _dimensions(autoencoder: Autoencoder, images: Tensor) -> int:
+    """Of the code."""
+    acquaint(autoencoder, placed(autoencoder, images[:1]))
+    if not encodes(autoencoder):
+        raise InputError("the model has no code, only an output; give one that encodes")
+    return math.prod(autoencoder.noise_shape)
+
+
+def _made_of(victim: TrainedRun | Stranger, command: Classify) -> dict[str, Any]:
+    """The model behind a classifier: how its run was trained, or what was named."""
+    if isinstance(victim, TrainedRun):
+        return {"train": victim.settings.described, "run_identity": victim.identity}
+    of_images = victim.named(command.data, command.image_size)
+    return {"victim": described(victim, command.run, command.wrapping) | of_images}
+
+
+def named(paths: Sequence[Path], code: str | None = None) -> dict[str, Loaded]:
     """Classifiers by the names of their folders; where two are alike, with their parents' names.
+
+    Args:
+        paths: their folders.
+        code: as in `load_classifier`, for those whose folder does not hold their autoencoder.
 
     Raises:
         InputError: one is there twice, or two cannot be told apart by these names.
     """
-    loaded = [load_classifier(path) for path in paths]
+    loaded = [load_classifier(path, code) for path in paths]
     where = alone("an attack on classifiers")
     for one in loaded:
         assert isinstance(one.model, nn.Module)
@@ -158,26 +204,72 @@ def labelled_images(models: dict[str, Loaded]) -> tuple[ImageData, tuple[str | i
     return images, classes
 
 
-def _load_mixture(folder: Path) -> Loaded:
+def _load_mixture(folder: Path, code: str | None = None) -> Loaded:
     """A folder of `classify`."""
     path = folder / CONFIG
     config = read_json(path)
-    needed = ("classify", "train", "image_shape", "run_identity", "classes")
+    needed = ("classify", "image_shape", "classes", *(("victim",) if "victim" in config else ("train", "run_identity")))
     if config.get("schema") != SCHEMA or any(name not in config for name in needed):
         raise InputError(f"{path} is not of this version of `classify`; classify the run again")
-    stored = checked(Stored, config, path)
-    settings = stored.settings(path)
-    if settings.architecture.classifies:
-        raise InputError(f"{path} has {settings.architecture.model} where an autoencoder should be; restore it")
     identity = digest({name: config[name] for name in (*needed, "weights", "images") if name in config})
     tensors, _ = load_tensors(folder / WEIGHTS, identity)
-    autoencoder = build_model(settings, stored.image_shape)
-    mixtures = _mixtures(tensors, len(stored.classes), math.prod(autoencoder.noise_shape), folder / WEIGHTS)
-    model = LatentMixtureClassifier(autoencoder, mixtures, stored.classes)
+    run = _of_victim(folder, config, code) if "victim" in config else _of_run(folder, config, identity)
+    autoencoder, classes = run.autoencoder, checked(_Classes, config, path).classes
+    mixtures = _mixtures(tensors, len(classes), math.prod(autoencoder.noise_shape), folder / WEIGHTS)
+    model = LatentMixtureClassifier(autoencoder, mixtures, classes)
     load_weights(model, tensors, folder / WEIGHTS)
-    weights = weights_digest(model)
-    run = TrainedRun(folder, settings, autoencoder.eval(), identity, weights)
-    return Loaded(folder, model.eval().requires_grad_(False), run, weights)
+    model.eval().requires_grad_(False)
+    run = replace(run, identity=identity, weights=weights_digest(model))
+    return Loaded(folder, model, run, run.weights)
+
+
+def _of_run(folder: Path, config: dict[str, Any], identity: str) -> TrainedRun:
+    """The run that a classifier was made of, before its weights are read."""
+    stored = checked(Stored, config, folder / CONFIG)
+    settings = stored.settings(folder / CONFIG)
+    if settings.architecture.classifies:
+        raise InputError(
+            f"{folder / CONFIG} has {settings.architecture.model} where an autoencoder should be; restore it"
+        )
+    return TrainedRun(folder, settings, build_model(settings, stored.image_shape).eval(), identity, "")
+
+
+def _of_victim(folder: Path, config: dict[str, Any], code: str | None) -> Stranger:
+    """The model that a classifier was made of: in its library's layout in the folder, or made by the given code."""
+    stored, home = checked(_StoredVictim, config, folder / CONFIG), within(folder, LEFT)
+    if in_a_layout(home):
+        victim = load_victim(home)
+    elif code is None:
+        raise InputError(
+            f"{folder} does not hold the code of its autoencoder, which was {stored.victim.get('name')}; give that: "
+            "--code FILE.py:FUNCTION"
+        )
+    else:
+        victim = load_victim(code, fed_as(stored.victim, folder / CONFIG))
+    assert isinstance(victim, Stranger)
+    acquaint(victim.autoencoder, torch.full((1, *stored.image_shape), 0.5))
+    own = {name: stored.victim.get(name) for name in ("data", "image_size")}
+    return replace(victim, folder=folder, own=own)
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The classes of a classifier's `config.json`."""
+
+    classes: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class _StoredVictim(_Classes):
+    """What the `config.json` of a classifier says of a model that is not a run.
+
+    Attributes:
+        victim: its name, how it is fed, and its images.
+        image_shape: (C, H, W).
+    """
+
+    victim: dict[str, Any]
+    image_shape: tuple[Whole, Whole, Whole]
 
 
 def _mixtures(tensors: Mapping[str, Tensor], K: int, D: int, path: Path) -> LatentMixtures:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from doubleback.auditing import check
@@ -11,15 +10,14 @@ from doubleback.data import ImageData, digests, settled
 from doubleback.errors import InputError
 from doubleback.experiments.runs import TrainedRun
 from doubleback.experiments.training import reconstruction_figures, training_figures
-from doubleback.experiments.victims import LEFT, Stranger, images_of, in_a_layout, load_victim
+from doubleback.experiments.victims import LEFT, Stranger, images_of, in_a_layout, leave_weights, load_victim
+from doubleback.experiments.victims import described as of_victim
 from doubleback.files import write_arrays, write_json
 from doubleback.folders import CONFIG, IMAGES, SEEN, WEIGHTS, Folder, within
 from doubleback.hardening import Hardened, Twin
 from doubleback.hardening import harden as hardened
 from doubleback.hardening.hardened import LOOP
-from doubleback.imports import code_digest, is_named, named_object
-from doubleback.models import Wrapped
-from doubleback.models.pulling import Pullable, save_model
+from doubleback.imports import code_digest, named_object
 from doubleback.objective import ELBO
 from doubleback.processes import processes
 from doubleback.progress import note
@@ -101,10 +99,8 @@ def audit_of(command: Harden) -> Audit:
 def _leave(folder: Folder, model: Any, images: ImageData, results: dict[str, Any]) -> dict[str, Any]:
     """The weights, in our layout and in the library's, some reconstructions, the test figures."""
     save_tensors(folder.path / WEIGHTS, model.state_dict(), folder.identity)
-    if isinstance(model, Wrapped):
-        model.save(within(folder.path, LEFT))
-    elif isinstance(model, Pullable) and "train" not in folder.described:  # pulled: no run, but a model of ours
-        save_model(model, within(folder.path, LEFT))
+    if "train" not in folder.described:
+        leave_weights(model, folder.path)
     write_arrays(folder.path / SEEN, {"digests": digests(images.train)})
     test = reconstruction_figures(model, images.test, folder)
     return folder.finish({**results, "test": test, "weights": weights_digest(model)})
@@ -154,9 +150,5 @@ def _described(victim: TrainedRun | Stranger, images: ImageData, command: Harden
     described: dict[str, Any] = {"harden": harden, "images": images.fingerprint, "parent": victim.weights}
     if isinstance(victim, TrainedRun):
         return described | {"train": victim.described, "image_shape": list(images.image_shape)}
-    wrapping = {
-        name: str(value) if isinstance(value, Path) else value for name, value in flat(command.wrapping).items()
-    }
     harden |= {"data": settled(command.data or ""), "image_size": command.image_size}
-    named = str(command.victim) if is_named(str(command.victim)) else victim.folder.name
-    return described | {"victim": {"name": named, "identity": victim.identity, **wrapping}}
+    return described | {"victim": of_victim(victim, command.victim, command.wrapping)}

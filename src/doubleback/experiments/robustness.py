@@ -39,13 +39,13 @@ def robustness(command: Robustness, words: Sequence[str]) -> dict[str, Any]:
     if not command.models:
         raise InputError("no model to attack; give one or more folders of `classify`, or of `train` with a classifier")
     at_least(1, samples=command.samples)
-    everyone = named([*command.models, *command.black_box])
+    everyone = named([*command.models, *command.black_box], command.code)
     models = dict(list(everyone.items())[: len(command.models)])
     others = {name: one for name, one in everyone.items() if name not in models}
     images, _ = labelled_images(everyone)
     part = getattr(images, command.split)
     described = {
-        "robustness": {n: v for n, v in flat(command).items() if n not in ("models", "black_box", "output")},
+        "robustness": {n: v for n, v in flat(command).items() if n not in ("models", "black_box", "output", "code")},
         "weights": {"models": weights_of(models), "black_box": weights_of(others)},
         "images": fingerprint(part),
     }

@@ -110,13 +110,7 @@ class TrainedRun:
 
     def seen(self, split: Split) -> list[Check]:
         """The check of how many of these images it was trained on, and a line; none where that was not written down."""
-        known = read_arrays(self.folder / SEEN).get("digests")
-        if known is None:
-            return []
-        seen = int(np.isin(digests(split), known).sum())
-        if seen:
-            note(f"{self.folder} was trained on {seen} of the {len(split)} images that it is tested on")
-        return [Check.named("trained_on", seen / len(split))]
+        return seen_in(self.folder, split)
 
     @property
     def autoencoder(self) -> Any:
@@ -157,6 +151,17 @@ def load_run(folder: str | Path) -> TrainedRun:
     if measured not in (None, weights):
         raise InputError(f"{folder / WEIGHTS} holds other weights than results.json was measured on; train it again")
     return TrainedRun(folder, settings, model.eval(), identity, weights, config.get("images"), config.get("harden"))
+
+
+def seen_in(folder: Path, split: Split) -> list[Check]:
+    """The check of how many of these images a folder's model was trained on, and a line; none where it does not say."""
+    known = read_arrays(folder / SEEN).get("digests")
+    if known is None:
+        return []
+    seen = int(np.isin(digests(split), known).sum())
+    if seen:
+        note(f"{folder} was trained on {seen} of the {len(split)} images that it is tested on")
+    return [Check.named("trained_on", seen / len(split))]
 
 
 def refuse_not_finite(model: Autoencoder | Classifier, images: Tensor, folder: Path) -> None:

@@ -50,11 +50,11 @@ def transition(command: Transition, words: Sequence[str]) -> dict[str, Any]:
     Raises:
         InputError: a setting, a classifier or the folder is unusable; found before the first step.
     """
-    models = named(command.classifiers)
+    models = named(command.classifiers, command.code)
     if not models:
         raise InputError("no classifier to follow; give a folder of `doubleback classify`")
     mixtures = {name: _mixture(one) for name, one in models.items()}
-    judge = next(iter(named([command.judge]).values())) if command.judge else None
+    judge = next(iter(named([command.judge], command.code).values())) if command.judge else None
     if judge and any(judge.folder.resolve() == one.folder.resolve() for one in models.values()):
         raise InputError(f"{command.judge} is one of the classifiers; give a judge that has no part in the transition")
     images, classes = labelled_images(models | ({"the judge": judge} if judge else {}))
@@ -63,7 +63,7 @@ def transition(command: Transition, words: Sequence[str]) -> dict[str, Any]:
     for name, model in mixtures.items():
         refuse_not_finite(model.autoencoder, drawn.x, models[name].folder)
     described = {
-        "transition": {n: v for n, v in flat(command).items() if n not in ("classifiers", "judge", "output")},
+        "transition": {n: v for n, v in flat(command).items() if n not in ("classifiers", "judge", "output", "code")},
         "weights": {"models": weights_of(models), "judge": judge and judge.weights},
         "images": fingerprint(part),
     }

@@ -10,8 +10,9 @@ No pickle is read: weights are safetensors, or loaded by torch as tensors alone.
 """
 
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,19 @@ import torch
 from torch import nn
 
 from doubleback.checkpoints import weights_digest
-from doubleback.data import ImageData, Split, load_images
+from doubleback.data import ImageData, Split, load_images, settled
 from doubleback.errors import InputError, reason
 from doubleback.experiments.libraries import from_hub, of_folder, said_of
-from doubleback.experiments.runs import TrainedRun, load_run
+from doubleback.experiments.runs import TrainedRun, load_run, seen_in
 from doubleback.experiments.weights import misfit, scripted, tensors, with_weights
 from doubleback.files import is_folder, read_json
-from doubleback.folders import CONFIG, WEIGHTS, within
+from doubleback.folders import CONFIG, SEEN, WEIGHTS, within
 from doubleback.imports import beside, code_digest, is_named, named_object
 from doubleback.models import Autoencoder, Wrapped, wrap
-from doubleback.models.pulling import Pullable
+from doubleback.models.pulling import Pullable, save_model
 from doubleback.settings import Wrapping
 from doubleback.settings.commands import Audit
+from doubleback.settings.stored import flat, unflat
 from doubleback.settings.words import words
 from doubleback.trust import Check
 
@@ -47,6 +49,7 @@ class Stranger:
         identity: what it was made from.
         weights: digest of its weights.
         hardened: how `harden` has made it, where that is known.
+        own: `data` and `image_size` of its own images, where these are known.
     """
 
     folder: Path
@@ -54,31 +57,39 @@ class Stranger:
     identity: str
     weights: str
     hardened: dict[str, Any] | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def described(self) -> dict[str, Any]:
         """Of its training nothing is known."""
         return {}
 
-    def images(self, data: str | None = None, image_size: int | None = None) -> ImageData:
-        """The images of this data set, at the size that a model of our own takes; None: those that it was hardened on.
+    def named(self, data: str | None, image_size: int | None) -> dict[str, Any]:
+        """`data` and `image_size` of the images that are meant: its own where none are named.
 
         Raises:
-            InputError: none is named.
+            InputError: it has none either.
         """
-        own = _how_hardened(self.folder) or {}
-        if data is None and isinstance(own.get("data"), str):
-            data, image_size = own["data"], image_size or own.get("image_size")
+        if data is None and isinstance(self.own.get("data"), str):
+            return {"data": self.own["data"], "image_size": image_size or self.own.get("image_size")}
         if data is None:
             raise InputError(f"{self.folder} has no images of its own; name some: --data NAME or PATH")
+        return {"data": settled(data), "image_size": image_size}
+
+    def images(self, data: str | None = None, image_size: int | None = None) -> ImageData:
+        """The images of this data set, at the size that a model of our own takes; None: its own.
+
+        Raises:
+            InputError: none is named, or they cannot be loaded.
+        """
+        meant = self.named(data, image_size)
         shape = getattr(self.autoencoder, "image_shape", ()) if isinstance(self.autoencoder, Pullable) else ()
         square = shape[1] if shape and shape[1] == shape[2] else None
-        return load_images(data, image_size=square if image_size is None else image_size)
+        return load_images(meant["data"], image_size=meant["image_size"] or square)
 
     def seen(self, split: Split) -> list[Check]:
-        """What it was trained on is not known."""
-        del split
-        return []
+        """The check of how many of these images it was hardened on, or its classifier made of, where that is known."""
+        return seen_in(self.folder, split) if (self.folder / SEEN).is_file() else []
 
 
 def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "TrainedRun | Stranger":
@@ -99,7 +110,9 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
             "file.py:factory"
         )
     if is_folder(path) and (hardened := _how_hardened(path)):
-        return replace(load_victim(_weights_of(path), wrapping), folder=path, hardened=hardened)
+        victim = load_victim(_weights_of(path), wrapping)
+        assert isinstance(victim, Stranger)
+        return replace(victim, folder=path, hardened=hardened, own=hardened)
     if is_folder(path) and _is_run(path):
         if wrapping.said:
             raise InputError(f"{wrapping.said[0]} has no effect on {text}, a run of `doubleback train`; leave it out")
@@ -180,11 +193,33 @@ def _line(folder: Path, weights: Path) -> str:
     left = read_json(folder / CONFIG)
     with suppress(TypeError, AttributeError, InputError):
         victim, data = left["victim"], left["harden"].get("data")
-        told: dict[str, Any] = {one.name: victim.get(one.name) for one in fields(Wrapping)} | {"weights": weights}
-        listed: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in told.items()}
-        wrapping = Wrapping(**listed)
+        wrapping = replace(fed_as(victim, folder / CONFIG), weights=weights)
         return shlex.join(words(Audit((Path(victim["name"]),), data=data, wrapping=wrapping))[1:])
     return f"file.py:make --weights {weights}"
+
+
+def described(victim: Stranger, named: Path, wrapping: Wrapping) -> dict[str, Any]:
+    """What a folder writes down of its victim: the name, without its path where that is a file's, and how it is fed."""
+    name = str(named) if is_named(str(named)) else victim.folder.name
+    return {"name": name, "identity": victim.identity, **flat(wrapping)}
+
+
+def fed_as(described: Mapping[str, Any], where: Path) -> Wrapping:
+    """How a victim is fed, from what `described` has written down; its weights are left out.
+
+    Raises:
+        InputError: `where` holds no such settings.
+    """
+    named = {one.name for one in fields(Wrapping)} - {"weights"}
+    return unflat(Wrapping, {name: value for name, value in described.items() if name in named}, where)
+
+
+def leave_weights(model: Any, folder: Path) -> None:
+    """The weights of a model that is not a run, in the layout of its library, in `LEFT` of a command's folder."""
+    if isinstance(model, Wrapped):
+        model.save(within(folder, LEFT))
+    elif isinstance(model, Pullable):
+        save_model(model, within(folder, LEFT))
 
 
 def _is_run(folder: Path) -> bool:

@@ -53,7 +53,7 @@ class LatentMixtureClassifier(nn.Module):
     def code(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         """z = mean of q(z|x), in evaluation mode."""
         with evaluating(self.autoencoder):
-            return self.autoencoder.encode(x).mean
+            return self.autoencoder.encode(x).mean.flatten(1)
 
     def log_prob(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """log p(z|i) in nats, float64, differentiable in x."""
@@ -146,4 +146,4 @@ def encoded(autoencoder: Autoencoder, images: Tensor) -> Float[Tensor, "N D"]:
     """The mean codes of uint8 images, or of images in [0, 1], a batch at a time."""
     with torch.no_grad():
         batches = torch.split(images, rows_at_once(images))
-        return torch.cat([autoencoder.encode(placed(autoencoder, batch)).mean for batch in batches])
+        return torch.cat([autoencoder.encode(placed(autoencoder, batch)).mean.flatten(1) for batch in batches])

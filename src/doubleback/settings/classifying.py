@@ -6,26 +6,34 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from doubleback.settings import Mixture, Threats, Walk
-from doubleback.settings.checks import UNPREFIXED
+from doubleback.settings import Mixture, Threats, Walk, Wrapping
+from doubleback.settings.checks import UNPREFIXED, at_least
 from doubleback.settings.headings import Command, Heading
-from doubleback.settings.shared import Part
+from doubleback.settings.shared import Code, Images, Part, Side, Victim
 
 
 @dataclass(frozen=True)
 class Classify(Command):
-    """Make a classifier of a run: fit Gaussians to the codes of each class.
+    """Make a classifier of an autoencoder: fit Gaussians to the codes of each class.
 
     Example: doubleback classify runs/hardened
+
+    Example: doubleback classify sd-vae --data photos/ --output classifier
     """
 
-    FIRST = ("run", "components", "output")
+    FIRST = ("run", "components", "data", "output")
 
-    run: Annotated[Positional[Path], arg(metavar="RUN")]
-    """A run of `doubleback train` or `harden`: an autoencoder of images that have labels."""
+    run: Victim
     mixture: Annotated[Mixture, UNPREFIXED] = Mixture()
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/classifier)")] = None
-    """The folder of the classifier. It must not hold another one."""
+    """The folder of the classifier. It must not hold another one. Give it for a model that is not a run."""
+    data: Images = None
+    """Images that have labels. A model that is not a run needs this."""
+    image_size: Side = None
+    wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
+
+    def __post_init__(self) -> None:
+        at_least(1, image_size=self.image_size)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Robustness(Command):
     split: Part = "test"
     output: Annotated[Path, arg(metavar="DIR")] = Path("robustness")
     """Gets results.json, images.npz and report.html. It must not hold anything else."""
+    code: Code = None
 
 
 @dataclass(frozen=True)
@@ -82,3 +91,4 @@ class Transition(Command):
     """Seed of the choice of images and classes."""
     output: Annotated[Path, arg(metavar="DIR")] = Path("transition")
     """Gets results.json, images.npz and report.html. It must not hold anything else."""
+    code: Code = None

@@ -38,3 +38,13 @@ Part = Annotated[
     arg(help="Which images: test to report figures, validation to choose settings by."),
     Heading.IMAGES,
 ]
+Code = Annotated[
+    str | None,
+    arg(
+        metavar="FILE:FUNCTION",
+        help="The function that makes the autoencoder of a classifier, where `classify` was given one. A folder can "
+        "name code, but it is never run without your word.",
+        help_behavior_hint="(default: none)",
+    ),
+    Heading.OWN_MODEL,
+]
