@@ -35,7 +35,8 @@ def cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) 
             return Finding("cost", True, f"it cannot be measured ({reason(error)[:120]})")
         row_steps.append(attack.row_steps)
     minutes = pairs * sum(map(operator.mul, row_steps, seconds)) / 60
-    about = f"about {USUAL * minutes:.1g} minutes, " if minutes > LONG else ""
+    usual = f"{USUAL * minutes:.1g}"
+    about = f"about {usual} {'minute' if usual == '1' else 'minutes'}, " if minutes > LONG else ""
     said = f"{pairs} pairs take {about}at most {minutes:.2g}{'' if about else ' minutes'}"
     return Finding("cost", True, f"{in_words(weight)} of memory for each attacked image; {said}")
 

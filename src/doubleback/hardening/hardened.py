@@ -137,10 +137,7 @@ def harden(
         raise InputError("an encoder alone has no reconstruction to keep; give a whole autoencoder")
     data = let_in(as_data(images), victim)
     acquaint(victim, placed(victim, data.validation.images[:1]))
-    gentle = GENTLE if isinstance(victim, Wrapped) else LOOP
-    settings = settings.filled(penalty_start=0.0, **{name: getattr(gentle, name) for name in _GUESSED})
-    if isinstance(victim, Wrapped) and settings.penalty.penalty == "spectral":
-        settings = settings.filled(margin=0.0)  # of a wide code, many stretches are near 1 (docs/hardening.md)
+    settings = _filled(settings, ours=not isinstance(victim, Wrapped))
     before = _weights(victim)
     codes = _codes(victim, data.validation.images[:64])
     twin = None
@@ -173,6 +170,14 @@ def harden(
         twin=twin,
         history=history,
     )
+
+
+def _filled(settings: Hardening, *, ours: bool) -> Hardening:
+    """The settings, with what was left out as it serves models of this package, or gently for somebody else's."""
+    usual = LOOP if ours else GENTLE
+    settings = settings.filled(penalty_start=0.0, **{name: getattr(usual, name) for name in _GUESSED})
+    wide = not ours and settings.penalty.penalty == "spectral"  # many stretches of its code are near 1 (hardening.md)
+    return settings.filled(margin=0.0) if wide else settings
 
 
 def _weights(victim: Any) -> dict[str, Tensor]:

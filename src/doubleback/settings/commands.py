@@ -161,7 +161,8 @@ class Check(Command):
 
     It checks that the reconstruction is the model's own, that its pixel range is plausible, and that the images of a
     batch do not mix. It also checks that every goal has a gradient, and that the model can be hardened. It estimates
-    what an audit costs. For every fault it says how to fix it.
+    what an audit costs. For every fault it says how to fix it. Faults do not change the exit status: a script reads
+    them from --json.
     """
 
     FIRST = ("victim", "data", "attack")
