@@ -177,12 +177,19 @@ def _from_metadata(
     unknown = len(set(said) - {place for held in placed.values() for place in held})
     unlisted = sum(place not in said for held in placed.values() for place in held)
     for count, says in (
-        (unknown, f"{unknown} rows of the metadata name no image that is here"),
+        (unknown, f"no image is here for {_rows(unknown)} of the metadata"),
         (unlisted, f"the metadata does not name {images(unlisted)}, which are read without a label"),
-        (contradicted, f"{contradicted} rows of the metadata contradict an earlier one; the last is taken"),
+        (
+            contradicted,
+            f"an image has another label than before in {_rows(contradicted)} of the metadata; the last is taken",
+        ),
         ("split" in columns, "the column split of the metadata is not read: put parts in folders train and test"),
     ):
         if count:
             remarks.say(says)
     values = {part: [said.get(place) for place in held] for part, held in placed.items()}
     return values, f"column {plain(column)} of the metadata"
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"

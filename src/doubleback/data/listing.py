@@ -127,8 +127,8 @@ def _sort_in(
         others["tables"].append(str(place))
     elif suffix not in _TEXT and is_image(Path(entry.path)):
         remarks.leave_out("their names do not end as images' do, such as in .png", [str(place)])
-    elif suffix:
-        others["endings"].append(suffix)
+    else:
+        others["endings"].append(suffix or "(no ending)")
 
 
 def _leave_out(why: str, place: PurePath, is_image_file: bool, is_table: bool, remarks: Remarks) -> None:

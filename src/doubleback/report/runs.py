@@ -254,13 +254,18 @@ def _is_of(config: Mapping[str, Any], run: Path) -> bool:
 
 
 def _own(run: Path, part: Part) -> Path | None:
-    """The folder in a run's folder, if it is there and was made of the run's weights.
+    """The folder in a run's folder, if it is there and was made of the run's weights."""
+    home = run / part
+    if is_finished(home) and _made_of(_config(home), run):
+        return home
+    return _in_audits(run) if part == "audit" else None
 
-    `harden` tells its user to audit a model of their own into a folder inside `audits`.
-    """
-    more = run / f"{part}s"
-    homes = [run / part, *(sorted(more.iterdir()) if more.is_dir() and not more.is_symlink() else ())]
-    return next((home for home in homes if is_finished(home) and _made_of(_config(home), run)), None)
+
+def _in_audits(run: Path) -> Path | None:
+    """An audit of the run's weights inside `audits`, where `harden` tells its user to put it."""
+    more = run / "audits"
+    homes = sorted(more.iterdir()) if more.is_dir() and not more.is_symlink() else []
+    return next((home for home in homes if is_finished(home) and _is_of(_config(home), run)), None)
 
 
 def _read_trained(folder: Path, config: Mapping[str, Any]) -> RunFolder:
