@@ -30,12 +30,16 @@ class Finding:
         ok: whether all is well.
         message: what was found, and how to fix it.
         spoils: whether figures are wrong where it is not.
+        stops: whether nothing can be attacked where it is not.
+        minutes: of the audit, at most, where they were estimated.
     """
 
     name: str
     ok: bool
     message: str
     spoils: bool = True
+    stops: bool = False
+    minutes: float = 0.0
 
     def __str__(self) -> str:
         return f"{'ok' if self.ok else '!!'}  {self.name}: {self.message}"

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import doubleback
+from doubleback.attacks import Attack, Damage, Scores
 from doubleback.auditing.checking import findings_of
 from doubleback.data import ImageData
 from doubleback.models import VAE, wrap
+from doubleback.settings import Budget
 from doubleback.tensors import as_unit
 from doubleback.trust import Finding
 from tests.conftest import blobs
@@ -98,6 +100,7 @@ RIGHT: dict[str, Callable[[], Any]] = {
     "rounding": lambda: wrap(encode=net_of().encode, decode=lambda z: net_of().decode((20 * z).round() / 20)),
     "half precision": lambda: wrap(net_of().bfloat16()),
     "attention": lambda: wrap(Attending().eval()),
+    "DataParallel, of a model with a code": lambda: wrap(nn.DataParallel(net_of())),
 }
 
 
@@ -141,6 +144,16 @@ WRONG: dict[str, tuple[Callable[[], Any], str, str]] = {
         "and not a sample",
     ),
     "dropout left on": (lambda: wrap(lambda x: nn.functional.dropout(x, 0.2)), "deterministic", "switch dropout off"),
+    "noise where a gradient is asked": (
+        lambda: wrap(lambda x: x + 0.1 * torch.randn_like(x) if torch.is_grad_enabled() else x),
+        "deterministic",
+        "with a gradient its answer differs",
+    ),
+    "inference mode": (
+        lambda: wrap(encode=torch.inference_mode()(net_of().encode), decode=net_of().decode),
+        "gradient_output",
+        "the gradient fails: RuntimeError: Inference tensors cannot be saved for backward",
+    ),
     "NaN": (lambda: wrap(lambda x: x / (x > 2).float() * 0), "finite", "find the layer"),
     "infinity": (lambda: wrap(lambda x: (100 * x).exp().exp()), "finite", "NaN or infinity"),
     "a range taken for another": (lambda: wrap(lambda x: 2 * x - 1), "ranges", "check input= and output="),
@@ -266,6 +279,31 @@ def test_what_spoils_figures_is_a_flag_of_the_audit(tiny: ImageData) -> None:
         assert f"! {name}: " in str(found)
     found = doubleback.audit(wrap(Once.apply), tiny, pairs=3, coefficients=2, steps=3, progress=False)
     assert "double_backward" not in found.results()["flags"]
+
+
+def test_an_attack_that_cannot_run_is_refused_in_a_line(tiny: ImageData) -> None:
+    for name, says in (("inference mode", "gradient_.*: the gradient fails"), ("a model that fails", "runs|fails")):
+        with pytest.raises(doubleback.InputError, match=says) as refused:
+            doubleback.audit(WRONG[name][0](), tiny, pairs=3, coefficients=2, steps=3, progress=False)
+        assert "\n" not in str(refused.value)
+
+
+def test_whoever_sees_answers_alone_needs_no_gradient(tiny: ImageData) -> None:
+    attack = Attack(Damage(), Budget("Linf", [0.1]), knowledge=Scores(5))
+    victim = WRONG["numpy inside"][0]()
+    found = {finding.name: finding for finding in doubleback.check(victim, tiny, attacks=[attack])}
+    assert not [name for name in found if name.startswith("gradient")]
+    assert "memory for each attacked image" in found["cost"].message or "cannot be measured" in found["cost"].message
+
+
+def test_a_long_audit_says_its_time_before_the_first_attack(
+    tiny: ImageData, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubleback.audit(wrap(net_of()), tiny, pairs=3, coefficients=2, steps=3)
+    assert "at most" not in capsys.readouterr().err
+    monkeypatch.setattr("doubleback.auditing.plan.LONG", 0.0)
+    doubleback.audit(wrap(net_of()), tiny, pairs=3, coefficients=2, steps=3)
+    assert "of memory for each attacked image; 3 pairs take at most" in capsys.readouterr().err
 
 
 def test_images_of_every_kind_are_looked_at() -> None:

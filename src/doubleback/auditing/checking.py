@@ -88,7 +88,8 @@ def findings_of(
         acquaint(victim, x)
         reconstruct(victim, x[:1])
     except Exception as error:  # a model of somebody else may raise anything, here and below
-        yield Finding("runs", False, f"it fails on {tuple(x.shape)}: {type(error).__name__}: {reason(error)[:300]}")
+        failed = f"it fails on {tuple(x.shape)}: {type(error).__name__}: {reason(error)[:300]}"
+        yield Finding("runs", False, failed, stops=True)
         return
     try:
         together = reconstruct(victim, x)
@@ -111,12 +112,12 @@ def findings_of(
     finite = bool(together.isfinite().all() and raw.isfinite().all())
     bad = "its answer holds NaN or infinity: find the layer that makes it, or the weights that are missing"
     yield _found("finite", finite, "no NaN, no infinity", bad)
-    yield _deterministic(together, again)
+    yield _deterministic(victim, x, together, again)
     yield _rows(victim, x, together)
     if decodes(victim) and finite:
         yield _own(victim, x, together)
         yield ranges(victim, x, together, raw)
-    for attack in attacks:
+    for attack in [one for one in attacks if one.knowledge.queries == 0]:  # whoever sees answers alone needs none
         some = slice(max(1, rows_within()))
         yield _gradient(victim, x[some], x.roll(1, 0)[some], attack)
     yield _double_backward(victim, x)
@@ -181,13 +182,26 @@ def _evaluation(victim: Autoencoder, before: Sequence[tuple[Tensor, Tensor]], tr
     return _found("evaluation", not training, "in evaluation mode, nothing moves", bad, spoils=False)
 
 
-def _deterministic(first: Tensor, again: Tensor) -> Finding:
+def _deterministic(victim: Autoencoder, x: Tensor, first: Tensor, again: Tensor) -> Finding:
     difference = _over_range((first - again).abs().amax(), first)
+    if difference <= SAME_ANSWER and (apart := _with_gradient(victim, x[:1])) > ALIKE:
+        bad = f"with a gradient its answer differs by {apart:.2g} of its range: let it not depend on "
+        return Finding("deterministic", False, bad + "torch.is_grad_enabled()")
     bad = (
         f"two answers to the same images differ by {difference:.2g} of their range: pass encode= a function that gives "
     )
     bad += "(mean, log_var) and not a sample; switch dropout off"
     return _found("deterministic", difference <= SAME_ANSWER, "the same answer twice", bad)
+
+
+def _with_gradient(victim: Autoencoder, x: Tensor) -> float:
+    """How far the answer is from that of an attack, which asks for its gradient; 0 where it has none."""
+    before = reconstruct(victim, x)
+    try:
+        out = victim(x.clone().requires_grad_()).likelihood.mean if decodes(victim) else before
+    except Exception:  # the gradient's own finding reports it
+        return 0.0
+    return _apart(before, out.detach())
 
 
 def _rows(victim: Autoencoder, x: Tensor, together: Tensor) -> Finding:
@@ -230,7 +244,8 @@ def _gradient(victim: Autoencoder, x: Tensor, target: Tensor, attack: Attack) ->
         loss = attack.goal.loss(attack.knowledge.followed(victim), x, target)
         _, gradient = value_and_gradient(lambda z, rows: loss(z, rows, None), x.lerp(target, 0.01), rows)
     except Exception as error:
-        return Finding(name, False, f"the gradient fails: {type(error).__name__}: {reason(error)[:200]}")
+        failed = f"the gradient fails: {type(error).__name__}: {reason(error)[:200]}"
+        return Finding(name, False, failed, stops=True)
     largest = gradient.flatten(1).abs().amax(1)
     none = int((~(largest.isfinite() & (largest > NO_GRADIENT))).sum()) if bool((target != x).any()) else 0
     bad = f"{none} of {len(x)} images give no gradient to follow (the model rounds, looks up or detaches): pass "

@@ -21,11 +21,13 @@ from doubleback.attacks.engine import rows_together
 from doubleback.attacks.weighing import bounded
 from doubleback.auditing.breaking import damage_attack
 from doubleback.auditing.checking import LOOKED_AT, findings_of
+from doubleback.auditing.cost import LONG
 from doubleback.auditing.filling import columns, fill_steps
 from doubleback.auditing.pairs import Pairs
 from doubleback.auditing.record import BLEND, Audited, has_curve
 from doubleback.auditing.sheet import Rows, Sheet
 from doubleback.auditing.trust import audit_checks
+from doubleback.errors import InputError
 from doubleback.memory import halve, ran_out, rows_within
 from doubleback.models import Autoencoder
 from doubleback.models.base import attacked, decodes
@@ -157,8 +159,10 @@ class Plan:
         for finding in findings if progress else ():
             if finding.spoils and not finding.ok:
                 note(f"{finding.name}: {finding.message}")
-            elif finding.name == "cost" and "(most" in finding.message:
+            elif finding.minutes > LONG:
                 note(finding.message)
+        if stopped := [finding for finding in findings if finding.stops and not finding.ok]:
+            raise InputError(f"{stopped[0].name}: {stopped[0].message}")
         return findings
 
     def _pairs(self, chunk: Rows) -> Pairs:

@@ -63,6 +63,8 @@ def wrap(
     >>> bool(victim(x).likelihood.mean.allclose(x))
     True
     """
+    if isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        net = net.module
     own = _parts(net, encode, decode, forward) if encode or decode or forward else parts_of(net, **further)
     if own is None or (further and (encode or decode or forward)):
         if further:
