@@ -37,10 +37,10 @@ def _caption(record: dict[str, Any]) -> str:
     before, after = record["validation_l2"]
     said = (
         "An attacker may change each image by at most 30 % of its distance to the image that he wants. The plain "
-        "model's output turns into that image. The hardened model's output stays nearer to the source: its AUDDC is "
-        f"{hardened:.3f} instead of {plain:.3f} (higher withstands more), at a validation error of {after:.2f} "
-        f"instead of {before:.2f}. A small VAE, {record['images']:,} MNIST images, seed 0, the first three pairs: "
-        "`python -m benchmarks.front`."
+        "model's output moves far towards that image; the hardened model's output stays nearer to the source. AUDDC "
+        f"measures how hard it is to steer the output: {plain:.3f} before hardening, {hardened:.3f} after (higher is "
+        f"better). The validation error grew from {before:.2f} to {after:.2f}. A small VAE, {record['images']:,} MNIST "
+        "images, seed 0, the first three pairs: `python -m benchmarks.front --data-dir DIR`."
     )
     return textwrap.fill(said, 118, break_on_hyphens=False)
 

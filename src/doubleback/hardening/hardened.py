@@ -173,7 +173,7 @@ def harden(
 
 
 def _filled(settings: Hardening, *, ours: bool) -> Hardening:
-    """The settings, with what was left out as it serves models of this package, or gently for somebody else's."""
+    """The settings; what was left out suits a model of this package, or is gentle with somebody else's."""
     usual = LOOP if ours else GENTLE
     settings = settings.filled(penalty_start=0.0, **{name: getattr(usual, name) for name in _GUESSED})
     wide = not ours and settings.penalty.penalty == "spectral"  # many stretches of its code are near 1 (hardening.md)

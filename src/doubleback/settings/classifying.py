@@ -28,7 +28,7 @@ class Classify(Command):
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/classifier)")] = None
     """The folder of the classifier. It must not hold another one. Give it for a model that is not a run."""
     data: Images = None
-    """Images that have labels. A model that is not a run needs this."""
+    """Images that have labels. Only for a model that is not a run, which needs this."""
     image_size: Side = None
     wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
 
@@ -44,9 +44,9 @@ class Robustness(Command):
 
     Example: doubleback robustness runs/hardened/classifier runs/lenet --eps 8/255 --output robustness-8
 
-    Every model is attacked through its gradient, with random noise, with the Square attack, which sees only scores, and
-    with the examples made on the other models. For each image the worst attack counts. Checks say whether to trust the
-    figures (docs/checks.md).
+    Every model is attacked in four ways: with its gradient; with random noise; with Square, which sees only the scores;
+    with the adversarial images made for the other models. For each image the worst attack counts. Checks say whether to
+    trust the figures (docs/checks.md).
     """
 
     FIRST = ("models", "eps", "samples")
@@ -57,7 +57,7 @@ class Robustness(Command):
     samples: Annotated[int, Heading.IMAGES] = 1000
     """How many images to attack, the same for every model."""
     black_box: Annotated[tuple[Path, ...], arg(metavar="MODEL [MODEL ...]"), Heading.GOALS] = ()
-    """More models to make examples on. They are not attacked themselves."""
+    """More models for which adversarial images are made. They get no figures of their own."""
     split: Part = "test"
     output: Annotated[Path, arg(metavar="DIR")] = Path("robustness")
     """Gets results.json, images.npz and report.html. It must not hold anything else."""

@@ -79,8 +79,8 @@ class Harden(Command):
     Example: doubleback harden mine.py:make --weights ae.pt --range -1 1 --data photos/ --output hardened
 
     The training goes on from the model's weights, with its own loss and a penalty. The penalty's weight is adjusted so
-    that the budget is kept. If the command is interrupted, type it again: it goes on. DIR/weights holds the new weights
-    in the layout of the model's library.
+    that the budget is kept. If the command is interrupted, type it again: it goes on. Of a model that is not a run,
+    DIR/weights holds the new weights in the layout of its library.
     """
 
     FIRST = ("victim", "output", "within", "data")
@@ -90,7 +90,7 @@ class Harden(Command):
         "learning_rate": "two thirds of the run's; 0.0002 for a model that is not a run",
         "penalty_weight": "found from the gradients; the budget then moves it",
         "penalty_start": "0",
-        "margin": "0.5 for targeted, 1 for spectral; 0 for spectral and a library's model",
+        "margin": "0.5 for targeted; for spectral 1, or 0 if the model is not doubleback's own",
     }
 
     victim: Victim
@@ -134,14 +134,14 @@ class Audit(Command):
     all layers. latent-l2, drift-wasserstein, ... measure codes by other distances. file.py:name is a goal of yours."""
     data: Images = None
     """Images to attack. For a run they are brought to the size that it was trained on. A model that is not a run needs
-    this."""
+    this, unless `harden` has made it."""
     image_size: Side = None
     split: Part = "test"
     auditing: Annotated[Auditing, UNPREFIXED] = Auditing()
     wrapping: Annotated[Wrapping, UNPREFIXED] = Wrapping()
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: RUN/audit)")] = None
-    """Write DIR/NAME for each model. Give it if RUN/audit holds an audit with other settings, and for a model that is
-    not a run."""
+    """Write DIR/NAME for each model. Give it if RUN/audit holds an audit with other settings, and for a model that
+    neither `train` nor `harden` has made."""
     transfer: Annotated[bool, Heading.BUDGET] = False
     """Attack each model also with the examples made on the others. Needs --eps and at least two models."""
 
@@ -169,7 +169,7 @@ class Check(Command):
 
     victim: Victim
     data: Images = None
-    """The images that will be attacked. A model that is not a run needs this."""
+    """The images that will be attacked. A model that is not a run needs this, unless `harden` has made it."""
     image_size: Side = None
     attack: Goals = None
     """The goals that will be attacked; `doubleback audit --help` lists them."""

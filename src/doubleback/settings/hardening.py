@@ -30,13 +30,14 @@ class Hardening(Settings):
     freeze: Annotated[
         Literal["encoder", "decoder"] | None, arg(metavar="{encoder,decoder}", help_behavior_hint="(default: neither)")
     ] = None
-    """Leave this part of the model as it is. If the decoder is frozen, whatever uses its codes goes on working."""
+    """Leave this part of the model as it is. If the decoder is frozen, whatever makes codes for it (latent
+    diffusion) goes on working."""
     loss: Annotated[str | None, arg(metavar="FILE.py:NAME", help_behavior_hint="(default: the model's own)")] = None
     """The loss of your model: a function (net, x) that returns a number, or one number for each image. x lies in
     [0, 1]."""
     alone: bool = False
-    """Do not train the twin, which trains as long without the penalty. This saves nearly half the time, but you
-    cannot tell what longer training does by itself."""
+    """Train only the hardened model. By default `harden` also trains a second copy (the twin) for as long, without the
+    penalty. Without the twin you save nearly half the time, but you cannot tell what longer training does by itself."""
     penalty: Annotated[Penalty, UNPREFIXED] = Penalty(penalty="spectral")
     loop: Annotated[Loop, UNPREFIXED] = Loop()
 

@@ -47,11 +47,11 @@ class Penalty(Settings):
     HEADING = Heading.PENALTY
 
     penalty: Differentiated = "none"
-    """What training keeps small. none: nothing; reconstruction: the gradient of the loss by the image; targeted:
-    the gradient of the distance to another image; output, latent: the Jacobian of the output or of the code;
-    spectral: the largest singular value of the output's Jacobian; targeted+spectral: both; noise: the error on noisy
-    images; smooth-code: how far the worst small change moves the code; kept-code: how far it takes the code from
-    the one before training."""
+    """What training keeps small. none: nothing; reconstruction: the gradient of the loss with respect to the image;
+    targeted: the gradient of the distance to another image; output, latent: the Jacobian of the output or of the
+    code; spectral: the largest singular value of the output's Jacobian; targeted+spectral: both; noise: the error on
+    noisy images; smooth-code: how far the worst small change moves the code; kept-code: how far the worst small change
+    moves the code away from the code before training."""
     penalty_weight: Annotated[
         Unsaid[float], arg(metavar="X", help_behavior_hint="(default: as measured for the model and the images)")
     ] = LEFT_OUT

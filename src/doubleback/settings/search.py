@@ -22,7 +22,8 @@ class Price(Settings):
     HEADING = Heading.GOALS
 
     coefficients: int | tuple[float, ...] = 50
-    """How many prices of a change the attack tries, from 2^-20 to 2^20, beside 0."""
+    """How many prices the attack tries for a change of the image: N from 2^-20 to 2^20, and also 0, a change that is
+    free. So the curve has N + 1 coefficients."""
     STEPS: ClassVar[int] = 300  # the default of `Search.steps`
 
     def __post_init__(self) -> None:
@@ -99,7 +100,8 @@ class Auditing(Settings):
     memory: Annotated[
         str | None, arg(metavar="SIZE", help_behavior_hint="(default: half of what is free)"), Heading.MACHINE
     ] = None
-    """Memory for the attacks, as 4GB. With less, fewer images are attacked at a time; the figures stay the same."""
+    """Memory for the attacks, as 4GB. With less, fewer images are attacked at a time; figures change by
+    rounding only, or with --restarts or --samples by their random draws."""
     threat: Annotated[Threat, UNPREFIXED] = Threat()
 
     def __post_init__(self) -> None:

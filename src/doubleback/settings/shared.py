@@ -42,8 +42,7 @@ Code = Annotated[
     str | None,
     arg(
         metavar="FILE:FUNCTION",
-        help="The function that makes the autoencoder of a classifier, where `classify` was given one. A folder can "
-        "name code, but it is never run without your word.",
+        help="If you gave `classify` a function, give it again here. doubleback runs code only if you name it.",
         help_behavior_hint="(default: none)",
     ),
     Heading.OWN_MODEL,
