@@ -135,7 +135,7 @@ def _hidden(train: bool) -> Any:
 
 
 WRONG: dict[str, tuple[Callable[[], Any], str, str]] = {
-    "rows that interact": (lambda: wrap(lambda x: x - 0.5 * x.mean(0)), "rows", "normalise each image by itself"),
+    "rows that interact": (lambda: wrap(lambda x: x - 0.5 * x.mean(0)), "rows", "each image by itself"),
     "a batch of one alone": (lambda: wrap(lambda x: x.view(1, 1, 8, 8)), "rows", "batches of another size"),
     "BatchNorm in training mode, hidden": (lambda: _hidden(True), "rows", "put BatchNorm into evaluation mode"),
     "a stochastic forward": (
@@ -245,6 +245,11 @@ def test_a_range_that_the_model_was_not_trained_on_is_found(
     findings = {one.name: one for one in doubleback.check(wrap(of(of_signs), **given), tiny)}
     assert findings["ranges"].ok == (says is None), findings["ranges"].message
     assert says is None or findings["ranges"].message.endswith(f"with {says}: give that")
+
+
+@pytest.mark.parametrize("name", ["a stochastic forward", "dropout left on"])
+def test_noise_is_not_taken_for_a_batch_that_mixes(name: str, tiny: ImageData) -> None:
+    assert "rows" not in faults(doubleback.check(WRONG[name][0](), tiny))
 
 
 @pytest.mark.parametrize(("made", "name", "says"), WRONG.values(), ids=WRONG)
