@@ -314,7 +314,7 @@ def test_a_long_audit_says_its_time_before_the_first_attack(
 def test_images_of_every_kind_are_looked_at() -> None:
     images = blobs(16, 3).images
     batches = torch.utils.data.DataLoader(list(images.float() / 255), batch_size=8)
-    for given in (images, images.numpy(), images.float() / 255, batches):
+    for given in (images, images.numpy(), images.float() / 255, batches, blobs(16, 3)):
         assert faults(doubleback.check(wrap(net_of()), given)) == set()
 
 

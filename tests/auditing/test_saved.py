@@ -105,7 +105,7 @@ def test_whatever_holds_images(vae: VAE, tiny: ImageData) -> None:
         DataLoader(TensorDataset(x, y), batch_size=16),
         DataLoader([{"image": one, "label": label} for one, label in zip(x, y, strict=True)], batch_size=7),  # type: ignore[arg-type]
     )
-    for given in loaders:
+    for given in (*loaders, tiny.test):
         np.testing.assert_allclose(doubleback.audit(vae, given, pairs=3, **QUICK).auddc("output"), plain)
     without = doubleback.audit(vae, DataLoader(TensorDataset(x), batch_size=16), pairs=3, **QUICK).auddc("output")
     np.testing.assert_allclose(without, doubleback.audit(vae, x, pairs=3, **QUICK).auddc("output"))

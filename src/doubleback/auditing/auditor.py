@@ -13,7 +13,7 @@ from doubleback.auditing.pairs import draw_pairs, label_of, own_pairs
 from doubleback.auditing.plan import Plan
 from doubleback.auditing.record import BLEND, CEILING, WORST_CASE, Audited
 from doubleback.data import ImageData, Split
-from doubleback.data.given import gathered, is_batches
+from doubleback.data.given import handed
 from doubleback.defences import as_deployed
 from doubleback.errors import InputError
 from doubleback.models import Autoencoder
@@ -36,7 +36,7 @@ _OF_ATTACKS = {
 
 def audit(
     model: Autoencoder | nn.Module,
-    images: ImageData | Images | Iterable[Any] | None = None,
+    images: ImageData | Split | Images | Iterable[Any] | None = None,
     labels: Labels | None = None,
     settings: Auditing | None = None,
     *,
@@ -51,8 +51,8 @@ def audit(
 
     Args:
         model: any autoencoder; a module that is not wrapped is wrapped, and put into evaluation mode meanwhile.
-        images: the test images, (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1]; a DataLoader of such; or a
-            data set, whose test split is taken. Of a wrapped model signals, (N, C, L) or (N, F) in [0, 1], too.
+        images: the test images, (N, C, H, W), a tensor or a NumPy array, uint8 or in [0, 1]; a `Split` or a DataLoader
+            of such; or a data set, whose test split is taken. Of a wrapped model signals, too: (N, C, L) or (N, F).
         labels: (N,), any whole numbers but -1; source and target then differ in label. A data set brings its own.
         settings: the pairs, the price and the search of goals that are named; None: the defaults.
         pairs: how many are drawn; or your own, (source, target) each: two images, (C, H, W), or two places in `images`.
@@ -83,8 +83,8 @@ def audit(
         if labels is not None:
             raise InputError("labels are given, but the data set brings its own; leave them out")
         given, labels, names = images.test.images, images.test.labels, images.label_names
-    elif is_batches(images):
-        given, own = gathered(given)
+    else:
+        given, own = handed(images)
         labels = own if labels is None else labels
     places = None
     if isinstance(chosen, list):

@@ -19,8 +19,8 @@ from doubleback.attacks.weighing import FEW, asked, bounded
 from doubleback.auditing.asked import attacks_asked
 from doubleback.auditing.cost import cost
 from doubleback.auditing.ranges import ranges
-from doubleback.data import ImageData
-from doubleback.data.given import gathered, is_batches
+from doubleback.data import ImageData, Split
+from doubleback.data.given import handed, is_batches
 from doubleback.defences import as_deployed
 from doubleback.errors import reason
 from doubleback.evaluation import reconstruct
@@ -41,7 +41,7 @@ _SIZES = "it fails on batches of another size ({}): let it take any, export it w
 
 def check(
     victim: Autoencoder | nn.Module,
-    images: ImageData | Images | Iterable[Any],
+    images: ImageData | Split | Images | Iterable[Any],
     *,
     attacks: Iterable[str | Goal | Attack] | None = None,
     settings: Auditing | None = None,
@@ -73,11 +73,12 @@ def check(
         return list(findings_of(victim, placed(victim, x), tried, settings.pairing.pairs, training))
 
 
-def _first_of(images: ImageData | Images | Iterable[Any]) -> Images:
+def _first_of(images: ImageData | Split | Images | Iterable[Any]) -> Images:
     """Enough images to look at."""
     if isinstance(images, ImageData):
         return images.test.images
-    return gathered(islice(images, 1))[0] if is_batches(images) else images  # type: ignore[return-value]
+    x: Images = handed(islice(images, 1) if is_batches(images) else images)[0]  # type: ignore[arg-type]
+    return x
 
 
 def findings_of(

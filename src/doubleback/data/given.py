@@ -20,6 +20,17 @@ def is_batches(given: object) -> bool:
     return isinstance(given, Iterable) and not isinstance(given, Tensor | np.ndarray | str | Mapping | ImageData)
 
 
+def handed(given: Any) -> tuple[Any, Any]:
+    """Images and their labels, where they have some: of a split, of a DataLoader, or of the images alone.
+
+    Raises:
+        InputError: as `gathered`.
+    """
+    if isinstance(given, Split):
+        return given.images, given.labels
+    return gathered(given) if is_batches(given) else (given, None)
+
+
 def gathered(batches: Iterable[Any]) -> tuple[Tensor, Tensor | None]:
     """All images of a DataLoader, and their labels where every batch has some.
 
@@ -50,7 +61,7 @@ def as_data(given: ImageData | Any, labels: Any = None, seed: int = 0) -> ImageD
     """
     if isinstance(given, ImageData):
         return given
-    images, own = gathered(given) if is_batches(given) else (given, None)
+    images, own = handed(given)
     x, y = let_in(images, own if labels is None else labels)
     pixels = x if x.dtype == torch.uint8 else (x.float() * 255).round().byte()
     whole = Split(pixels, y)

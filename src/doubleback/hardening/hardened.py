@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from doubleback.data import ImageData
+from doubleback.data import ImageData, Split
 from doubleback.data.given import as_data
 from doubleback.errors import InputError
 from doubleback.hardening.budget import Measured, WithinBudget, balanced, looked_at, measured
@@ -98,7 +98,7 @@ def _said(found: Measured | None) -> dict[str, float]:
 
 def harden(
     model: Autoencoder | nn.Module,
-    images: ImageData | Images | Iterable[Any],
+    images: ImageData | Split | Images | Iterable[Any],
     within: float = 0.02,
     loss: Loss | Owners | None = None,
     *,

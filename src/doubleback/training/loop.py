@@ -28,7 +28,7 @@ from doubleback.checkpoints import (
     told_as_damage,
     unpack_optimizer,
 )
-from doubleback.data import ImageData
+from doubleback.data import ImageData, Split
 from doubleback.data.given import as_data
 from doubleback.errors import DivergedError, InputError
 from doubleback.files import write_rows
@@ -58,7 +58,7 @@ _FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "64": "64-true", "bf16-mix
 
 def fit(
     objective: TrainingObjective | Autoencoder | Classifier,
-    images: ImageData | Images | Iterable[Any],
+    images: ImageData | Split | Images | Iterable[Any],
     settings: Loop | None = None,
     *,
     folder: Path | None = None,
@@ -72,7 +72,8 @@ def fit(
     Args:
         objective: what is minimised; a bare autoencoder stands for its negative ELBO, a bare classifier for its
             cross-entropy.
-        images: `train` is learned from, `validation` watched; images or a DataLoader: `data.given.as_data` draws both.
+        images: `train` is learned from, `validation` watched; of images, a `Split` or a DataLoader: `data.given` draws
+            both.
         settings: of the loop; what is left out is 20 epochs of batches of 256 at a learning rate of 3e-3.
         folder: where the log and the checkpoint go; None leaves nothing on disk.
         resume: go on from the folder's checkpoint, if there is one.
@@ -100,7 +101,7 @@ def fit(
 def fit_at(
     home: Home | None,
     objective: TrainingObjective | Autoencoder | Classifier,
-    images: ImageData | Images | Iterable[Any],
+    images: ImageData | Split | Images | Iterable[Any],
     settings: Loop,
     progress: bool = True,
 ) -> History:
