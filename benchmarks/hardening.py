@@ -6,6 +6,7 @@ a user gives them: `doubleback audit`, `harden`, and `audit` again. DIR keeps we
 8/255 is searched on the same test images before and after; the difference is paired. Beside it stands what a mere shift
 of the colours by 8/255 does: a good autoencoder follows it, so no damage can be lower. The last line is JSON, which
 benchmarks/results holds too. `--only NAME` takes the models whose name holds it, and keeps the other rows.
+`--plain` audits the models and hardens none.
 """
 
 import argparse
@@ -68,7 +69,7 @@ def command(*line: str) -> None:
 
 
 def measured(name: str, given: argparse.Namespace) -> dict[str, Any] | None:
-    """One row of the table; None of a model that is audited alone."""
+    """One row of the table; None of a model that is only audited."""
     kind, home = KINDS[NAMES[name]], Path(given.output).resolve()
     images = doubleback.load_images(given.data, image_size=SIDE)
     weights = home / "weights" / f"{name}.safetensors"
@@ -81,7 +82,7 @@ def measured(name: str, given: argparse.Namespace) -> dict[str, Any] | None:
         (Path(f"benchmarks.strangers:{name}"),), wrapping=Wrapping(weights=weights), output=home / "plain", **on
     )
     command(*words(replace(plain, auditing=auditing)))
-    if name not in MODELS:
+    if given.plain or name not in MODELS:
         return None
     folder = home / "hardened-models" / "-".join(filter(None, [name, given.freeze]))
     asked = Hardening(given.within, alone=True).changed(penalty=given.penalty, epochs=given.epochs, freeze=given.freeze)
@@ -170,6 +171,7 @@ def main() -> None:
     parser.add_argument("--within", default="2%")
     parser.add_argument("--penalty", default="spectral", help="as in `doubleback harden`")
     parser.add_argument("--freeze", choices=("encoder", "decoder"))
+    parser.add_argument("--plain", action="store_true", help="audit every model, harden none")
     parser.add_argument("--only", default="", help="a part of the names")
     given = parser.parse_args()
     torch.set_num_threads(1)
