@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import hardening, real
+from benchmarks import hardening, real, standard
 from benchmarks.front_page import blocks
 
 HOME = Path(__file__).parent
@@ -17,7 +17,10 @@ PAGES = tuple(
     HOME.parent / page
     for page in (
         "README.md",
-        *(f"docs/{name}.md" for name in ("concepts", "hardening", "index", "performance", "results", "your-own-model")),
+        *(
+            f"docs/{name}.md"
+            for name in ("concepts", "hardening", "index", "performance", "results", "threats", "your-own-model")
+        ),
     )
 )
 MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
@@ -25,9 +28,9 @@ MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
 
 def tables() -> dict[str, str]:
     """Each table in Markdown, by the name that the pages call it."""
-    audit, train, bf16, gpu, classifier, strangers, hardened = (
+    audit, train, bf16, gpu, classifier, strangers, hardened, published = (
         json.loads((HOME / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("audit", "train", "train-bf16", "train-gpu", "classifier", "real", "hardening-bf16")
+        for name in ("audit", "train", "train-bf16", "train-gpu", "classifier", "real", "hardening-bf16", "literature")
     )
     return {
         **blocks(),
@@ -47,6 +50,7 @@ def tables() -> dict[str, str]:
         "mixtures": _mixtures(classifier),
         "real": _rows(real.HEAD, map(real.row, strangers["rows"])),
         "hardening": _rows(hardening.HEAD, map(hardening.row, hardened["rows"])),
+        "literature": _table(standard.HEAD, standard.literature(published["rows"])),
         "machine": _machine(audit, train, bf16, gpu, classifier),
     }
 

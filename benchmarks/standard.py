@@ -1,7 +1,7 @@
 """Which attacks belong to the standard ensemble, and does anything of the literature do more damage?
 
     python -m benchmarks.standard --data-dir DATA [--images 30] [--steps 50] [--kept FOLDER] [--only NAME ...]
-                                  [--candidates NAME ...]
+                                  [--candidates NAME ...] [--record NAME]
                                   [--candidates NAME ...]
 
 Twelve models are trained here, dense, convolutional, of diffusers, a codec and a transformer, four of them hardened.
@@ -17,7 +17,7 @@ mean damage over that of `STANDARD`, and the difference, paired, with its 95 % i
 run `--candidates untargeted layers-equal`.
 
 The damage of every image is kept in FOLDER, a file a model: what lies there is judged, and not attacked again. Written
-to benchmarks/results/standard.json.
+to benchmarks/results/NAME.json (`--record NAME`): `standard` holds the candidates, `literature` the published attacks.
 """
 
 import argparse
@@ -207,6 +207,7 @@ def judged(found: dict[str, Any]) -> dict[str, Any]:
     return {
         "images": every.shape[2],
         "mean": {name: rows.mean(1).tolist() for name, rows in damage.items()},
+        "standard": standard.mean(1).tolist(),
         "worst_alone": alone,
         "added": added,
         "standard_of_all": (standard.mean(1) / every.amax(0).mean(1)).tolist(),
@@ -259,6 +260,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=Path("runs/standard"), help="the damage of every image")
     parser.add_argument("--only", nargs="*", help="whole names of models; without one: judge what is kept")
     parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), default=list(CANDIDATES))
+    parser.add_argument("--record", default="standard")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.kept.mkdir(parents=True, exist_ok=True)
@@ -278,7 +280,29 @@ def main() -> None:
         "chosen": chosen(whole) if whole else {},
         "rows": {name: judged(one) for name, one in kept.items()},
     }
-    record("standard", figures, quick=False)
+    record(given.record, figures, quick=False)
+
+
+AT = 1  # place of 8/255 among the budgets
+PUBLISHED = ("maximum damage", "GRILL", "PGD on the latent mean", "PGD on the MSE", "L-BFGS-B on the KL, 8/255")
+
+
+HEAD = ("model", "images", "damage of `STANDARD`", *(name.partition(",")[0] for name in PUBLISHED))
+
+
+def literature(rows: dict[str, Any]) -> list[list[str]]:
+    """The table of docs/threats.md: the damage of `STANDARD` at 8/255, and that of each published attack beside it."""
+    cells = []
+    for name, one in rows.items():
+        ratios, differences = one["literature_over_standard"], one["literature_less_standard"]
+        own = [name.replace(" faces", ", faces").replace("VAE ", "VAE, "), str(one["images"])]
+        own.append(f"{one['standard'][AT]:.2f}")
+        for attack in PUBLISHED:
+            at = min(AT, len(ratios[attack]) - 1)
+            _, low, high = differences[attack][at]
+            own.append(f"{ratios[attack][at]:.1%} ({low:.3f} to {high:.3f})")
+        cells.append(own)
+    return cells
 
 
 if __name__ == "__main__":
