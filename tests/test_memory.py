@@ -54,10 +54,10 @@ def test_chunks_have_as_many_rows_as_fit() -> None:
     x = torch.zeros(10, 1, 28, 28)
     assert (rows_together(x), rows_at_once(x)) == (MAX_ROWS, 2**20 // 784)
     with weighed(bytes_a_row=2**20, budget=100 * 2**20):
-        assert rows_within() == rows_together(x) == rows_at_once(x) == 64  # a power of two
-        assert rows_within(2**22) == 16
+        assert rows_within() == rows_together(x) == rows_at_once(x) == 32  # half the budget, a power of two
+        assert rows_within(2**22) == 8
         assert halve()
-        assert rows_within() == 32
+        assert rows_within() == 16
     with weighed(bytes_a_row=2**20, budget=1):
         assert rows_within() == 1
         assert not halve()

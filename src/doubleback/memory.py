@@ -87,14 +87,17 @@ def is_weighed() -> bool:
     return _load.get() is not None
 
 
-def rows_within(bytes_a_row: int | None = None, share: float = 1.0) -> int:
-    """How many rows fit: of so many bytes each, or as `weighed` has said; at least one."""
+def rows_within(bytes_a_row: int | None = None) -> int:
+    """How many rows fit: of so many bytes each, or as `weighed` has said; at least one.
+
+    They fill half of the budget: the other half is for what an attack keeps of all its pairs meanwhile.
+    """
     load = _load.get()
     if load is None and bytes_a_row is None:
         return 2**31
     each = bytes_a_row or (load.bytes_a_row if load else 1)
     budget = load.budget if load else int(SHARE * free_memory())
-    fit = max(1, int(share * budget / max(1, each)) >> (load.halved if load else 0))
+    fit = max(1, int(budget / 2 / max(1, each)) >> (load.halved if load else 0))
     return int(2 ** (fit.bit_length() - 1))  # a power of two: a little more or less free memory changes nothing
 
 

@@ -145,7 +145,7 @@ class Plan:
     def _pairs_in_memory(self) -> int:
         """How many pairs' adversarial inputs memory holds, in the copies that an attack makes of them."""
         most = max(map(columns, self.attacks))
-        return rows_within(most * KEPT * 4 * self.images[0].numel(), share=0.5)
+        return rows_within(most * KEPT * 4 * self.images[0].numel())
 
     def _first(self) -> Tensor:
         return placed(self.model, self.images[self.source_index[:1]])
