@@ -105,7 +105,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("audit", "no run to audit"),
         ("audit x --attack code", "latent"),
         ("report", "no folder to report on"),
-        ("classify", "RUN"),
+        ("classify", "VICTIM"),
         ("classify nowhere", "nowhere is not a folder"),
         ("classify x --covariance round", "full.*diag.*tied"),
         ("robustness", "no model to attack"),
