@@ -263,6 +263,12 @@ def test_a_folder_that_names_code_runs_none(own_code: Path) -> None:
         load_classifier("of-net")
 
 
+def test_a_run_is_not_the_code_of_somebody_elses_model(own_code: Path, plain: Path) -> None:
+    classify(of_net(wrapping=Wrapping()), WORDS)
+    with pytest.raises(InputError, match="is a run, and of-net was made of another model"):
+        load_classifier("of-net", str(plain))
+
+
 def test_a_run_has_images_of_its_own(plain: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--data has no effect on .*plain, a run"):
         classify(Classify(plain, Mixture(), tmp_path / "out", "digits"), WORDS)

@@ -246,7 +246,8 @@ def _of_victim(folder: Path, config: dict[str, Any], code: str | None) -> Strang
         )
     else:
         victim = load_victim(code, fed_as(stored.victim, folder / CONFIG))
-    assert isinstance(victim, Stranger)
+    if not isinstance(victim, Stranger):
+        raise InputError(f"{code or home} is a run, and {folder} was made of another model; name that model's function")
     acquaint(victim.autoencoder, torch.full((1, *stored.image_shape), 0.5))
     own = {name: stored.victim.get(name) for name in ("data", "image_size")}
     return replace(victim, folder=folder, own=own)
