@@ -2,7 +2,6 @@
 
     python -m benchmarks.standard --data-dir DATA [--images 30] [--steps 50] [--kept FOLDER] [--only NAME ...]
                                   [--candidates NAME ...] [--record NAME]
-                                  [--candidates NAME ...]
 
 Twelve models are trained here, dense, convolutional, of diffusers, a codec and a transformer, four of them hardened.
 Every goal, every distance of codes and Square attack the same images within the same Linf budgets; so do attacks of

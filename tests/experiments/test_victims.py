@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from doubleback.cli.main import main
+from doubleback.errors import InputError
 from doubleback.experiments.attacking import attack
 from doubleback.experiments.auditing import look
 from doubleback.experiments.victims import Stranger, load_victim, named_as
@@ -139,6 +141,13 @@ def test_weights_of_a_hardened_folder_say_how_they_were_made(home: Path, place: 
     victim = load_victim("nets.py:make", Wrapping(weights=file))
     assert isinstance(victim, Stranger)
     assert victim.hardened == ({"penalty": "spectral"} if known else None)
+
+
+def test_a_hardened_folder_whose_weights_are_a_run_is_refused_in_a_line(home: Path, plain: Path) -> None:
+    shutil.copytree(plain, home / "hardened" / "weights")
+    (home / "hardened" / "config.json").write_text(json.dumps({"harden": {"penalty": "spectral"}}))
+    with pytest.raises(InputError, match="is a run, not a model in its library's layout; give that run"):
+        load_victim(home / "hardened")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")

@@ -111,7 +111,8 @@ def load_victim(named: Path | str, wrapping: Wrapping | None = None) -> "Trained
         )
     if is_folder(path) and (hardened := _how_hardened(path)):
         victim = load_victim(_weights_of(path), wrapping)
-        assert isinstance(victim, Stranger)
+        if not isinstance(victim, Stranger):
+            raise InputError(f"{victim.folder} is a run, not a model in its library's layout; give that run")
         return replace(victim, folder=path, hardened=hardened, own=hardened)
     if is_folder(path) and _is_run(path):
         if wrapping.said:
