@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import doubleback
-from doubleback.attacks import Attack, Damage, Scores
+from doubleback.attacks import Attack, Damage, Output, Scores
 from doubleback.auditing.checking import findings_of
 from doubleback.data import ImageData
 from doubleback.models import VAE, wrap
-from doubleback.settings import Budget
+from doubleback.settings import Budget, Price, Search
 from doubleback.tensors import as_unit
 from doubleback.trust import Finding
 from tests.conftest import blobs
@@ -309,6 +309,15 @@ def test_a_long_audit_says_its_time_before_the_first_attack(
     monkeypatch.setattr("doubleback.auditing.plan.LONG", 0.0)
     doubleback.audit(wrap(net_of()), tiny, pairs=3, coefficients=2, steps=3)
     assert "of memory for each attacked image; 3 pairs take at most" in capsys.readouterr().err
+
+
+def test_the_time_is_that_of_all_steps_of_an_audit(tiny: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A price for each of 4 coefficients, 16 holes, and the damage curve at 7 distortions; 2 starts of 2 steps each."""
+    monkeypatch.setattr("doubleback.auditing.cost._seconds", lambda loss, x, rows, follows: 60.0 * len(rows))
+    attack = Attack(Output(), Price(3), Search(steps=2))
+    (said,) = (one for one in doubleback.check(wrap(net_of()), tiny, attacks=[attack]) if one.name == "cost")
+    assert said.minutes == 20 * (4 + 16 + 7) * 2 * 2
+    assert said.message.endswith(f"20 pairs take about 7e+02 minutes, at most {said.minutes:.2g}")
 
 
 def test_images_of_every_kind_are_looked_at() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from doubleback.paper.members import ARTEFACTS, Member, members
 from doubleback.paper.scales import SCALES
-from doubleback.settings.commands import Audit, Classify, Robustness, Train
+from doubleback.settings.commands import Audit, Classify, Harden, Robustness, Train
 from tests.report.synthetic import digits, make_audit, make_run, write_json
 from tests.report.synthetic_studies import make_classifier_run, make_classify, make_robustness, make_transition
 
 SCALE = SCALES["smoke"]
 STAND_INS = {"celeba": "faces"}
-STRENGTH = {"plain": 0.27, "hardened": 0.4, "lambda-1": 0.45, "output-10": 0.42}
+STRENGTH = {"plain": 0.27, "hardened": 0.4, "best": 0.48, "lambda-1": 0.45, "output-10": 0.42}
 MACHINE = {"processor": "abacus", "cores": 2, "gpu": None, "python": "3.11", "torch": "2.13", "commands_at_once": 2}
 
 
@@ -56,7 +56,9 @@ def _make(folder: Path, member: Member) -> None:
     channels, size = (3, 64) if member.data == "celeba" else (3, 32) if member.data == "svhn" else (1, 28)
     images = digits(12, channels, size)
     kind = next((kind for kind in STRENGTH if f"-{kind}-" in member.folder), "")
-    if isinstance(command, Train) and kind:
+    if isinstance(command, Harden):
+        make_run(home, penalty="spectral", images=images)
+    elif isinstance(command, Train) and kind:
         make_run(home, penalty="none" if kind == "plain" else "reconstruction", images=images)
     elif isinstance(command, Train):
         make_classifier_run(home, model=command.training.architecture.model)

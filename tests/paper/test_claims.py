@@ -24,11 +24,11 @@ def test_areas_agree_only_if_every_model_gains(results: dict[str, Any]) -> None:
     words = "every model (output)"
     assert claim(results, words).verdict == "agrees"
     other = copy.deepcopy(results)
-    other["autoencoders"][0]["difference"]["output"]["settled"] = False
+    other["autoencoders"][0]["hardened"]["difference"]["output"]["settled"] = False
     assert claim(other, words).verdict == "in part"
     assert "not settled: VAE (MNIST)" in claim(other, words).measured
     for row in other["autoencoders"]:
-        row["difference"]["output"] |= {"settled": True, "mean": -0.1}
+        row["hardened"]["difference"]["output"] |= {"settled": True, "mean": -0.1}
     assert claim(other, words).verdict == "does not"
 
 
@@ -57,9 +57,10 @@ def test_robust_means_more_of_the_same_images_where_these_are_known(results: dic
     other = copy.deepcopy(results)
     told = {"mean": 0.1, "ci95": [0.05, 0.15], "settled": True, "pairs": 500}
     found = other["classifiers"]["mnist"]
-    found["difference"] = {name: dict.fromkeys(found["eps"], told) for name in ("mnist-mlp", "mnist-lenet")}
+    own = {name: dict.fromkeys(found["eps"], told) for name in ("mnist-mlp", "mnist-lenet")}
+    found["difference"] = {"hardened": own}
     assert claim(other, "white box, MNIST").verdict == "agrees"
-    found["difference"]["mnist-lenet"] |= {found["eps"][0]: told | {"ci95": [-0.01, 0.21], "settled": False}}
+    own["mnist-lenet"] |= {found["eps"][0]: told | {"ci95": [-0.01, 0.21], "settled": False}}
     assert claim(other, "white box, MNIST").verdict == "in part"
 
 
@@ -71,9 +72,10 @@ def test_black_box_and_transitions_go_by_the_same_images(results: dict[str, Any]
     black, sixth = "black box, MNIST", "gets only noise"
     for difference, verdict in ((told, "agrees"), (chance, "not settled"), (fewer, "does not")):
         other = copy.deepcopy(results)
-        other["classifiers"]["mnist"]["black_box"] = other["transitions"]["figure6"]["difference"] = difference
+        by_side = {"hardened": difference}
+        other["classifiers"]["mnist"]["black_box"] = other["transitions"]["figure6"]["difference"] = by_side
         assert claim(other, black).verdict == claim(other, sixth).verdict == verdict
-    other["classifiers"]["mnist"]["black_box"] = told
+    other["classifiers"]["mnist"]["black_box"] = {"hardened": told}
     assert claim(other, black).measured.endswith("; on the same images +10.0% [+5.0%, +15.0%]")
 
 
@@ -102,7 +104,7 @@ def test_without_results_nothing_is_claimed(results: dict[str, Any]) -> None:
 
 def test_every_verdict_can_turn(results: dict[str, Any]) -> None:
     other = copy.deepcopy(results)
-    other["one_to_zero"]["difference"] |= {"settled": True, "mean": -0.1}
+    other["one_to_zero"]["hardened"]["difference"] |= {"settled": True, "mean": -0.1}
     assert claim(other, "from 1 to 0").verdict == "does not"
     sixth = other["transitions"]["figure6"]["models"]
     for one in sixth.values():
@@ -147,8 +149,8 @@ def test_labels_decide_nothing(results: dict[str, Any]) -> None:
 def test_draw_alone_is_excused_for_the_latent_attack(results: dict[str, Any]) -> None:
     other = copy.deepcopy(results)
     rows = {row["model"]: row for row in other["autoencoders"] if row["data"] == "mnist"}
-    rows["draw"]["difference"]["latent"]["settled"] = False
+    rows["draw"]["hardened"]["difference"]["latent"]["settled"] = False
     assert "hardly better than blending" in claim(other, "every model (latent)").why
-    rows["vae"]["difference"]["latent"]["settled"] = False
-    other["autoencoders"][0]["difference"]["latent"]["settled"] = False
+    rows["vae"]["hardened"]["difference"]["latent"]["settled"] = False
+    other["autoencoders"][0]["hardened"]["difference"]["latent"]["settled"] = False
     assert claim(other, "every model (latent)").why == ""

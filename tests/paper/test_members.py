@@ -9,11 +9,11 @@ import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doubleback.paper.compared import PAIR, comparisons
+from doubleback.paper.compared import PAIR, SIDES, comparisons
 from doubleback.paper.members import ARTEFACTS, Member, members
 from doubleback.paper.scales import SCALES
 from doubleback.settings import Penalty
-from doubleback.settings.commands import Audit, Classify, Robustness, Train, Transition
+from doubleback.settings.commands import Audit, Classify, Harden, Robustness, Train, Transition
 
 STAND_INS = {"celeba": "faces"}
 
@@ -34,6 +34,10 @@ def test_every_command_can_be_typed_and_fills_its_folder(scale: str) -> None:
             home = command.output / command.runs[0].name if command.output else command.runs[0] / "audit"
             assert home == Path(folder)
             assert member.needs == tuple(map(str, command.runs))
+        elif isinstance(command, Harden):
+            assert command.output == Path(folder)
+            assert member.needs == (str(command.victim),)
+            assert command.hardening.share == 0.02
         elif isinstance(command, Classify):
             assert command.output == Path(folder)
             assert member.needs == (str(command.run),)
@@ -70,8 +74,9 @@ def test_all_is_everything_that_the_issue_asks_for(scale: str) -> None:
     rows = comparisons(size)
     assert {row.data for row in rows} == {"mnist", "celeba", "svhn"}
     for row in rows:
-        assert len(row.plain) == len(row.hardened)
-        assert {f"{run}/audit" for run in (*row.plain, *row.hardened)} <= set(plan)
+        assert len({len(runs) for runs in row.runs.values()}) == 1
+        assert {f"{run}/audit" for runs in row.runs.values() for run in runs} <= set(plan)
+        assert tuple(row.runs) == (SIDES if row.kinds["hardened"] == "hardened" else PAIR)
     draws = [row.row.training.architecture.sizes for row in rows if row.data == "mnist" and row.ids["model"] == "draw"]
     assert {sizes.read_size for sizes in draws} == {None, 5, 12}
     assert {sizes.latent for sizes in draws} == {None, 8}
@@ -80,11 +85,12 @@ def test_all_is_everything_that_the_issue_asks_for(scale: str) -> None:
     assert {"robustness/mnist", "robustness/svhn", "figure3", "figure6"} <= set(plan)
 
 
-def test_at_cpu_scale_the_vaes_are_trained_three_times_and_draw_once() -> None:
-    rows = {(row.data, *row.ids.values()): row for row in comparisons(SCALES["cpu"])}
-    assert len(rows["mnist", "vae", "vae", "hardened"].plain) == 3
-    assert len(rows["celeba", "conv-vae", "conv-vae", "hardened"].plain) == 3
-    assert all(len(row.plain) == 1 for row in rows.values() if row.ids["model"] == "draw")
+def test_at_cpu_scale_the_vaes_are_trained_three_times_and_draw_once_or_twice() -> None:
+    rows = [row for row in comparisons(SCALES["cpu"]) if row.kinds["hardened"] == "hardened"]
+    seeds = {(row.data, row.row.key): len(row.seeds) for row in rows}
+    assert {count for (_, key), count in seeds.items() if "vae" in key} == {3}
+    assert {key for (_, key), count in seeds.items() if count == 2} == {"draw", "draw-12"}
+    assert len({(row.row.auditing.pairing.pairs, row.row.auditing.price) for row in rows}) == 1, "attacked alike"
 
 
 def test_figure_6_follows_the_classifier_of_lambda_1_and_lambda_2_equal_to_1() -> None:
@@ -97,11 +103,11 @@ def test_figure_6_follows_the_classifier_of_lambda_1_and_lambda_2_equal_to_1() -
 def test_figure_1_is_attacked_from_1_to_0_on_draw() -> None:
     plan = members(SCALES["cpu"], ["figure1"], {})
     found = [member for folder, member in plan.items() if folder.startswith("figure1/")]
-    assert len(found) == len(PAIR)
+    assert len(found) == len(SIDES)
     for member in found:
         pairing = member.command.auditing.pairing
         assert (pairing.source_label, pairing.target_label) == ("1", "0")
-        assert plan[member.needs[0]].command.training.architecture.model == "draw"
+        assert "mnist-draw-12-" in member.needs[0]
 
 
 def test_a_hardened_run_differs_from_its_plain_one_in_the_penalty_only() -> None:
@@ -118,7 +124,7 @@ def test_a_hardened_run_differs_from_its_plain_one_in_the_penalty_only() -> None
 def test_minutes_are_those_of_the_scale(scale: str) -> None:
     plan = members(SCALES[scale], ARTEFACTS, {})
     known = {folder: member.minutes for folder, member in plan.items() if member.minutes is not None}
-    assert set(known) == (set(plan) if scale == "cpu" else set())
+    assert set(known) <= (set(plan) if scale == "cpu" else set())
     if known:
         assert known["runs/mnist-vae-plain-0"] == known["runs/mnist-vae-plain-2"] == 2.4
         assert known["runs/mnist-vae-lambda-1-0"] == 4.6

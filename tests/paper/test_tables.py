@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from doubleback.metrics.intervals import bootstrap_interval
-from doubleback.paper.compared import classifiers, comparisons
+from doubleback.paper.compared import SIDES, classifiers, comparisons
 from doubleback.paper.results import paired_difference, read_results
 from doubleback.paper.scales import SCALES
 from doubleback.paper.tables import NOTHING, ONE_SEED, Part, Table, markdown, spread, tables
@@ -62,7 +62,10 @@ def test_the_interval_covers_a_mean_as_often_as_it_says() -> None:
 
 def test_table_1(results: dict[str, Any]) -> None:
     cells = row(results, "table1", "MNIST", "VAE")
-    assert cells == ["2.885\n± 0.000", "2.986\n± 0.000", "1.03", "20.13\n± 0.000", "6.312\n± 0.000", "3.19"]
+    assert cells[:5] == ["2.885\n± 0.000", "2.986\n± 0.000", "2.986\n± 0.000", "1.03", "1.03"]
+    assert cells[5:] == ["20.13\n± 0.000", "6.312\n± 0.000", "6.312\n± 0.000", "3.19", "3.19"]
+    further = row(results, "table1", "MNIST", "VAE, lambda1 = lambda2 = 1")
+    assert (further[2], further[4]) == (NOTHING, NOTHING), "nothing was hardened within 2 % there"
     assert row(results, "table1", "MNIST", "DRAW, window 12, T = 2")[0] == "2.885"
     assert [one.title for one in table(results, "table1").parts] == ["MNIST", "faces 64x64, in CelebA's place", "SVHN"]
     names = [name for name, _ in part(results, "table1", "MNIST").rows]
@@ -76,21 +79,27 @@ def test_table_1(results: dict[str, Any]) -> None:
 def test_table_2(results: dict[str, Any]) -> None:
     cells = row(results, "table2", "MNIST", "VAE")
     vae = results["autoencoders"][0]
-    areas = [np.mean(vae[kind]["auddc"]["latent"]["envelope"]) for kind in ("plain", "hardened")]
-    assert cells[0].startswith(f"{areas[0]:.3f} → {areas[1]:.3f}\n±")
+    areas = [np.mean(vae[kind]["auddc"]["latent"]["envelope"]) for kind in SIDES]
+    assert cells[0].startswith(f"{areas[0]:.3f} → {areas[1]:.3f} → {areas[2]:.3f}\n±")
     assert cells[1].startswith(f"{areas[1] - areas[0]:+.3f}\n[+")
+    assert cells[2].startswith(f"{areas[2] - areas[0]:+.3f}\n[+")
     assert "not settled" not in cells[1]
-    assert cells[-1].startswith("2.885 → 2.986")
+    assert cells[-1].startswith("2.885 → 2.986 → 2.986")
+    assert cells[-2].startswith("-0.2"), "less damage than plain"
+    heads = [f"{group} {name}" for group, names in part(results, "table2", "MNIST").heads for name in names]
+    assert len(heads) == len(cells)
+    assert heads[-2] == "damage: within 2 % - plain"
     assert any("3 pairs" in note or "20 pairs" in note for note in table(results, "table2").notes)
     record = table(results, "table2").records[0]
     assert record["plain_latent_reference"] == pytest.approx(areas[0] + 0.011)
-    assert record["difference_latent_low"] < record["difference_latent"] < record["difference_latent_high"]
+    low, middle, high = (record[f"best_difference_damage{end}"] for end in ("_low", "", "_high"))
+    assert low < middle < high < 0
 
 
 def test_what_is_not_settled_is_marked(results: dict[str, Any]) -> None:
     other = copy.deepcopy(results)
-    other["autoencoders"][0]["difference"]["output"] |= {"ci95": [-0.01, 0.2], "settled": False}
-    assert row(other, "table2", "MNIST", "VAE")[3].endswith("[-0.010, +0.200] not settled")
+    other["autoencoders"][0]["hardened"]["difference"]["output"] |= {"ci95": [-0.01, 0.2], "settled": False}
+    assert row(other, "table2", "MNIST", "VAE")[4].endswith("[-0.010, +0.200] not settled")
 
 
 def test_table_3(results: dict[str, Any]) -> None:
@@ -153,7 +162,7 @@ def test_rows_and_models_have_ids(results: dict[str, Any]) -> None:
         assert set(ids) == {one.name for one in classifiers(SCALES["smoke"], data)}
         assert {kind for kind, penalty in ids.values() if penalty is None} <= {"mlp", "lenet", "cvnet"}
     sixth = results["transitions"]["figure6"]["models"].values()
-    assert [one["penalty"] for one in sixth] == ["plain", "hardened", "lambda-1", "output-10"]
+    assert [one["penalty"] for one in sixth] == ["plain", "hardened", "best", "lambda-1", "output-10"]
 
 
 def test_classifiers_are_compared_on_the_same_images_where_these_are_known(tmp_path: Path) -> None:
@@ -163,7 +172,7 @@ def test_classifiers_are_compared_on_the_same_images_where_these_are_known(tmp_p
     first = np.arange(100) < np.array([[90], [80], [70]])[: len(record["eps"])]
     keep(home, {name: first if "hardened" in name else first & (np.arange(100) > 19) for name in record["models"]})
     found = read_results(folder)["classifiers"]
-    differences = found["mnist"]["difference"]
+    differences = found["mnist"]["difference"]["hardened"]
     assert set(differences) == {name for name, one in found["mnist"]["models"].items() if one["kind"] != "mixture"}
     one = differences["mnist-lenet"][record["eps"][0]]
     assert (one["mean"], one["settled"], one["pairs"]) == (pytest.approx(0.2), True, 100)
@@ -174,4 +183,6 @@ def test_audits_that_differ_in_more_than_the_model_are_no_row_of_table_2(tmp_pat
     folder = make_reproduction(tmp_path / "smoke")
     path = folder / SCALES["smoke"].autoencoder("mnist", "vae").run("plain") / "audit" / "config.json"
     change(path, audit=read_json(path)["audit"] | {"steps": 1})
-    assert "difference" not in read_results(folder)["autoencoders"][0]
+    found = read_results(folder)["autoencoders"][0]
+    assert "audit" not in found
+    assert not any("difference" in found[side] for side in SIDES)

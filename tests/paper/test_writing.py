@@ -142,7 +142,7 @@ def test_pairs_without_a_meaningful_curve_are_not_drawn(tmp_path: Path) -> None:
     assert "figure2" not in [drawing.key for drawing in drawings(folder, found)]
     vae = found["autoencoders"][0]
     assert (vae["key"], vae["kind"]) == ("vae", "hardened")
-    assert vae["difference"]["latent"] is None
+    assert vae["hardened"]["difference"]["latent"] is None
 
 
 def test_a_folder_that_holds_no_reproduction_is_refused(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def make_audit(
         envelope[flags] = np.nan
         curves[f"{name}/envelope"] = envelope
         curves[f"{'ceiling' if name == 'blend' else name}/auddc"] = np.trapezoid(envelope, GRID, axis=1)
+    curves["damage/area"] = np.where(flags, np.nan, 1.1 - scale[:, 0])
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "curves.npz", **curves)
     make_gallery(folder, envelopes, digits(12) if images is None else images)
@@ -137,6 +138,7 @@ def make_audit(
     head = {"schema": 1, "version": "0.1.0", "command": command, "audit": audit}
     write_json(folder / "config.json", head | made_of(run))
     results = audit_results(curves, list(attacks), pairs, flagged)
+    results["damage"] = {"area": {"mean": float(curves["damage/area"][flagged:].mean()), "ci95": None}}
     for attack in attacks:
         about = anywhere.get(attack, ABOUT.get(attack, ""))
         results["attacks"][attack] |= {"targeted": attack not in anywhere, "about": about}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from doubleback.attacks import Attack
 from doubleback.attacks.sweep import coefficients_of
 from doubleback.auditing import saved
-from doubleback.auditing.breaking import at_budgets, broken, damage_curve, summary, worst_damage
+from doubleback.auditing.breaking import at_budgets, broken, damage_areas, damage_curve, summary, worst_damage
 from doubleback.auditing.measures import DAMAGE
 from doubleback.metrics.curve import DistortionCurve, auddc, resolution
 from doubleback.processes import peak_memory_mb
@@ -275,7 +275,12 @@ class Audited:
         for name in [*self.points, WORST_CASE]:
             arrays[f"{CEILING if name == BLEND else name}/auddc"] = partial(self.auddc, name)
             arrays[f"{name}/envelope"] = partial(self._envelopes, name)
+        arrays[f"{DAMAGE}/area"] = self.damage_areas
         return Computed(arrays)
+
+    def damage_areas(self) -> Float[np.ndarray, "P"]:
+        """The area under each pair's relative damage, lower withstands more; NaN for flagged pairs."""
+        return np.where(self.flagged, np.nan, damage_areas(self.points[DAMAGE], self.way))
 
     def _envelopes(self, name: str) -> Float[np.ndarray, "P G"]:
         """Every curve at the distortions of `GRID`; NaN for flagged pairs."""

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 
 from doubleback.auditing import Audited, plan_audit
-from doubleback.auditing.breaking import damage_areas
-from doubleback.auditing.measures import DAMAGE
 from doubleback.data import ImageData
 from doubleback.defences import defended
 from doubleback.errors import DivergedError, InputError
@@ -205,7 +203,7 @@ class Bench:
             self.identity,
             error,
             _each(found, found.auddc("worst_case")),
-            _each(found, damage_areas(found.points[DAMAGE], found.way)),
+            _each(found, found.damage_areas()),
             certified,
             seconds,
             list(line),

@@ -1,6 +1,7 @@
 """Figures 1 to 6 in the paper's arrangement, from the images that the runs have left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,21 @@ from matplotlib.figure import Figure
 
 from doubleback.files import read_json
 from doubleback.folders import CONFIG, IMAGES, is_finished
-from doubleback.paper.compared import PAIR, classifiers, from_1_to_0, shown_under_attack
+from doubleback.paper.compared import BEST, MOVED, PAIR, SIDES, classifiers, from_1_to_0, shown_under_attack
 from doubleback.paper.plates import BUDGET, Drawing, Shown, blank, picture_grid, show, under_attack, usable
 from doubleback.paper.results import runs_of
 from doubleback.paper.scales import SCALES, Autoencoder, Scale
 from doubleback.paper.tables import data_name
-from doubleback.report.runs import AuditFolder
+from doubleback.report.runs import AuditFolder, RunFolder
 from doubleback.report.studies import Study, read_study
 
 _DRAWN = {"source", "source_reconstruction", "output/x_adv", "output/reconstruction"}  # of an audit's images
 _CHOSEN = "Of the first eight pairs, the one on which both attacks spend the most of it."
 RECONSTRUCTED = 8  # images of each data set in Figure 4
-MOVED = 4  # transitions in Figure 6
+TRANSITIONS = 4  # in Figure 6
 _PLAIN, _HARDENED = "#c2510a", "#0a66b0"
-_BESIDE = {"plain": "without DBP", "lambda-1": "with DBP, lambda1 = lambda2 = 1"}  # the two sides of Figure 6
+_BESIDE = {"plain": "without DBP", "hardened": "with DBP, lambda1 = lambda2 = 1", BEST: "hardened within 2 %"}
+_AFTER = {"plain": "", "hardened": " (DBP)", BEST: " (within 2 %)"}  # behind a model's name
 
 
 def drawings(folder: Path, results: Mapping[str, Any], withheld: Sequence[str] = ()) -> list[Drawing]:
@@ -52,14 +54,17 @@ def _figure1(folder: Path, scale: Scale) -> Drawing | None:
     found, pair = attacked
 
     def draw() -> Figure:
-        source, target = (Shown(found[0].images[end][pair], end) for end in ("source", "target"))
-        plain, hardened = (under_attack(audit, "output", pair) for audit in found)
-        rows = [[source, *plain], [target, *hardened]]
-        return picture_grid(rows, ["", "adversarial input", "comes out"], ["DRAW", "DRAW (DBP)"])
+        ends = [Shown(found["plain"].images[end][pair], end) for end in ("source", "target")]
+        rows = [
+            [beside, *under_attack(audit, "output", pair)]
+            for beside, audit in zip_longest(ends, found.values(), fillvalue=None)
+            if audit is not None
+        ]
+        return picture_grid(rows, ["", "adversarial input", "comes out"], _named("DRAW", found))
 
     caption = (
         "Left: a 1 and the 0 that it is attacked towards. Right: the adversarial input and what comes out of DRAW, "
-        f"plain above and with DBP below: the best that the output attack finds within u = {BUDGET} of the way. v: 1 "
+        f"plain and hardened: the best that the output attack finds within u = {BUDGET} of the way. v: 1 "
         f"nothing gained, 0 the target reached. {_CHOSEN}"
     )
     return Drawing("figure1", "Figure 1. An attack on DRAW, from 1 to 0", caption, ("mnist",), draw)
@@ -67,40 +72,39 @@ def _figure1(folder: Path, scale: Scale) -> Drawing | None:
 
 def _figure2(folder: Path, scale: Scale) -> Drawing | None:
     vae = scale.autoencoder("mnist", "vae")
-    attacked = _attacked(folder, [vae.run(kind) for kind in PAIR])
+    attacked = _attacked(folder, [vae.run(side) for side in SIDES])
     if attacked is None:
         return None
-    (plain, hardened), pair = attacked
+    found, pair = attacked
 
     def draw() -> Figure:
-        def clean(audit: AuditFolder, beside: Shown | None = None) -> list[Shown | None]:
-            return [beside, *(Shown(audit.images[name][pair]) for name in ("source", "source_reconstruction"))]
+        rows: list[list[Shown | None]] = []
+        for audit in found.values():
+            clean = [Shown(audit.images[name][pair]) for name in ("source", "source_reconstruction")]
+            target = None if rows else Shown(audit.images["target"][pair], "the target")
+            rows += [[target, *clean], [None, *under_attack(audit, "output", pair)]]
+        names = [name for vae in _named("VAE", found) for name in (vae, f"{vae}, attacked")]
+        return picture_grid(rows, ["", "input", "comes out"], names)
 
-        target = Shown(plain.images["target"][pair], "the target")
-        above, below = ([None, *under_attack(audit, "output", pair)] for audit in (plain, hardened))
-        rows = [above, clean(plain, target), clean(hardened), below]
-        return picture_grid(
-            rows, ["", "input", "comes out"], ["VAE, attacked", "VAE", "VAE (DBP)", "VAE (DBP), attacked"]
-        )
-
-    caption = f"The same image, untouched and attacked within u = {BUDGET}, through both VAEs. {_CHOSEN}"
+    caption = f"The same image, untouched and attacked within u = {BUDGET}, through each VAE. {_CHOSEN}"
     return Drawing("figure2", "Figure 2. An attack on the VAE with and without DBP", caption, ("mnist",), draw)
 
 
 def _figure3(folder: Path, scale: Scale) -> Drawing | None:
     study = _transitions(folder / "figure3")
     names = {one.name: one.label for one in classifiers(scale, "mnist")}
-    model = next((name for name in study.models if name in names), None) if study else None
-    if study is None or model is None:
+    models = [name for name in study.models if name in names] if study else []
+    if study is None or not models:
         return None
     images = study.images
-    moves = range(min(2, len(images["source_class"])))
+    moves = list(product(models, range(min(2, len(images["source_class"])))))
 
     def draw() -> Figure:
         shown = images["shown"]
         figure = blank(0.85 * len(shown) + 0.6, 2.75 * len(moves))
         blocks = figure.subfigures(len(moves), 1, squeeze=False)
-        for move, block in zip(moves, blocks[:, 0], strict=True):
+        for (model, move), block in zip(moves, blocks[:, 0], strict=True):
+            block.suptitle(names[model] if move == 0 and len(models) > 1 else "", fontsize=9)
             pictures, below = block.subplots(2, 1, height_ratios=(2, 1.25))
             rows = [
                 [Shown(image) for image in images[f"{model}/{name}"][move]] for name in ("images", "reconstructions")
@@ -109,14 +113,15 @@ def _figure3(folder: Path, scale: Scale) -> Drawing | None:
             _probabilities(below, study, model, move)
         return figure
 
-    caption = f"Along the gradient of the {names[model]}; over the images the step, below both probabilities."
+    whose = " and of the ".join(names[model] for model in models)
+    caption = f"Along the gradient of the {whose}; over the images the step, below both probabilities."
     return Drawing("figure3", "Figure 3. Image transition from 9 to 7", caption, ("mnist",), draw)
 
 
 def _figure4(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: Sequence[str]) -> Drawing | None:
     rows = [row for row in scale.autoencoders if row.key == "draw-12" and row.data not in withheld]
-    found = {row.data: runs_of(folder, [row.run(kind) for kind in PAIR]) for row in rows}
-    found = {data: runs for data, runs in found.items() if len(runs) == 2 and all(run.images for run in runs)}
+    found = {row.data: _by_side(folder, [row.run(side) for side in SIDES]) for row in rows}
+    found = {data: runs for data, runs in found.items() if runs and all(run.images for run in runs.values())}
     if not found:
         return None
 
@@ -124,44 +129,42 @@ def _figure4(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: S
         cells: list[list[Shown]] = []
         names: list[str] = []
         for data, runs in found.items():
-            plain, hardened = (run.images for run in runs)
-            names += [data_name(results, data).partition(",")[0], "DRAW", "DRAW (DBP)"]
-            rows = (plain["test"], plain["test_reconstruction"], hardened["test_reconstruction"])
+            names += [data_name(results, data).partition(",")[0], *_named("DRAW", runs)]
+            rows = [runs["plain"].images["test"], *(run.images["test_reconstruction"] for run in runs.values())]
             cells += [[Shown(image) for image in images[:RECONSTRUCTED]] for images in rows]
         return picture_grid(cells, [], names)
 
-    caption = "Test images and what DRAW makes of them, plain and with DBP."
+    caption = "Test images and what DRAW makes of them, plain and hardened."
     return Drawing("figure4", "Figure 4. Reconstructions by DRAW with and without DBP", caption, tuple(found), draw)
 
 
 def _figure5(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: Sequence[str]) -> Drawing | None:
     found = {}
     for row in shown_under_attack(scale):
-        attacked = _attacked(folder, [row.run(kind) for kind in PAIR])
+        attacked = _attacked(folder, [row.run(side) for side in SIDES])
         if attacked is not None and row.data not in withheld:
             found[row] = attacked
     if not found:
         return None
 
     def draw() -> Figure:
-        cells = [_six(*one) for one in found.values()]
-        return picture_grid(cells, _SIX, [_whose(results, row) for row in found])
+        cells = [_row(*one) for one in found.values()]
+        sides = max((audits for audits, _ in found.values()), key=len)
+        titles = [name.replace(" (", "\n(") for name in _named("input", sides) + _named("output", sides)]
+        return picture_grid(cells, ["original", "target", *titles], [_whose(results, row) for row in found])
 
     caption = (
-        "a original, b target, c adversarial input of the plain model, d of the hardened one, e what comes out of the "
-        f"plain model, f of the hardened one. Output attack within u = {BUDGET}. {_CHOSEN}"
+        "The original, the target, the adversarial input of each model, and what comes out of each: plain, with DBP, "
+        f"and hardened within 2 %. Output attack within u = {BUDGET}. {_CHOSEN}"
     )
     data = tuple(dict.fromkeys(row.data for row in found))
     return Drawing("figure5", "Figure 5. Attacks on VAE and DRAW", caption, data, draw)
 
 
-_SIX = ["a original", "b target", "c plain", "d DBP", "e plain", "f DBP"]
-
-
-def _six(audits: Sequence[AuditFolder], pair: int) -> list[Shown | None]:
-    ends: list[Shown | None] = [Shown(audits[0].images[end][pair]) for end in ("source", "target")]
-    (plain_x, plain_out), (hard_x, hard_out) = (under_attack(audit, "output", pair) for audit in audits)
-    return [*ends, plain_x, hard_x, plain_out, hard_out]
+def _row(audits: Mapping[str, AuditFolder], pair: int) -> list[Shown | None]:
+    ends = [Shown(audits["plain"].images[end][pair]) for end in ("source", "target")]
+    inputs, outputs = zip(*(under_attack(audit, "output", pair) for audit in audits.values()), strict=True)
+    return [*ends, *inputs, *outputs]
 
 
 def _whose(results: Mapping[str, Any], row: Autoencoder) -> str:
@@ -172,10 +175,10 @@ def _figure6(folder: Path, scale: Scale) -> Drawing | None:
     study = _transitions(folder / "figure6")
     if study is None:
         return None
-    mixtures = [one for one in classifiers(scale, "mnist") if one.penalty in _BESIDE and one.name in study.models]
-    sides = {one.name: _BESIDE[str(one.penalty)] for one in mixtures}
+    there = {one.penalty: one.name for one in classifiers(scale, "mnist") if one.name in study.models}
+    sides = {there[kind]: _BESIDE[side] for side, kind in MOVED.items() if kind in there}
     images = study.images
-    moves = range(min(MOVED, len(images["source_class"])))
+    moves = range(min(TRANSITIONS, len(images["source_class"])))
 
     def draw() -> Figure:
         shown = images["shown"]
@@ -220,8 +223,20 @@ def _probabilities(axes: Axes, study: Study, model: str, move: int) -> None:
     axes.legend(frameon=False, loc="center right", fontsize=8)
 
 
-def _attacked(folder: Path, names: Sequence[str]) -> tuple[list[AuditFolder], int] | None:
-    """The audits of a plain and of a hardened run, and the pair to show; None where one of these is missing."""
-    audits = [run.audit for run in runs_of(folder, names) if run.audit and set(run.audit.images) >= _DRAWN]
-    pair = usable(audits) if len(audits) == len(PAIR) else None
+def _attacked(folder: Path, names: Sequence[str]) -> tuple[dict[str, AuditFolder], int] | None:
+    """The audits of the runs, by side, and the pair to show; None where a plain or a hardened one is missing."""
+    runs = _by_side(folder, names)
+    audits = {side: run.audit for side, run in runs.items() if run.audit and set(run.audit.images) >= _DRAWN}
+    pair = usable(list(audits.values())) if set(PAIR) <= audits.keys() else None
     return None if pair is None else (audits, pair)
+
+
+def _by_side(folder: Path, names: Sequence[str]) -> dict[str, RunFolder]:
+    """Of runs, one for each of `SIDES`, those that are there; none without the paper's two."""
+    runs = {side: run for side, name in zip(SIDES, names, strict=True) for run in runs_of(folder, [name])}
+    return runs if set(PAIR) <= runs.keys() else {}
+
+
+def _named(model: str, sides: Iterable[str]) -> list[str]:
+    """A model's name on each of these sides."""
+    return [f"{model}{_AFTER[side]}" for side in sides]

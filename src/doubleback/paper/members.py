@@ -10,7 +10,7 @@ from pathlib import Path
 from doubleback.paper.compared import (
     FURTHER,
     KINDS,
-    PAIR,
+    SIDES,
     Kind,
     classifiers,
     comparisons,
@@ -19,13 +19,13 @@ from doubleback.paper.compared import (
 )
 from doubleback.paper.scales import Autoencoder, Scale
 from doubleback.settings import Training
-from doubleback.settings.commands import Audit, Classify, Robustness, Train, Transition
+from doubleback.settings.commands import Audit, Classify, Harden, Robustness, Train, Transition
 from doubleback.settings.words import words
 
 TABLES = ("table1", "table2", "table3", "table4")
 FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure5", "figure6")
 ARTEFACTS = (*TABLES, *FIGURES)
-Command = Train | Audit | Classify | Robustness | Transition
+Command = Train | Harden | Audit | Classify | Robustness | Transition
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ def _made_of(scale: Scale, artefact: str) -> list[str]:
     """The folders that a table or a figure is read from."""
     draws = [row for row in scale.autoencoders if row.key == "draw-12"]
     runs = {
-        "table1": [run for row in comparisons(scale) for run in (*row.plain, *row.hardened)],
-        "figure2": [scale.autoencoder("mnist", "vae").run(kind) for kind in PAIR],
-        "figure4": [row.run(kind) for row in draws for kind in PAIR],
-        "figure5": [row.run(kind) for row in shown_under_attack(scale) for kind in PAIR],
+        "table1": [run for row in comparisons(scale) for runs in row.runs.values() for run in runs],
+        "figure2": [scale.autoencoder("mnist", "vae").run(side) for side in SIDES],
+        "figure4": [row.run(side) for row in draws for side in SIDES],
+        "figure5": [row.run(side) for row in shown_under_attack(scale) for side in SIDES],
     }
     runs["table2"] = runs["table1"]
     if artefact in ("table1", "figure4"):
@@ -98,7 +98,7 @@ def _made_of(scale: Scale, artefact: str) -> list[str]:
 def _all(scale: Scale, data: Mapping[str, str]) -> Iterator[Member]:
     for row in scale.autoencoders:
         for seed in row.seeds:
-            for kind in PAIR:
+            for kind in SIDES:
                 yield from _trained_and_audited(row, KINDS[kind], seed, data)
     for kind in FURTHER:
         yield from _trained_and_audited(scale.autoencoder("mnist", "vae"), KINDS[kind], 0, data)
@@ -116,14 +116,18 @@ def _on(dataset: str, training: Training, data: Mapping[str, str]) -> Training:
 
 
 def _trained_and_audited(row: Autoencoder, kind: Kind, seed: int, data: Mapping[str, str]) -> Iterator[Member]:
-    run = row.run(kind.key, seed)
-    training = replace(
-        _on(row.data, row.training, data),
-        penalty=kind.penalty,
-        kl_weight=row.training.kl_weight if kind.kl_weight is None else kind.kl_weight,
-        loop=replace(row.training.loop, seed=seed),
-    )
-    yield Member(run, Train(Path(run), training, resume=True), row.data)
+    run, plain = row.run(kind.key, seed), row.run("plain", seed)
+    if kind.penalty is None:
+        hardening = replace(row.hardening, loop=replace(row.hardening.loop, seed=seed))
+        yield Member(run, Harden(Path(plain), Path(run), hardening), row.data, (plain,))
+    else:
+        training = replace(
+            _on(row.data, row.training, data),
+            penalty=kind.penalty,
+            kl_weight=row.training.kl_weight if kind.kl_weight is None else kind.kl_weight,
+            loop=replace(row.training.loop, seed=seed),
+        )
+        yield Member(run, Train(Path(run), training, resume=True), row.data)
     yield Member(f"{run}/audit", Audit((Path(run),), auditing=row.auditing), row.data, (run,))
 
 
@@ -148,7 +152,7 @@ def _figures(scale: Scale) -> Iterator[Member]:
     mixtures = {one.penalty: one.folder for one in classifiers(scale, "mnist") if one.kind == "mixture"}
     judge = "runs/mnist-lenet"
     ways = {
-        "figure3": ((mixtures["hardened"],), Transition((), from_class="9", to="7")),
+        "figure3": ((mixtures["hardened"], mixtures["best"]), Transition((), from_class="9", to="7")),
         "figure6": (tuple(mixtures.values()), scale.transitions),
     }
     for folder, (models, transition) in ways.items():

@@ -14,7 +14,16 @@ from doubleback.files import read_json
 from doubleback.folders import CONFIG, RESULTS, SCHEMA, is_finished
 from doubleback.metrics.differences import Difference, paired_figures
 from doubleback.metrics.intervals import bootstrap_interval
-from doubleback.paper.compared import PAIR, Comparison, classifiers, comparisons, from_1_to_0
+from doubleback.paper.compared import (
+    HARDENED,
+    MOVED,
+    PAIR,
+    SIDES,
+    Comparison,
+    classifiers,
+    comparisons,
+    from_1_to_0,
+)
 from doubleback.paper.record import Audited, Robustness, Transitions, read_reproduction
 from doubleback.paper.scales import SCALES, Scale
 from doubleback.report.archives import lookup, mapping, number, read_record
@@ -24,6 +33,7 @@ from doubleback.report.studies import Study, read_study
 from doubleback.settings.stored import checked
 
 ATTACKS = ("latent", "output", WORST_CASE)
+DAMAGE = "damage"
 _TRAINED = ("reconstruction_l2", "reconstruction_nll", "reconstruction_psnr", "input_gradient_norm", "kl")
 
 
@@ -65,7 +75,7 @@ def runs_of(folder: Path, names: Sequence[str]) -> list[RunFolder]:
     homes = [folder / name for name in names]
     runs = [read_run(home, read_json(home / CONFIG)) for home in homes if is_finished(home)]
     for run in runs:
-        lacking = [attack for attack in ATTACKS if run.audit and f"{attack}/auddc" not in run.audit.curves]
+        lacking = [name for name in (*ATTACKS, DAMAGE) if run.audit and _area(name) not in run.audit.curves]
         if lacking:
             raise InputError(f"the audit of {run.folder} has no curves of {lacking[0]}; remove it, and reproduce")
     return runs
@@ -106,26 +116,32 @@ def _recorded(found: Difference | None) -> dict[str, Any] | None:
 
 
 def _compared(folder: Path, row: Comparison) -> dict[str, Any] | None:
-    """A row of Tables 1 and 2: seeds whose plain and hardened run are both there."""
-    there = [
-        pair for pair in zip(row.plain, row.hardened, strict=True) if all(is_finished(folder / one) for one in pair)
-    ]
-    if not there:
-        return None
-    sides = {kind: runs_of(folder, [pair[i] for pair in there]) for i, kind in enumerate(PAIR)}
-    found: dict[str, Any] = {**row.ids, "label": row.label, "data": row.data, "seeds": len(there)}
-    for kind, runs in sides.items():
-        found[kind] = {name: [number(run.results, f"test.{name}") for run in runs] for name in _TRAINED}
-        found[kind]["minutes"] = [_minutes(run) for run in runs]
+    """A row of Tables 1 and 2: seeds of which every run is there; without the hardened ones, the paper's two sides."""
+    for sides in dict.fromkeys((tuple(row.runs), PAIR)):
+        by_seed = zip(*(row.runs[side] for side in sides), strict=True)
+        if there := [runs for runs in by_seed if all(is_finished(folder / run) for run in runs)]:
+            found = {side: runs_of(folder, names) for side, *names in zip(sides, *there, strict=True)}
+            return {**row.ids, "label": row.label, "data": row.data, "seeds": len(there)} | _measured(found)
+    return None
+
+
+def _measured(sides: Mapping[str, Sequence[RunFolder]]) -> dict[str, Any]:
+    """What the runs of each side reach, the same seeds on every side; and `audit`, its settings, if they compare."""
+    found: dict[str, Any] = {}
+    for side, runs in sides.items():
+        found[side] = {name: [number(run.results, f"test.{name}") for run in runs] for name in _TRAINED}
+        found[side]["minutes"] = [_minutes(run) for run in runs]
     settings = [_settings(run) for runs in sides.values() for run in runs if run.audit]  # checked
-    if not any(unlike(plain, hardened) for plain, hardened in zip(*sides.values(), strict=True)):
-        found["difference"] = {
-            name: paired_difference(*(_areas(runs, name) for runs in sides.values())) for name in ATTACKS
-        }
-        for kind, runs in sides.items():
-            found[kind] |= _audited(runs)
-        found["audit"] = settings[0]
-    return found
+    plain, *others = sides.values()
+    if any(unlike(one, other) for runs in others for one, other in zip(plain, runs, strict=True)):
+        return found
+    for side, runs in sides.items():
+        found[side] |= _audited(runs)
+        if side != "plain":
+            found[side]["difference"] = {
+                name: paired_difference(_areas(plain, name), _areas(runs, name)) for name in (*ATTACKS, DAMAGE)
+            }
+    return found | {"audit": settings[0]}
 
 
 def _minutes(run: RunFolder) -> float | None:
@@ -134,7 +150,7 @@ def _minutes(run: RunFolder) -> float | None:
 
 
 def _audited(runs: Sequence[RunFolder]) -> dict[str, Any]:
-    """Mean AUDDC a seed, both conventions; the interval of their mean over the pairs; the ceiling."""
+    """Mean AUDDC a seed, both conventions; the interval of their mean over the pairs; the ceiling; the damage."""
     found: dict[str, Any] = {"auddc": {}, "share_of_ceiling": {}, "ci95": {}}
     results = [run.audit.results for run in runs if run.audit]
     for name in ATTACKS:
@@ -147,12 +163,18 @@ def _audited(runs: Sequence[RunFolder]) -> dict[str, Any]:
         areas = np.mean(_areas(runs, name), axis=0)
         found["ci95"][name] = bootstrap_interval(areas[np.isfinite(areas)])
     found["ceiling"] = [number(one, "ceiling.mean") for one in results]
+    found[DAMAGE] = [number(one, "damage.area.mean") for one in results]
     return found
 
 
-def _areas(runs: Sequence[RunFolder], attack: str) -> list[NDArray[np.float64]]:
-    """(P,) AUDDC of the pairs, envelope convention, a run each."""
-    return [np.asarray(run.audit.curves[f"{attack}/auddc"], dtype=np.float64) for run in runs if run.audit]
+def _areas(runs: Sequence[RunFolder], name: str) -> list[NDArray[np.float64]]:
+    """(P,), a run each: the AUDDC of the pairs under this attack, envelope convention, or the area of their damage."""
+    return [np.asarray(run.audit.curves[_area(name)], dtype=np.float64) for run in runs if run.audit]
+
+
+def _area(name: str) -> str:
+    """Where an audit keeps the areas of an attack, or of the damage."""
+    return f"{name}/area" if name == DAMAGE else f"{name}/auddc"
 
 
 def _settings(run: RunFolder) -> dict[str, Any]:
@@ -185,38 +207,37 @@ def _withstood(folder: Path, scale: Scale, data: str) -> dict[str, Any] | None:
             "flags": sorted(mapping(one, "flags")),
         }
     found = {"images": results["images"], "eps": results["eps"], "norm": results["norm"], "models": models}
-    paired = {"difference": _differences(study, models), "black_box": _black_box(study, models)}
-    return found | {name: each for name, each in paired.items() if each}
-
-
-def _differences(study: Study, models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How much more the mixture of the hardened autoencoder keeps than each other classifier: by its name and epsilon.
-
-    On the same images, with McNemar's exact test; nothing where the folder does not say what became of each image.
-    """
-    own = next((name for name, one in models.items() if one["penalty"] == "hardened"), None)
-    others = [name for name, one in models.items() if one["kind"] != "mixture"] if own else []
-    return {
-        name: {eps: _recorded(study.difference(str(own), name, ("worst_case", eps))) for eps in study.eps}
-        for name in others
-        if study.outcomes
-    }
-
-
-def _black_box(study: Study, models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """How much more the hardened autoencoder's mixture keeps than the plain one's, under examples made elsewhere.
-
-    Of each image the share of sources and epsilons under which it stays right; nothing where the folder does not say.
-    """
     mixtures = {one["penalty"]: name for name, one in models.items() if one["kind"] == "mixture"}
     sources = [name for name, one in models.items() if one["kind"] != "mixture"]
-    kept = {
-        kind: [study.outcomes.get(f"{mixtures.get(kind)}/transfer/{source}") for source in sources] for kind in PAIR
+    if study.outcomes and sources:
+        own = {side: mixtures[side] for side in HARDENED if side in mixtures}
+        found["difference"] = {side: _differences(study, name, sources) for side, name in own.items()}
+        found["black_box"] = {
+            side: _black_box(study, name, mixtures.get("plain"), sources) for side, name in own.items()
+        }
+    return found
+
+
+def _differences(study: Study, own: str, others: Sequence[str]) -> dict[str, Any]:
+    """How much more one classifier keeps than each of the others, by its name and epsilon.
+
+    On the same images, with McNemar's exact test.
+    """
+    return {
+        name: {eps: _recorded(study.difference(own, name, ("worst_case", eps))) for eps in study.eps} for name in others
     }
-    if not sources or any(each is None for found in kept.values() for each in found):
+
+
+def _black_box(study: Study, own: str, plain: str | None, sources: Sequence[str]) -> dict[str, Any] | None:
+    """How much more one mixture keeps than the plain autoencoder's, under examples made elsewhere.
+
+    Of each image the share of sources and epsilons under which it stays right; None where the folder does not say.
+    """
+    kept = [[study.outcomes.get(f"{name}/transfer/{source}") for source in sources] for name in (own, plain)]
+    known = [[each for each in found if each is not None] for found in kept]
+    if any(len(found) < len(sources) for found in known):
         return None
-    plain, hardened = (np.stack([each for each in kept[kind] if each is not None]).mean((0, 1)) for kind in PAIR)
-    return _recorded(paired_figures(hardened, plain))
+    return _recorded(paired_figures(*(np.stack(found).mean((0, 1)) for found in known)))
 
 
 def _accuracy(folder: Path, name: str) -> float | None:
@@ -234,15 +255,17 @@ def _reconstruction(folder: Path, name: str) -> float | None:
 
 def _one_to_zero(folder: Path, scale: Scale) -> dict[str, Any] | None:
     """Figure 1: the attacks of DRAW from 1s to 0s."""
-    runs = runs_of(folder, list(from_1_to_0(scale)))
-    if len(runs) < len(PAIR):
+    every = {side: runs_of(folder, [home]) for side, home in zip(SIDES, from_1_to_0(scale), strict=True)}
+    areas = {side: _areas(runs, "output") for side, runs in every.items() if runs}
+    if not set(PAIR) <= areas.keys():
         return None
-    areas = dict(zip(PAIR, _areas(runs, "output"), strict=True))
-    difference = paired_difference([areas["plain"]], [areas["hardened"]])
-    usable = np.isfinite(areas["plain"]) & np.isfinite(areas["hardened"])
-    if difference is None:
+    found = {side: paired_difference(areas["plain"], area) for side, area in areas.items() if side != "plain"}
+    if found["hardened"] is None:
         return None
-    return {kind: {"output": float(area[usable].mean())} for kind, area in areas.items()} | {"difference": difference}
+    usable = np.isfinite([area[0] for area in areas.values()]).all(axis=0)
+    return {
+        side: {"output": float(area[usable].mean()), "difference": found.get(side)} for side, (area,) in areas.items()
+    }
 
 
 def _transition(home: Path, scale: Scale) -> dict[str, Any] | None:
@@ -255,8 +278,8 @@ def _transition(home: Path, scale: Scale) -> dict[str, Any] | None:
     found = mapping(results, "models")
     there = [one for one in classifiers(scale, "mnist") if one.name in found]
     names = {one.penalty: one.name for one in there}
-    shifted, plain = (names.get(penalty, "") for penalty in ("lambda-1", "plain"))
-    difference = study.difference(shifted, plain, ("judge", "image"))
+    moved = {side: names.get(MOVED[side], "") for side in SIDES}
+    differences = {side: study.difference(moved[side], moved["plain"], ("judge", "image")) for side in HARDENED}
     return {
         "images": results["images"],
         "judge": results["judge"],
@@ -264,4 +287,4 @@ def _transition(home: Path, scale: Scale) -> dict[str, Any] | None:
             one.label: one.ids | {key: value for key, value in found[one.name].items() if key not in one.ids}
             for one in there
         },
-    } | ({"difference": _recorded(difference)} if difference else {})
+    } | {"difference": {side: _recorded(one) for side, one in differences.items() if one}}

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
-from doubleback.paper.compared import PAIR
-from doubleback.paper.results import ATTACKS, known_mean
+from doubleback.paper.compared import KINDS, SIDES
+from doubleback.paper.results import ATTACKS, DAMAGE, known_mean
 from doubleback.report.archives import lookup, mapping, number
 from doubleback.report.cells import written
 from doubleback.report.runs import WORST_CASE
@@ -65,14 +65,17 @@ def data_name(results: Mapping[str, Any], data: str) -> str:
 
 
 def _table1(results: Mapping[str, Any]) -> Table:
+    sides, rows = _sides(results), results["autoencoders"]
+    names, others = [_COLUMN[side] for side in sides], [_COLUMN[side] for side in sides[1:]]
     heads = [
-        ("reconstruction error, L2:", ["plain", "DBP", "DBP / plain"]),
-        ("norm of the input gradient:", ["plain", "DBP", "plain / DBP"]),
+        ("reconstruction error, L2:", [*names, *(f"{name} / plain" for name in others)]),
+        ("norm of the input gradient:", [*names, *(f"plain / {name}" for name in others)]),
     ]
 
     def cells(row: Mapping[str, Any]) -> list[str]:
-        l2, gradient = ([row[kind][name] for kind in PAIR] for name in _MEASURES)
-        return [*map(spread, l2), _ratio(l2[1], l2[0]), *map(spread, gradient), _ratio(gradient[0], gradient[1])]
+        l2, gradient = ([row[side][name] if side in row else [] for side in sides] for name in _MEASURES)
+        rises, falls = [_ratio(one, l2[0]) for one in l2[1:]], [_ratio(gradient[0], one) for one in gradient[1:]]
+        return [*map(spread, l2), *rises, *map(spread, gradient), *falls]
 
     notes = [
         "L2: mean over the test images of the 2-norm of x_hat - x, pixels in [0, 1]. Input gradient: mean 2-norm of "
@@ -81,38 +84,47 @@ def _table1(results: Mapping[str, Any]) -> Table:
     ]
     records = [
         _of_row(results, row)
-        | {f"{kind}_{name}": known_mean(row[kind][name]) for kind in PAIR for name in _ALL_MEASURES}
-        for row in results["autoencoders"]
+        | {f"{side}_{name}": known_mean(row[side][name]) if side in row else None for side in sides for name in _ALL}
+        for row in rows
     ]
-    title = "Table 1. Reconstruction error and input gradient of every autoencoder, with and without DBP"
-    return Table("table1", title, _by_data(results, heads, results["autoencoders"], cells), notes, records)
+    title = f"Table 1. Reconstruction error and input gradient of every autoencoder, {_ways(sides)}"
+    return Table("table1", title, _by_data(results, heads, rows, cells), notes, records)
 
 
 def _table2(results: Mapping[str, Any]) -> Table:
-    rows = [row for row in results["autoencoders"] if "difference" in row]
-    heads = [(f"{name}:", [_BOTH, "difference"]) for name in ("latent attack", "output attack")]
-    heads += [("worst case:", [_BOTH]), ("of the ceiling:", [_BOTH]), ("L2:", [_BOTH])]
+    sides, rows = _sides(results), [row for row in results["autoencoders"] if "audit" in row]
+    every = " \u2192 ".join(_COLUMN[side] for side in sides)
+    differences = [f"{_COLUMN[side]} - plain" for side in sides[1:]]
+    heads = [(f"{name}:", [every, *differences]) for name in ("latent attack", "output attack", "worst case")]
+    broken = any(DAMAGE in row["plain"] for row in rows)  # not in results of version 0.1
+    heads += [("of the ceiling:", [every])] + [("damage:", [every, *differences])] * broken + [("L2:", [every])]
 
     def cells(row: Mapping[str, Any]) -> list[str]:
-        found = []
-        for attack in ATTACKS:
-            found.append(_both(*(row[kind]["auddc"][attack]["envelope"] for kind in PAIR)))
-            if attack != WORST_CASE:
-                found.append(_difference(row["difference"][attack]))
-        shares = [known_mean(row[kind]["share_of_ceiling"]["worst_case"]) for kind in PAIR]
+        there = [row[side] for side in sides if side in row]
+
+        def compared(name: str, values: list[Sequence[float | None]]) -> list[str]:
+            found = [_difference(lookup(row, (side, "difference", name))) for side in sides[1:]]
+            return [_together(*values), *found]
+
+        areas = [
+            cell for attack in ATTACKS for cell in compared(attack, [one["auddc"][attack]["envelope"] for one in there])
+        ]
+        shares = [known_mean(one["share_of_ceiling"][WORST_CASE]) for one in there]
         share = " \u2192 ".join(NOTHING if one is None else f"{one:.0%}" for one in shares)
-        return [*found, share, _both(*(row[kind]["reconstruction_l2"] for kind in PAIR))]
+        damage = compared(DAMAGE, [one[DAMAGE] for one in there]) if broken else []
+        return [*areas, share, *damage, _together(*(one["reconstruction_l2"] for one in there))]
 
     notes = [
-        "AUDDC, envelope convention: higher withstands more. The difference is DBP minus plain on the same pairs, with "
+        "AUDDC, envelope convention: higher withstands more. A difference is taken on the same pairs, with "
         "its 95 % bootstrap interval over pairs; it is not settled where that holds 0. Worst case: pair by pair the "
         "lowest curve of both attacks and of blending the target in; the ceiling is what blending alone would reach. "
-        "table2.csv has the worst case's difference and the published (reference) convention too.",
+        "table2.csv has the published (reference) convention too.",
+        *["Damage: the area under the largest change of the reconstruction; lower withstands more."] * broken,
         *_attacked_notes(rows),
         *_seed_notes(results),
     ]
-    records = [_of_row(results, row) | _areas_of(row) for row in rows]
-    title = "Table 2. AUDDC of every autoencoder under the latent and the output attack, with and without DBP"
+    records = [_of_row(results, row) | _areas_of(row, sides) for row in rows]
+    title = f"Table 2. AUDDC of every autoencoder under the latent and the output attack, {_ways(sides)}"
     return Table("table2", title, _by_data(results, heads, rows, cells), notes, records)
 
 
@@ -167,9 +179,19 @@ def _table4(results: Mapping[str, Any]) -> Table:
     return Table("table4", "Table 4. Accuracy under black-box examples", parts, notes, records)
 
 
-_BOTH = "plain \u2192 DBP"
+_COLUMN = {"plain": "plain", "hardened": "DBP", "best": "within 2 %"}
 _MEASURES = ("reconstruction_l2", "input_gradient_norm")
-_ALL_MEASURES = (*_MEASURES, "reconstruction_nll", "reconstruction_psnr", "minutes")
+_ALL = (*_MEASURES, "reconstruction_nll", "reconstruction_psnr", "minutes")
+
+
+def _sides(results: Mapping[str, Any]) -> list[str]:
+    """Those that some autoencoder has."""
+    return [side for side in SIDES if any(side in row for row in results["autoencoders"])]
+
+
+def _ways(sides: Sequence[str]) -> str:
+    further = f", and {KINDS['best'].name}" if "best" in sides else ""
+    return f"with and without DBP{further}"
 
 
 def spread(values: Sequence[float | None]) -> str:
@@ -194,10 +216,10 @@ def _ratio(above: Sequence[float | None], below: Sequence[float | None]) -> str:
     return NOTHING if not numerator or not denominator else f"{numerator / denominator:.2f}"
 
 
-def _both(*sides: Sequence[float | None]) -> str:
-    """Plain and hardened in one cell."""
-    (plain, before), (hardened, after) = map(_spread, sides)
-    return f"{plain} \u2192 {hardened}" + (f"\n\u00b1 {before}, {after}" if before and after else "")
+def _together(*sides: Sequence[float | None]) -> str:
+    """All sides in one cell."""
+    means, deviations = zip(*map(_spread, sides), strict=True)
+    return " \u2192 ".join(means) + (f"\n\u00b1 {', '.join(deviations)}" if all(deviations) else "")
 
 
 def _difference(found: Mapping[str, Any] | None) -> str:
@@ -264,15 +286,21 @@ def _of_model(results: Mapping[str, Any], data: str, name: str, one: Mapping[str
     return {"data": data_name(results, data), "classifier": one["label"], "folder": name}
 
 
-def _areas_of(row: Mapping[str, Any]) -> Record:
+def _areas_of(row: Mapping[str, Any], sides: Sequence[str]) -> Record:
     found: Record = {}
-    for attack in ATTACKS:
-        for kind in PAIR:
-            for convention, values in row[kind]["auddc"][attack].items():
-                found[f"{kind}_{attack}_{convention}"] = known_mean(values)
-            found[f"{kind}_{attack}_share_of_ceiling"] = known_mean(row[kind]["share_of_ceiling"][attack])
-        difference = row["difference"][attack] or {}
-        low, high = difference.get("ci95") or (None, None)
-        found |= {f"difference_{attack}": difference.get("mean")}
-        found |= {f"difference_{attack}_low": low, f"difference_{attack}_high": high}
-    return found | {f"{kind}_reconstruction_l2": known_mean(row[kind]["reconstruction_l2"]) for kind in PAIR}
+    for side in sides:
+        one = mapping(row, side)
+        for attack in ATTACKS:
+            for convention in ("envelope", "reference"):
+                found[f"{side}_{attack}_{convention}"] = known_mean(lookup(one, ("auddc", attack, convention)) or [])
+            share = lookup(one, ("share_of_ceiling", attack))
+            found[f"{side}_{attack}_share_of_ceiling"] = known_mean(share or [])
+        found[f"{side}_{DAMAGE}"] = known_mean(one.get(DAMAGE, []))
+        found[f"{side}_reconstruction_l2"] = known_mean(one.get("reconstruction_l2", []))
+    for side in sides[1:]:
+        for name in (*ATTACKS, DAMAGE):
+            difference = mapping(row, (side, "difference", name))
+            low, high = difference.get("ci95") or (None, None)
+            found |= {f"{side}_difference_{name}": difference.get("mean")}
+            found |= {f"{side}_difference_{name}_low": low, f"{side}_difference_{name}_high": high}
+    return found

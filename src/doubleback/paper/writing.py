@@ -109,7 +109,9 @@ def _as_markdown(value: Any) -> Any:
 
 
 def _said(results: Mapping[str, Any]) -> dict[str, Any]:
-    return {"results": results, "tables": tables(results), "claims": claims(results)}
+    stated = claims(results)
+    best = [one.best for one in stated if one.best]
+    return {"results": results, "tables": tables(results), "claims": stated, "best": best}
 
 
 def _render(template: str, **shown: Any) -> str:
