@@ -169,7 +169,10 @@ def said(name: str) -> list[Any]:
             ),
             commands.Frontier(A, B, loop=Loop(cuda_graph=True)),
         ],
-        "Reproduce": [commands.Reproduce(("table1", "figure6"), "smoke", A, B, 3, ("mnist", "celeba"), True)],
+        "Reproduce": [
+            commands.Reproduce(("table1", "figure6"), "smoke", A, B, 3, ("mnist", "celeba"), True, "1/2"),
+            commands.Reproduce(join=(A, B)),
+        ],
         "Report": [commands.Report((A, B), Path("page.html"))],
         "Leaderboard": [commands.Leaderboard((A, B), Path("page.html"), Path("page.md"))],
         "Push": [
@@ -323,7 +326,7 @@ READ: dict[str, dict[str, str]] = {
         "victim output within defences pairs coefficients steps seed data image_size weights input_range output_range "
         "mean std epochs batch_size learning_rate max_grad_norm precision compile cuda_graph devices tensorboard"
     ),
-    "Reproduce": always("what scale data_dir output jobs withhold plan"),
+    "Reproduce": always("what scale data_dir output jobs withhold plan part join"),
     "Report": always("folders output"),
     "Leaderboard": always("folders output markdown"),
     "Push": always("run name audit output public license"),

@@ -258,6 +258,11 @@ def _frontier(command: commands.Frontier, line: str) -> None:
 
 def _reproduce(command: commands.Reproduce) -> None:
     """Plan, run, then set the tables and figures from what is on disk."""
+    from doubleback.paper.writing import write_joined, write_reproduction
+
+    if command.join:
+        console.say(f"{write_joined(command.join, command.home)}: open it in a browser")
+        return
     from doubleback.paper.planning import plan
     from doubleback.progress import progress_bar
 
@@ -274,8 +279,6 @@ def _reproduce(command: commands.Reproduce) -> None:
                 advance(member.minutes or 1, member.folder)
 
         planned.run(told)
-    from doubleback.paper.writing import write_reproduction
-
     console.say(f"{write_reproduction(planned.folder, command.withhold)}: open it in a browser")
     if lost := planned.of_state("failed", "left out"):
         raise InputError(

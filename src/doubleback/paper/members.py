@@ -69,12 +69,12 @@ def members(scale: Scale, artefacts: Iterable[str], data: Mapping[str, str]) -> 
         wanted.setdefault(folder, every[folder])
 
     for artefact in artefacts:
-        for folder in _made_of(scale, artefact):
+        for folder in read_from(scale, artefact):
             want(folder)
     return wanted
 
 
-def _made_of(scale: Scale, artefact: str) -> list[str]:
+def read_from(scale: Scale, artefact: str) -> list[str]:
     """The folders that a table or a figure is read from."""
     draws = [row for row in scale.autoencoders if row.key == "draw-12"]
     runs = {

@@ -11,6 +11,7 @@ from doubleback.data import load_images, stored
 from doubleback.errors import InputError, reason
 from doubleback.files import read_json
 from doubleback.folders import is_ours
+from doubleback.paper.joining import part_of
 from doubleback.paper.members import ARTEFACTS, members
 from doubleback.paper.record import RECORD, read_reproduction
 from doubleback.paper.running import Progress, Reproduction, identity, progress_of
@@ -29,12 +30,13 @@ def plan(settings: Reproduce) -> Reproduction:
     Raises:
         InputError: the folder holds another reproduction; a setting is out of range.
     """
-    folder = settings.output or Path(f"reproduction-{settings.scale}")
+    folder = settings.home
     _settle_data(settings.data_dir)
     data = _stand_ins()
     _check_folder(folder, identity(settings.scale, data))
     artefacts = ARTEFACTS if "all" in settings.what else settings.what
-    wanted = members(SCALES[settings.scale], artefacts, data)
+    scale = SCALES[settings.scale]
+    wanted = part_of(members(scale, artefacts, data), scale, *settings.share)
     jobs, why = (settings.jobs, "as asked for") if settings.jobs is not None else _jobs()
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; give a whole number of at least 1")

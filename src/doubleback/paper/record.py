@@ -100,6 +100,53 @@ class Transitions(TypedDict):
     models: dict[str, Moved]
 
 
+class Made(TypedDict):
+    """By which machine, and how long its commands took when summed."""
+
+    machine: Machine
+    minutes: Seconds
+
+
+class Caption(TypedDict):
+    """What stands below a figure."""
+
+    title: str
+    caption: str
+
+
+class Row(TypedDict):
+    """One of Tables 1 and 2: what the runs of each side reach."""
+
+    key: str
+    model: str
+    kind: str
+    label: str
+    data: Literal["mnist", "svhn", "celeba"]
+    seeds: Whole
+    plain: dict[str, Any]
+    hardened: dict[str, Any]
+    best: NotRequired[dict[str, Any]]
+
+
+class Results(TypedDict):
+    """`results.json` of a reproduction (docs/reproducing.md), at its surface."""
+
+    schema: Literal[1]
+    version: str
+    scale: Literal["smoke", "cpu", "full"]
+    about: str
+    stand_ins: dict[Literal["mnist", "svhn", "celeba"], str]
+    made: list[Made]
+    commands: dict[str, list[str]]
+    lost: dict[str, str]
+    autoencoders: list[Row]
+    classifiers: dict[str, dict[str, Any]]
+    one_to_zero: dict[str, Any] | None
+    transitions: dict[str, dict[str, Any]]
+    withheld: list[str]
+    figures: dict[Literal["figure1", "figure2", "figure3", "figure4", "figure5", "figure6"], Caption]
+
+
 class Audited(TypedDict):
     """The settings of an audit that the tables name."""
 

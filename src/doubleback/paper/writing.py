@@ -11,12 +11,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
 
+from doubleback.errors import InputError
 from doubleback.files import replacing, write_json, write_rows, write_text
 from doubleback.folders import RESULTS, within
 from doubleback.paper import members
 from doubleback.paper.claims import claims
 from doubleback.paper.drawings import drawings
-from doubleback.paper.plates import Drawing
+from doubleback.paper.joining import joined
 from doubleback.paper.results import read_results
 from doubleback.paper.tables import markdown, tables
 from doubleback.progress import progress_bar
@@ -29,10 +30,12 @@ _FORMS = {FIGURES: (members.FIGURES, ("png", "svg")), TABLES: (members.TABLES, (
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the report shows it: its PNG as a data URI."""
+    """A figure as the report shows it: its PNG as a data URI, and what stands below."""
 
-    drawing: Drawing
+    key: str
     uri: str
+    title: str
+    caption: str
 
 
 def write_reproduction(folder: Path, withheld: Sequence[str] = ()) -> Path:
@@ -49,24 +52,61 @@ def write_reproduction(folder: Path, withheld: Sequence[str] = ()) -> Path:
         InputError: the folder holds no reproduction, a file in it is damaged, its tables or figures are behind a link,
             or it cannot be written.
     """
-    found = read_results(folder) | {"withheld": list(withheld)}
-    results = json.loads(json.dumps(found))  # as a reader of the file will find them
-    write_json(folder / RESULTS, results)
-    _remove_written(folder)
-    pictures = []
-    drawn = list(drawings(folder, results, withheld))
+    found = json.loads(json.dumps(read_results(folder) | {"withheld": list(withheld)}))  # as the file's readers find it
+    drawn = list(drawings(folder, found, withheld))
+    encoded = {}
     with progress_bar("drawing", len(drawn)) as advance:
         for drawing in drawn:
             advance(0, drawing.title)
-            encoded = drawing.encoded()
-            for form, content in encoded.items():
-                with replacing(folder / FIGURES / f"{drawing.key}.{form}") as scratch:
-                    scratch.write_bytes(content)
-            uri = "data:image/png;base64," + base64.b64encode(encoded["png"]).decode("ascii")
-            pictures.append(Picture(drawing, uri))
+            encoded[drawing.key] = drawing.encoded()
             advance(1)
+    captions = {drawing.key: {"title": drawing.title, "caption": drawing.caption} for drawing in drawn}
+    return _write(folder, found | {"figures": captions}, encoded)
+
+
+def write_joined(parts: Sequence[Path], folder: Path) -> Path:
+    """Write the same files, of parts that were run apart.
+
+    Args:
+        parts: folders, each with `results.json` and `figures/` as `write_reproduction` leaves them.
+        folder: for what is written.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: a part lacks a file, the parts do not belong together, or the folder cannot be written.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RESULTS).is_file():
+        raise InputError(f"{folder} is not empty and holds no reproduction; give another --output")
+    results = joined(parts)
+    encoded = {
+        key: {form: _figure(parts, f"{key}.{form}") for form in _FORMS[FIGURES][1]} for key in results["figures"]
+    }
+    return _write(folder, results, encoded)
+
+
+def _figure(parts: Sequence[Path], name: str) -> bytes:
+    """A figure's file, of the part that has it."""
+    for part in parts:
+        if (path := within(part, f"{FIGURES}/{name}")).is_file():
+            return path.read_bytes()
+    raise InputError(f"none of the parts has {FIGURES}/{name}, which a results.json names; copy it there")
+
+
+def _write(folder: Path, results: Mapping[str, Any], encoded: Mapping[str, Mapping[str, bytes]]) -> Path:
+    """Everything that is made of results and of the figures, which are given by their keys and forms."""
+    write_json(folder / RESULTS, results)
+    _remove_written(folder)
+    pictures = []
+    for key, forms in encoded.items():
+        for form, content in forms.items():
+            with replacing(folder / FIGURES / f"{key}.{form}") as scratch:
+                scratch.write_bytes(content)
+        uri = "data:image/png;base64," + base64.b64encode(forms["png"]).decode("ascii")
+        pictures.append(Picture(key, uri, **results["figures"][key]))
     write_tables(folder / TABLES, results)
-    write_text(folder / PAGE, page(results, [picture.drawing.key for picture in pictures]))
+    write_text(folder / PAGE, page(results, list(encoded)))
     write_text(folder / REPORT, _render("report.html", pictures=pictures, **_said(results)))
     return folder / REPORT
 

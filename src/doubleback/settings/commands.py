@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -26,11 +26,8 @@ from doubleback.settings.pages import Frontier as Frontier
 from doubleback.settings.pages import Leaderboard as Leaderboard
 from doubleback.settings.pages import Push as Push
 from doubleback.settings.pages import Report as Report
+from doubleback.settings.reproducing import Reproduce as Reproduce
 from doubleback.settings.shared import Goals, Images, Part, Side, Victim
-
-Artefact = Literal[
-    "all", "table1", "table2", "table3", "table4", "figure1", "figure2", "figure3", "figure4", "figure5", "figure6"
-]
 
 
 @dataclass(frozen=True)
@@ -219,45 +216,6 @@ class Attack(Command):
             raise InputError("--coefficient has no effect with --eps, which sets a budget and no price; leave one out")
         if len(self.threat.eps) > 1:
             raise InputError(f"--eps has {len(self.threat.eps)} values; an image is kept for one: give one")
-
-
-@dataclass(frozen=True)
-class Reproduce(Command):
-    """Repeat the paper: its tables and figures, and its statements beside what is measured.
-
-    Example: doubleback reproduce table2 --scale smoke --plan
-
-    Example: doubleback reproduce all --scale cpu
-
-    It first prints a plan: what it will train and attack, how long that should take, and what is there already. If it
-    is interrupted, type the same command again: it goes on. If a part fails, the rest still runs.
-    """
-
-    FIRST = ("what", "scale", "plan")
-
-    what: Annotated[
-        Positional[tuple[Artefact, ...]],
-        arg(metavar="all|table1..table4|figure1..figure6", help_behavior_hint="(default: all)"),
-    ] = ("all",)
-    """Which tables and figures."""
-    scale: Literal["smoke", "cpu", "full"] = "cpu"
-    """smoke: does it run? cpu: two hours on two cores; full: the paper's sizes, for a GPU."""
-    data_dir: Annotated[
-        Path | None,
-        arg(metavar="DIR", help_behavior_hint="(default: $DOUBLEBACK_DATA, or the hub)"),
-        Heading.IMAGES,
-    ] = None
-    """A folder with mnist/, svhn/ and celeba/ as on the hub. A folder faces/ takes the place of celeba/."""
-    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: reproduction-SCALE)")] = None
-    """Gets report.html, tables/, figures/, and a folder for every command."""
-    jobs: Annotated[
-        int | None, arg(metavar="N", help_behavior_hint="(default: by cores and memory)"), Heading.MACHINE
-    ] = None
-    """Commands that run side by side."""
-    withhold: tuple[Literal["mnist", "svhn", "celeba"], ...] = ()
-    """Show no images of these data sets, because their licence may forbid it."""
-    plan: bool = False
-    """Print the plan and stop."""
 
 
 @dataclass(frozen=True)
