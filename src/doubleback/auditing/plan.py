@@ -28,7 +28,7 @@ from doubleback.auditing.record import BLEND, Audited, has_curve
 from doubleback.auditing.sheet import Rows, Sheet
 from doubleback.auditing.trust import audit_checks
 from doubleback.errors import InputError
-from doubleback.memory import halve, ran_out, rows_within
+from doubleback.memory import give_back, halve, ran_out, rows_within
 from doubleback.models import Autoencoder
 from doubleback.models.base import attacked, decodes
 from doubleback.progress import note, progress_bar
@@ -196,6 +196,8 @@ def _fits(work: Callable[[Rows], None], rows: Rows) -> bool:
         if not ran_out(error) or not halve():
             raise
         return False
+    finally:
+        give_back()
     return True
 
 

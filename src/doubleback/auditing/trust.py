@@ -25,7 +25,7 @@ from doubleback.metrics.curve import DistortionCurve
 from doubleback.progress import progress_bar
 from doubleback.randomness import Stream, generator
 from doubleback.settings import Budget, Price
-from doubleback.tensors import column, norm
+from doubleback.tensors import column, norm, rows_at_once
 from doubleback.trust import MORE, Check, Judged, beaten, single_noise, vanishing_gradients
 
 GAP = 0.02  # of an adversarial distance or an AUDDC, that counts
@@ -140,13 +140,15 @@ def _noise_beats(pairs: Pairs, curves: Sequence[list[DistortionCurve]], seed: in
     """Pairs on which a random direction gets nearer to the target than every targeted attack at that distortion."""
     if not curves:
         return Check.named("noise_beats_gradient", 0.0)
-    shape = (len(pairs.source), len(NOISE_DISTORTIONS) * NOISE_DRAWS, *pairs.source.shape[1:])
-    direction = torch.randn(shape, generator=generator(seed, Stream.ATTEMPT)).to(pairs.source)
-    way = norm(pairs.target - pairs.source)
-    length = torch.tensor(NOISE_DISTORTIONS).repeat_interleave(NOISE_DRAWS).to(way) * way[:, None]
-    scale = length / norm(direction, 2)
-    x = (pairs.source[:, None] + column(scale, direction) * direction).clamp(0, 1)
-    u, v = (numbers.cpu().double().numpy() for numbers in (pairs.distortion(x), pairs.adversarial_distance(x)))
+    noise, way = generator(seed, Stream.ATTEMPT), norm(pairs.target - pairs.source)
+    lengths = torch.tensor(NOISE_DISTORTIONS).repeat_interleave(NOISE_DRAWS).to(way) * way[:, None]
+    found = []
+    for length in torch.split(lengths, max(1, rows_at_once(pairs.source) // len(way)), dim=1):  # as many as fit
+        direction = torch.randn((*length.shape, *pairs.source.shape[1:]), generator=noise).to(pairs.source)
+        scale = column(length / norm(direction, 2), direction)
+        x = (pairs.source[:, None] + scale * direction).clamp(0, 1)
+        found.append((pairs.distortion(x), pairs.adversarial_distance(x)))
+    u, v = (torch.cat(each, dim=1).cpu().double().numpy() for each in zip(*found, strict=True))
     reached = np.min([[curve.at(u[p]) for p, curve in enumerate(each)] for each in curves], axis=0)
     beats = torch.from_numpy((v < reached - GAP).any(1))
     return beaten("noise_beats_gradient", beats, torch.zeros_like(beats))
