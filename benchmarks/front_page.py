@@ -68,7 +68,7 @@ def _five(every: list[dict[str, Any]]) -> str:
     rows = []
     for key in FIVE:
         row = first[key]
-        gain = row["difference"]["worst_case"]
+        gain = row["hardened"]["difference"]["worst_case"]
         rows.append(
             f"| {NAMES[key[0]]}, {DATA[key[1]]} | {_both(row, '.2f', 'reconstruction_l2')} | "
             f"{_both(row, '.3f', 'auddc', 'worst_case', 'envelope')} | "
