@@ -180,7 +180,7 @@ class Sheet:
         if decodes(pairs.model):
             made["reconstruction"] = reconstruct(pairs.model, chosen.flatten(0, 1), pairs.draws[0]).view_as(chosen)
         for image, pictures in made.items():
-            self._show(f"{place}/{image}", shown, shrunk(pictures) if budgets is STOPS else pictures)
+            self._show(f"{place}/{image}", shown, pictures)
         self.gallery[f"{place}/distortion"][shown] = u[own, 0, best]
         self.gallery[f"{place}/adversarial_distance"][shown] = v[own, 0, best]
 
@@ -195,11 +195,14 @@ class Sheet:
             self._show(f"{name}/eps/reconstruction", rows[rows < SHOWN], reconstruction)
 
     def _show(self, name: str, rows: Rows, images: Tensor) -> None:
-        """Keep the pictures of the first pairs; signals and codes are not shown."""
+        """Keep the pictures of the first pairs, as large as there is room; signals and codes are not shown."""
         kept = self.gallery.get(name)
-        if kept is not None and kept.shape[1:] == images.shape[1:]:
+        if kept is None or kept.ndim != images.ndim:
+            return
+        fitting = images if kept.shape[1:] == images.shape[1:] else shrunk(images)
+        if kept.shape[1:] == fitting.shape[1:]:
             shown = rows < len(kept)
-            kept[rows[shown]] = as_pixels(images[shown])
+            kept[rows[shown]] = as_pixels(fitting[shown])
 
     def _grade(self, name: str, rows: Rows, values: Tensor) -> None:
         """How well these sources are reconstructed, by one measure."""
