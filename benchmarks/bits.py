@@ -49,7 +49,7 @@ def main() -> None:
     kept = {name: at[name] for name in ("rate_before", "rate", "psnr")} | {"damage": at["mean"]}
     more = {"flags": list(results["flags"]), "reconstruction_psnr": results.get("reconstruction_psnr")}
     asked = {"images": given.images, "steps": given.steps, "training": given.training, "eps": EPS, "data": "faces"}
-    record("bits", {"settings": asked, **kept, **others, **more}, quick=False)
+    record("bits", {"data": "faces", "settings": asked, **kept, **others, **more}, quick=False)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ def test_what_is_said_of_speed_was_measured(path: Path) -> None:
         record = json.loads(stored.read_text(encoding="utf-8"))
         assert not record["quick"]
         assert not record["machine"]["changed"]
-        known = {"real": "faces", "hardening-bf16": "faces", "passes": "random", "literature": "mnist, svhn, faces"}
+        known = {"real": "faces", "hardening-bf16": "faces", "literature": "mnist, svhn, faces", "bits": "faces"}
+        known |= dict.fromkeys(("passes", "budget"), "random")
         assert record["data"] == known.get(stored.stem, "mnist")
 
 
