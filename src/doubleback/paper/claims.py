@@ -58,7 +58,7 @@ def _smoothness(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
             "section 5.1, VAE on MNIST",
             "gradient 131.874 -> 7.356, which is 1/17.9 though the text says nearly 1/12; reconstruction error 2.771 "
             "-> 2.796, 1.01 times",
-            f"gradient {written(g0)} -> {written(g1)}, 1/{g0 / g1:.1f}; L2 {written(l0)} -> {written(l1)}, "
+            f"gradient {written(g0)} -> {written(g1)}, {_share(g0 / g1)}; L2 {written(l0)} -> {written(l1)}, "
             f"{l1 / l0:.2f} times",
             "agrees" if g0 / g1 > 12 and l1 < 1.05 * l0 else "in part" if g1 < g0 / 2 else "does not",
             "The gradient falls by less: our plain VAE has a gradient several times smaller to begin with (another "
@@ -75,7 +75,7 @@ def _smoothness(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
         yield Claim(
             "section 5.1, Table 1",
             "most gradients fall to nearly 1/100",
-            f"to 1/{min(shares.values()):.1f} to 1/{max(shares.values()):.1f}, the most for {best}",
+            f"to {_share(min(shares.values()))} to {_share(max(shares.values()))}, the most for {best}",
             "agrees" if median(shares.values()) > 50 else "does not",
             "Its own figure for the VAE is 1/17.9. A weight that reached 1/100 here would wash the images out: an "
             "autoencoder that reconstructs has dx_hat/dx near 1 along the images' own directions.",
@@ -244,6 +244,15 @@ def _sides(row: Mapping[str, Any], side: str, name: str) -> tuple[float, float]:
 
 def _over(sides: tuple[float, float]) -> float:
     return sides[0] / sides[1]
+
+
+def _share(less: float) -> str:
+    """What is left of something that became so many times less.
+
+    >>> _share(3.2), _share(0.5)
+    ('1/3.2', '2.0 times')
+    """
+    return f"1/{less:.1f}" if less >= 1 else f"{1 / less:.1f} times"
 
 
 def _model(results: Mapping[str, Any], data: str, kind: str, penalty: str | None) -> Mapping[str, Any] | None:
