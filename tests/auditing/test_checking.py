@@ -312,12 +312,13 @@ def test_a_long_audit_says_its_time_before_the_first_attack(
 
 
 def test_the_time_is_that_of_all_steps_of_an_audit(tiny: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A price for each of 4 coefficients, 16 holes, and the damage curve at 7 distortions; 2 starts of 2 steps each."""
+    """A price for each of 4 coefficients, 16 holes, damage at 7 distortions, 2 starts of 2 steps; 101 blends."""
     monkeypatch.setattr("doubleback.auditing.cost._seconds", lambda loss, x, rows, follows: 60.0 * len(rows))
     attack = Attack(Output(), Price(3), Search(steps=2))
     (said,) = (one for one in doubleback.check(wrap(net_of()), tiny, attacks=[attack]) if one.name == "cost")
-    assert said.minutes == 20 * (4 + 16 + 7) * 2 * 2
-    assert said.message.endswith(f"20 pairs take about 7e+02 minutes, at most {said.minutes:.2g}")
+    assert said.minutes == 20 * ((4 + 16 + 7) * (2 * 2 + 1) + 101)
+    usual = 20 * (7 * 5 + 101 + 0.1 * 20 * 5)
+    assert said.message.endswith(f"20 pairs take about {usual:.1g} minutes, at most {said.minutes:.2g}")
 
 
 def test_images_of_every_kind_are_looked_at() -> None:

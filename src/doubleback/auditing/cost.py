@@ -12,7 +12,8 @@ from doubleback.attacks.goals import RowLoss
 from doubleback.attacks.rows import value_and_gradient
 from doubleback.attacks.weighing import asked
 from doubleback.auditing.breaking import damage_attack
-from doubleback.auditing.filling import fill_steps
+from doubleback.auditing.filling import columns, fill_steps
+from doubleback.auditing.sheet import BLEND_POINTS
 from doubleback.errors import reason
 from doubleback.memory import in_words, row_bytes, rows_within
 from doubleback.models import Autoencoder
@@ -25,7 +26,8 @@ USUAL = 0.1  # of the most, without the damage curve: most rows converge early (
 def cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) -> Finding:
     """Memory a row, and the time of the audit that is asked for, if no row left early.
 
-    Every audit has a damage curve, too; that attack always takes all its steps.
+    Every audit has a damage curve, too; that attack always takes all its steps. Every point is looked at once more,
+    and so are the blends: a look counts as a step.
     """
     curve = [damage_attack(first.search) for first in attacks[:1]]
     minutes = {}
@@ -37,7 +39,8 @@ def cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) 
             loss = attack.goal.loss(attack.knowledge.followed(victim), some, some.roll(1, 0))
             follows = attack.knowledge.queries == 0
             seconds = min(_seconds(loss, some, rows, follows=follows) for _ in range(2)) / len(rows)
-            minutes[attack] = pairs * (attack.row_steps + fill_steps(attack)) * seconds / 60
+            steps = attack.row_steps + fill_steps(attack) + columns(attack)
+            minutes[attack] = pairs * (steps + (BLEND_POINTS if attack in curve else 0)) * seconds / 60
     except Exception as error:  # a model or a goal of somebody else may raise anything
         return Finding("cost", True, f"it cannot be measured ({reason(error)[:120]})")
     most, certain = sum(minutes.values()), sum(minutes[attack] for attack in curve)
