@@ -1,5 +1,6 @@
 """The standard ensemble: which attacks it has for which model."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ import torch
 from torch import nn
 
 import doubleback
-from doubleback.attacks.standard import STANDARD, standard_for
-from doubleback.models import VAE, Surviving
+from doubleback.attacks.standard import QUERIES, STANDARD, looks_up, standard_for
+from doubleback.models import VAE, Reconstruction, Surviving
 
 
 class Halves(nn.Module):
@@ -50,3 +51,36 @@ def test_layers_are_attacked_where_they_can_be_heard(make: Any, layers: bool) ->
     x = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     found = doubleback.audit(model, x, pairs=2, eps=0.1, steps=2, progress=False).results()
     assert set(found["attacks"]) == {goal.name for goal in goals} | {"worst_case"}
+
+
+class LooksUp(VAE):
+    """Says tokens, as a model with a codebook does."""
+
+    def forward(self, x: torch.Tensor, noise: torch.Tensor | None = None) -> Reconstruction:
+        return replace(super().forward(x, noise), tokens=torch.zeros(len(x), 3, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "queries"),
+    [
+        (LooksUp, {"eps": 0.1}, QUERIES),
+        (LooksUp, {"eps": 0.1, "queries": 7}, 7),
+        (LooksUp, {"eps": 0.1, "attacks": ["untargeted"]}, None),
+        (LooksUp, {"coefficients": 2}, None),
+        (VAE, {"eps": 0.1}, None),
+    ],
+)
+def test_a_code_that_is_looked_up_is_attacked_by_scores_too(
+    make: type[VAE], settings: dict[str, Any], queries: int | None
+) -> None:
+    x = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    model = make((1, 4, 4)).eval()
+    found = doubleback.audit(model, x, pairs=2, steps=2, progress=False, **settings)
+    asked = {attack.name: attack.knowledge.queries for attack in found.attacks}
+    assert asked.get("scores") == queries
+    assert "untargeted" in asked or "coefficients" in settings
+
+
+def test_of_a_model_that_fails_nothing_is_known() -> None:
+    assert not looks_up(doubleback.wrap(Halves()), torch.rand(1, 5))
+    assert looks_up(LooksUp((1, 4, 4)), torch.rand(2, 1, 4, 4))

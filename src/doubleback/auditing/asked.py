@@ -2,22 +2,37 @@
 
 from collections.abc import Iterable
 
+from torch import Tensor
+
 from doubleback.attacks import Attack, Capability, Damage, Goal, Scores, attacks_of
 from doubleback.attacks.goals import goals_for
-from doubleback.attacks.standard import standard_for
+from doubleback.attacks.standard import QUERIES, looks_up, standard_for
 from doubleback.models import Autoencoder
 from doubleback.settings import Auditing
 
 
-def usual_goals(model: Autoencoder, settings: Auditing) -> list[Goal]:
-    """The goals where none are named: with budgets the standard ensemble, else the code and the output."""
-    return standard_for(model) if settings.threat.eps else goals_for(model)
+def usual_attacks(
+    model: Autoencoder, settings: Auditing, x: Tensor, capability: Capability | None = None
+) -> list[Goal | Attack]:
+    """What runs where nothing is named: with budgets the standard ensemble, else the code and the output.
+
+    Args:
+        model: the autoencoder.
+        settings: of the audit.
+        x: an image (1, ...) or more.
+        capability: None: what the settings say.
+    """
+    if not settings.threat.eps:
+        return [*goals_for(model)]
+    scores = [] if settings.threat.queries or not looks_up(model, x) else [_by_scores(QUERIES, settings, capability)]
+    return [*standard_for(model), *scores]
 
 
 def attacks_asked(
     model: Autoencoder,
     given: Iterable[str | Goal | Attack] | None,
     settings: Auditing,
+    x: Tensor,
     capability: Capability | None = None,
 ) -> list[Attack]:
     """The attacks of an audit.
@@ -26,12 +41,17 @@ def attacks_asked(
         model: the autoencoder.
         given: as in `audit`.
         settings: of the audit.
+        x: an image (1, ...) or more.
         capability: of goals that are named; None: what the settings say.
 
     Raises:
         InputError: one is unknown, two have the same name, or there is none.
     """
-    goals = usual_goals(model, settings) if given is None else list(given)
-    capability, search, queries = capability or settings.capability, settings.search, settings.threat.queries
-    scores = [Attack(Damage(), capability, search, "scores", Scores(queries))] if queries else []
-    return attacks_of([*goals, *scores], capability, search)
+    goals = usual_attacks(model, settings, x, capability) if given is None else list(given)
+    queries = settings.threat.queries
+    scores = [_by_scores(queries, settings, capability)] if queries else []
+    return attacks_of([*goals, *scores], capability or settings.capability, settings.search)
+
+
+def _by_scores(queries: int, settings: Auditing, capability: Capability | None) -> Attack:
+    return Attack(Damage(), capability or settings.capability, settings.search, "scores", Scores(queries))

@@ -130,7 +130,7 @@ def _plan(
     model = as_deployed(model, settings.threat)
     with at_work():
         x, own = let_in(images, labels, model)
-    tried = attacks_asked(model, attacks, settings)
+    tried = attacks_asked(model, attacks, settings, x)
     if taken := {BLEND, WORST_CASE, CEILING, DAMAGE}.intersection(attack.name for attack in tried):
         raise InputError(
             f"no attack can be called {min(taken)}, which every audit has; give another: Attack(..., name=)"

@@ -66,7 +66,7 @@ def check(
     victim = as_deployed(victim, settings.threat)
     with at_work():
         x = as_images(_first_of(images), victim)[:LOOKED_AT]
-    tried = attacks_asked(victim, attacks, settings)
+    tried = attacks_asked(victim, attacks, settings, x)
     training = _training(victim, x)
     budget = None if settings.memory is None else as_bytes(settings.memory)
     with at_work(victim, attacked(victim)), bounded(victim, placed(victim, x[:1]), budget):

@@ -50,7 +50,7 @@ def attack(command: Command, words: Sequence[str]) -> list[str]:
     undefended = replace(threat, survive=(), defend=())
     settings = Auditing(price=command.price, search=command.search, threat=undefended).resolved
     capability = threat.budget or Price((command.coefficient,))
-    attacks = attacks_asked(model, command.attack, settings, capability)
+    attacks = attacks_asked(model, command.attack, settings, ends[0], capability)
     kinds = ("adversarial", "reconstruction") if decodes(model) else ("adversarial",)
     files = [f"{kind}-{one.name}.png" for one in attacks for kind in kinds]
     described: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import Any
 from doubleback.attacks import Attack, Damage, Goal, Surrogate, attacks_of
 from doubleback.attacks.goals import GOALS
 from doubleback.auditing import Plan, check, plan_audit
-from doubleback.auditing.asked import usual_goals
+from doubleback.auditing.asked import usual_attacks
 from doubleback.auditing.plan import CHUNK
 from doubleback.data import Split, fingerprint, settled
 from doubleback.errors import InputError
@@ -105,9 +105,9 @@ def _planned(
     images = images_of(run, command.data, command.image_size)
     split: Split = getattr(images, command.split)
     names = images.label_names
-    attacks = command.attack
+    attacks: Sequence[str | Goal | Attack] | None = command.attack
     if attacks is None:
-        attacks = tuple(goal.name for goal in usual_goals(run.autoencoder, command.auditing))
+        attacks = usual_attacks(run.autoencoder, command.auditing.resolved, split.images)
     _refuse_too_large(run.autoencoder, split, command, len(attacks))
     others = [other for other in runs.values() if other is not run] if command.transfer else []
     every: list[str | Goal | Attack] = [*attacks, *(_transferred(other, command) for other in others)]
@@ -123,7 +123,8 @@ def _planned(
         *["image_size"] * (command.image_size is None),
     )
     chosen = {name: value for name, value in flat(command).items() if name not in unsaid}
-    chosen["data"], chosen["attack"] = command.data and settled(command.data), list(attacks)
+    chosen["data"] = command.data and settled(command.data)
+    chosen["attack"] = [one if isinstance(one, str) else one.name for one in attacks]
     if command.wrapping.said:
         chosen["wrapping"] = {name: value for name, value in flat(command.wrapping).items() if value is not None}
     described: dict[str, Any] = {
@@ -137,7 +138,7 @@ def _planned(
         described["harden"] = run.hardened
     if others:
         described["transfer"] = [other.weights for other in others]
-    if code := {name: code_digest(name) for name in attacks if is_named(name)}:
+    if code := {name: code_digest(name) for name in attacks if isinstance(name, str) and is_named(name)}:
         described["code"] = code
     noted: dict[str, Any] = {"run": str(run.folder.resolve())}
     if isinstance(run, Stranger) and run.hardened is not None:
