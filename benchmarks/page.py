@@ -28,9 +28,19 @@ MODELS = {"vae": "VAE", "conv_vae": "convolutional VAE", "draw": "DRAW, T = 8"}
 
 def tables() -> dict[str, str]:
     """Each table in Markdown, by the name that the pages call it."""
-    audit, train, bf16, gpu, classifier, strangers, hardened, published = (
+    audit, budget, train, bf16, gpu, classifier, strangers, hardened, published = (
         json.loads((HOME / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("audit", "train", "train-bf16", "train-gpu", "classifier", "real", "hardening-bf16", "literature")
+        for name in (
+            "audit",
+            "budget",
+            "train",
+            "train-bf16",
+            "train-gpu",
+            "classifier",
+            "real",
+            "hardening-bf16",
+            "literature",
+        )
     )
     return {
         **blocks(),
@@ -38,6 +48,7 @@ def tables() -> dict[str, str]:
         "audit": _audit(audit),
         "growth": _growth(audit),
         "share": _share(audit),
+        "budget": _budget(budget),
         "training": _training(train),
         "quality": _quality(train),
         "steps": _steps(train),
@@ -160,6 +171,19 @@ def _growth(audit: dict[str, Any]) -> str:
 def _share(audit: dict[str, Any]) -> str:
     row = (f"{audit['matmul_share']:.2f}", f"{audit['matmul_gflops']:.0f}")
     return _table(("share of the best rate", "best rate, GFLOP/s"), [row])
+
+
+def _budget(budget: dict[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            f"{row['ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})",
+            ", ".join(f"{ours / plain:.3f}" for ours, plain in zip(*row["damage"].values(), strict=True)),
+        )
+        for name, row in budget["rows"].items()
+    ]
+    head = ("model", "throughput over a plain PGD's (of five turns)", "damage over its, at 2/255, 4/255, 8/255")
+    return _table(head, rows)
 
 
 def _training(train: dict[str, Any]) -> str:
