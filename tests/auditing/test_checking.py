@@ -321,6 +321,19 @@ def test_the_time_is_that_of_all_steps_of_an_audit(tiny: ImageData, monkeypatch:
     assert said.message.endswith(f"20 pairs take about {usual:.1g} minutes, at most {said.minutes:.2g}")
 
 
+class Changing(Output):
+    """A goal of somebody who did not freeze it."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_goal_that_cannot_be_hashed_has_its_time_told(tiny: ImageData) -> None:
+    attack = Attack(Changing(), Price(3), Search(steps=2))
+    (said,) = (one for one in doubleback.check(wrap(net_of()), tiny, attacks=[attack]) if one.name == "cost")
+    assert said.minutes > 0
+    assert "cannot be measured" not in said.message
+
+
 def test_images_of_every_kind_are_looked_at() -> None:
     images = blobs(16, 3).images
     batches = torch.utils.data.DataLoader(list(images.float() / 255), batch_size=8)

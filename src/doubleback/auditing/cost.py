@@ -30,7 +30,7 @@ def cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) 
     and so are the blends: a look counts as a step.
     """
     curve = [damage_attack(first.search) for first in attacks[:1]]
-    minutes = {}
+    minutes: list[float] = []
     try:
         weight = row_bytes(partial(asked, victim), x[:1])
         rows = torch.arange(max(1, min(len(x), rows_within(weight))), device=x.device)
@@ -39,11 +39,11 @@ def cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) 
             loss = attack.goal.loss(attack.knowledge.followed(victim), some, some.roll(1, 0))
             follows = attack.knowledge.queries == 0
             seconds = min(_seconds(loss, some, rows, follows=follows) for _ in range(2)) / len(rows)
-            steps = attack.row_steps + fill_steps(attack) + columns(attack)
-            minutes[attack] = pairs * (steps + (BLEND_POINTS if attack in curve else 0)) * seconds / 60
+            steps = attack.row_steps + fill_steps(attack) + columns(attack) + (0 if minutes else BLEND_POINTS)
+            minutes.append(pairs * steps * seconds / 60)
     except Exception as error:  # a model or a goal of somebody else may raise anything
         return Finding("cost", True, f"it cannot be measured ({reason(error)[:120]})")
-    most, certain = sum(minutes.values()), sum(minutes[attack] for attack in curve)
+    most, certain = sum(minutes), sum(minutes[: len(curve)])
     usual = f"{certain + USUAL * (most - certain):.1g}"
     about = f"about {usual} {'minute' if usual == '1' else 'minutes'}, " if most > LONG else ""
     said = f"{pairs} pairs take {about}at most {most:.2g}{'' if about else ' minutes'}"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from doubleback.paper.compared import BEST, MOVED
 from doubleback.paper.results import ATTACKS, known_mean
-from doubleback.paper.tables import NAMES, data_name
+from doubleback.paper.tables import NAMES, data_name, sides_of
 from doubleback.report.archives import lookup, mapping, number
 from doubleback.report.cells import written
 from doubleback.report.runs import title
@@ -36,17 +36,13 @@ class Claim:
 
 def claims(results: Mapping[str, Any]) -> list[Claim]:
     """Those that there are results for, in the paper's order."""
-    best = {one.says: one for one in _stated(results, BEST)} if _made(results, BEST) else {}
+    best = {one.says: one for one in _stated(results, BEST)} if BEST in sides_of(results) else {}
     return [replace(one, best=best.get(one.says)) for one in _stated(results, "hardened")]
 
 
 def _stated(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
     for part in (_smoothness, _areas, _figure1, _accuracies, _attacks, _transitions):
         yield from part(results, side)
-
-
-def _made(results: Mapping[str, Any], side: str) -> bool:
-    return any(side in row for row in results["autoencoders"])
 
 
 def _smoothness(results: Mapping[str, Any], side: str) -> Iterator[Claim]:

@@ -14,6 +14,7 @@ PAIR = ("plain", "hardened")  # what the paper compares
 BEST = "best"
 SIDES = (*PAIR, BEST)  # columns of Tables 1 and 2: BEST is what `harden` makes of the plain run
 HARDENED = SIDES[1:]
+SHORT = {"plain": "plain", "hardened": "DBP", BEST: "within 2 %"}  # a side's name in tables and figures
 MOVED = {"plain": "plain", "hardened": "lambda-1", BEST: BEST}  # by side, of `KINDS`, the classifiers of Figure 6
 
 

@@ -1,7 +1,7 @@
 """Figures 1 to 6 in the paper's arrangement, from the images that the runs have left."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product, zip_longest
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from doubleback.files import read_json
 from doubleback.folders import CONFIG, IMAGES, is_finished
-from doubleback.paper.compared import BEST, MOVED, PAIR, SIDES, classifiers, from_1_to_0, shown_under_attack
+from doubleback.paper.compared import BEST, MOVED, PAIR, SHORT, SIDES, classifiers, from_1_to_0, shown_under_attack
 from doubleback.paper.plates import BUDGET, Drawing, Shown, blank, picture_grid, show, under_attack, usable
-from doubleback.paper.results import runs_of
+from doubleback.paper.results import by_side
 from doubleback.paper.scales import SCALES, Autoencoder, Scale
 from doubleback.paper.tables import data_name
-from doubleback.report.runs import AuditFolder, RunFolder
+from doubleback.report.runs import AuditFolder
 from doubleback.report.studies import Study, read_study
 
 _DRAWN = {"source", "source_reconstruction", "output/x_adv", "output/reconstruction"}  # of an audit's images
@@ -24,7 +24,6 @@ RECONSTRUCTED = 8  # images of each data set in Figure 4
 TRANSITIONS = 4  # in Figure 6
 _PLAIN, _HARDENED = "#c2510a", "#0a66b0"
 _BESIDE = {"plain": "without DBP", "hardened": "with DBP, lambda1 = lambda2 = 1", BEST: "hardened within 2 %"}
-_AFTER = {"plain": "", "hardened": " (DBP)", BEST: " (within 2 %)"}  # behind a model's name
 
 
 def drawings(folder: Path, results: Mapping[str, Any], withheld: Sequence[str] = ()) -> list[Drawing]:
@@ -57,8 +56,7 @@ def _figure1(folder: Path, scale: Scale) -> Drawing | None:
         ends = [Shown(found["plain"].images[end][pair], end) for end in ("source", "target")]
         rows = [
             [beside, *under_attack(audit, "output", pair)]
-            for beside, audit in zip_longest(ends, found.values(), fillvalue=None)
-            if audit is not None
+            for beside, audit in zip([*ends, None], found.values(), strict=False)
         ]
         return picture_grid(rows, ["", "adversarial input", "comes out"], _named("DRAW", found))
 
@@ -120,7 +118,7 @@ def _figure3(folder: Path, scale: Scale) -> Drawing | None:
 
 def _figure4(folder: Path, scale: Scale, results: Mapping[str, Any], withheld: Sequence[str]) -> Drawing | None:
     rows = [row for row in scale.autoencoders if row.key == "draw-12" and row.data not in withheld]
-    found = {row.data: _by_side(folder, [row.run(side) for side in SIDES]) for row in rows}
+    found = {row.data: by_side(folder, [row.run(side) for side in SIDES]) for row in rows}
     found = {data: runs for data, runs in found.items() if runs and all(run.images for run in runs.values())}
     if not found:
         return None
@@ -225,18 +223,12 @@ def _probabilities(axes: Axes, study: Study, model: str, move: int) -> None:
 
 def _attacked(folder: Path, names: Sequence[str]) -> tuple[dict[str, AuditFolder], int] | None:
     """The audits of the runs, by side, and the pair to show; None where a plain or a hardened one is missing."""
-    runs = _by_side(folder, names)
+    runs = by_side(folder, names)
     audits = {side: run.audit for side, run in runs.items() if run.audit and set(run.audit.images) >= _DRAWN}
     pair = usable(list(audits.values())) if set(PAIR) <= audits.keys() else None
     return None if pair is None else (audits, pair)
 
 
-def _by_side(folder: Path, names: Sequence[str]) -> dict[str, RunFolder]:
-    """Of runs, one for each of `SIDES`, those that are there; none without the paper's two."""
-    runs = {side: run for side, name in zip(SIDES, names, strict=True) for run in runs_of(folder, [name])}
-    return runs if set(PAIR) <= runs.keys() else {}
-
-
 def _named(model: str, sides: Iterable[str]) -> list[str]:
     """A model's name on each of these sides."""
-    return [f"{model}{_AFTER[side]}" for side in sides]
+    return [model if side == "plain" else f"{model} ({SHORT[side]})" for side in sides]

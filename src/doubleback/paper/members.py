@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from doubleback.paper.compared import (
+    BEST,
     FURTHER,
     KINDS,
     SIDES,
@@ -152,7 +153,7 @@ def _figures(scale: Scale) -> Iterator[Member]:
     mixtures = {one.penalty: one.folder for one in classifiers(scale, "mnist") if one.kind == "mixture"}
     judge = "runs/mnist-lenet"
     ways = {
-        "figure3": ((mixtures["hardened"], mixtures["best"]), Transition((), from_class="9", to="7")),
+        "figure3": ((mixtures["hardened"], mixtures[BEST]), Transition((), from_class="9", to="7")),
         "figure6": (tuple(mixtures.values()), scale.transitions),
     }
     for folder, (models, transition) in ways.items():

@@ -80,6 +80,16 @@ def runs_of(folder: Path, names: Sequence[str]) -> list[RunFolder]:
     return runs
 
 
+def by_side(folder: Path, names: Sequence[str]) -> dict[str, RunFolder]:
+    """Of runs, one for each of `SIDES`, those that are finished; none without the paper's two.
+
+    Raises:
+        InputError: as `runs_of`.
+    """
+    runs = {side: run for side, name in zip(SIDES, names, strict=True) for run in runs_of(folder, [name])}
+    return runs if set(PAIR) <= runs.keys() else {}
+
+
 def known_mean(values: Sequence[float | None]) -> float | None:
     """The mean of those that are known, None without any."""
     known = [value for value in values if value is not None]
@@ -254,9 +264,8 @@ def _reconstruction(folder: Path, name: str) -> float | None:
 
 def _one_to_zero(folder: Path, scale: Scale) -> dict[str, Any] | None:
     """Figure 1: the attacks of DRAW from 1s to 0s."""
-    every = {side: runs_of(folder, [home]) for side, home in zip(SIDES, from_1_to_0(scale), strict=True)}
-    areas = {side: _areas(runs, "output") for side, runs in every.items() if runs}
-    if not set(PAIR) <= areas.keys():
+    areas = {side: _areas([run], "output") for side, run in by_side(folder, list(from_1_to_0(scale))).items()}
+    if not areas:
         return None
     found = {side: paired_difference(areas["plain"], area) for side, area in areas.items() if side != "plain"}
     if found["hardened"] is None:

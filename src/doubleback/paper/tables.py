@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
-from doubleback.paper.compared import KINDS, SIDES
+from doubleback.paper.compared import BEST, KINDS, SHORT, SIDES
 from doubleback.paper.results import ATTACKS, DAMAGE, known_mean
 from doubleback.report.archives import lookup, mapping, number
 from doubleback.report.cells import written
@@ -65,8 +65,8 @@ def data_name(results: Mapping[str, Any], data: str) -> str:
 
 
 def _table1(results: Mapping[str, Any]) -> Table:
-    sides, rows = _sides(results), results["autoencoders"]
-    names, others = [_COLUMN[side] for side in sides], [_COLUMN[side] for side in sides[1:]]
+    sides, rows = sides_of(results), results["autoencoders"]
+    names, others = [SHORT[side] for side in sides], [SHORT[side] for side in sides[1:]]
     heads = [
         ("reconstruction error, L2:", [*names, *(f"{name} / plain" for name in others)]),
         ("norm of the input gradient:", [*names, *(f"plain / {name}" for name in others)]),
@@ -92,9 +92,9 @@ def _table1(results: Mapping[str, Any]) -> Table:
 
 
 def _table2(results: Mapping[str, Any]) -> Table:
-    sides, rows = _sides(results), [row for row in results["autoencoders"] if "audit" in row]
-    every = " \u2192 ".join(_COLUMN[side] for side in sides)
-    differences = [f"{_COLUMN[side]} - plain" for side in sides[1:]]
+    sides, rows = sides_of(results), [row for row in results["autoencoders"] if "audit" in row]
+    every = " \u2192 ".join(SHORT[side] for side in sides)
+    differences = [f"{SHORT[side]} - plain" for side in sides[1:]]
     heads = [(f"{name}:", [every, *differences]) for name in ("latent attack", "output attack", "worst case")]
     broken = any(DAMAGE in row["plain"] for row in rows)  # not in results of version 0.1
     heads += [("of the ceiling:", [every])] + [("damage:", [every, *differences])] * broken + [("L2:", [every])]
@@ -179,18 +179,17 @@ def _table4(results: Mapping[str, Any]) -> Table:
     return Table("table4", "Table 4. Accuracy under black-box examples", parts, notes, records)
 
 
-_COLUMN = {"plain": "plain", "hardened": "DBP", "best": "within 2 %"}
 _MEASURES = ("reconstruction_l2", "input_gradient_norm")
 _ALL = (*_MEASURES, "reconstruction_nll", "reconstruction_psnr", "minutes")
 
 
-def _sides(results: Mapping[str, Any]) -> list[str]:
+def sides_of(results: Mapping[str, Any]) -> list[str]:
     """Those that some autoencoder has."""
     return [side for side in SIDES if any(side in row for row in results["autoencoders"])]
 
 
 def _ways(sides: Sequence[str]) -> str:
-    further = f", and {KINDS['best'].name}" if "best" in sides else ""
+    further = f", and {KINDS[BEST].name}" if BEST in sides else ""
     return f"with and without DBP{further}"
 
 

@@ -43,7 +43,7 @@ class Hardening(Settings):
 
     def __post_init__(self) -> None:
         one_of(("encoder", "decoder"), freeze=self.freeze)
-        self.share  # noqa: B018  # refused here
+        share_of(self.within)  # refused here
         if self.penalty.penalty == "none" or self.penalty.estimator == "perturbed":
             raise InputError("nothing is penalised; name a penalty, and take the estimator exact or finite-difference")
 

@@ -62,7 +62,7 @@ class Reproduce(Command):
     """Run nothing, and put the results of these parts together. Each needs results.json and figures/."""
 
     def __post_init__(self) -> None:
-        self.share  # noqa: B018  # refused here
+        which_part(self.part)  # refused here
         if self.join and len(self.join) < 2:
             raise InputError("--join has one part; give at least two")
         for field in fields(self) if self.join else ():
@@ -76,12 +76,20 @@ class Reproduce(Command):
 
     @property
     def share(self) -> tuple[int, int]:
-        """Which part of how many.
+        """Which part of how many."""
+        return which_part(self.part)
 
-        >>> Reproduce(part="2/3").share, Reproduce().share
-        ((2, 3), (1, 1))
-        """
-        found = re.fullmatch(r"(\d{1,3})/(\d{1,3})", self.part or "1/1")
-        if not found or not 1 <= int(found[1]) <= int(found[2]):
-            raise InputError(f"part is {self.part}; give it as 1/2, the first of two parts")
-        return int(found[1]), int(found[2])
+
+def which_part(typed: str | None) -> tuple[int, int]:
+    """Which part of how many.
+
+    Raises:
+        InputError: it is not written as K/N, or there is no such part.
+
+    >>> which_part("2/3"), which_part(None)
+    ((2, 3), (1, 1))
+    """
+    found = re.fullmatch(r"(\d{1,3})/(\d{1,3})", typed or "1/1")
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise InputError(f"part is {typed}; give it as 1/2, the first of two parts")
+    return int(found[1]), int(found[2])
