@@ -182,7 +182,11 @@ def _budget(budget: dict[str, Any]) -> str:
         )
         for name, row in budget["rows"].items()
     ]
-    head = ("model", "throughput over a plain PGD's (of five turns)", "damage over its, at 2/255, 4/255, 8/255")
+    head = (
+        "model",
+        "throughput relative to a plain PGD (range over five turns)",
+        "damage relative to it, at 2/255, 4/255, 8/255",
+    )
     return _table(head, rows)
 
 

@@ -28,7 +28,7 @@ class Reproduce(Command):
     Example: doubleback reproduce --join part-1 part-2 --output reproduction
 
     It first prints a plan: what it will train and attack, how long that should take, and what is there already. If it
-    is interrupted, type the same command again: it goes on. If a part fails, the rest still runs.
+    is interrupted, type the same command again: it goes on. If a command fails, those that do not need it still run.
     """
 
     FIRST = ("what", "scale", "plan")
@@ -57,7 +57,7 @@ class Reproduce(Command):
     plan: bool = False
     """Print the plan and stop."""
     part: Annotated[str | None, arg(metavar="K/N", help_behavior_hint="(default: all of it)")] = None
-    """Run only part K of N, on another day or machine than the other parts. All parts take about as long."""
+    """Run only part K of N. The other parts can run on another day or machine. All parts take about as long."""
     join: Annotated[tuple[Path, ...], arg(metavar="DIR ...", help_behavior_hint="(default: none)")] = ()
     """Run nothing, and put the results of these parts together. Each needs results.json and figures/."""
 
