@@ -1,11 +1,12 @@
-"""Which distance of codes makes a latent attack on DRAW bite? python examples/draw_codes.py RUN
+"""What must a latent attack on DRAW move, to bite? python examples/draw_codes.py RUN
 
-The latent attack moves KL(q(z|x_a) || q(z|x_t)), over all T steps of DRAW. Here it is given other codes: each is a goal
-of a few lines. Beside each: how far the attack has lowered the code's distance at the distortion where blending is
-compared, and what that did to the image.
+The latent attack moves KL(q(z|x_a) || q(z|x_t)), over all T steps of DRAW. Here it moves other things that DRAW makes
+on its way: codes of some steps, states of the decoder, canvases. Each is a goal of a few lines. Beside each: how far
+the attack has lowered its distance at the distortion where blending is compared, and what that did to the image.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,48 +21,102 @@ from doubleback.data import Split
 from doubleback.distributions import DiagonalGaussian
 from doubleback.evaluation import reconstruct
 from doubleback.metrics.curve import adversarial_distance, distortion
+from doubleback.models.draw import side_by_side
 from doubleback.tensors import placed
 
 
 @dataclass(frozen=True)
-class Codes:
-    """The target's code at some of DRAW's steps; with `means`, of unit variance: half the squared l2 distance."""
+class Matched:
+    """What DRAW makes on its way, moved to what it makes of the target: KL(made(x) || made(x_t)).
+
+    What has no variance of its own is given a variance of 1: then the KL is half the squared L2 distance.
+    """
 
     name: str
-    steps: slice
-    means: bool
+    made: Callable[[doubleback.DRAW, Tensor, Tensor | None], DiagonalGaussian]
     targeted: bool = True
-    about: str = "moves the code to the target's"
+    about: str = "moves what DRAW makes on its way to what it makes of the target"
 
     def loss(self, model: doubleback.Autoencoder, source: Tensor, target: Tensor) -> RowLoss:
-        """KL(q(z|x) || q(z|x_t)) of the chosen steps."""
+        """The KL for each row."""
+        assert isinstance(model, doubleback.DRAW)
         del source
+        with torch.no_grad():
+            without_noise = self.made(model, target, None)
 
-        def code(x: Tensor, noise: Tensor | None) -> DiagonalGaussian:
-            q = model.encode(x, noise)
-            mean, log_var = (
-                part.view(len(x), *model.noise_shape)[:, self.steps].flatten(1) for part in (q.mean, q.log_var)
-            )
-            return DiagonalGaussian(mean, torch.zeros_like(log_var) if self.means else log_var)
+        def of(x: Tensor, pair: Tensor, noise: Tensor | None) -> Tensor:
+            aim = without_noise.at(pair)
+            if noise is not None:
+                aim = self.made(model, target.index_select(0, pair), noise)
+            return self.made(model, x, noise).kl(aim)
 
-        return lambda x, pair, noise: code(x, noise).kl(code(target.index_select(0, pair), noise))
+        return of
 
 
-def codes(steps: int) -> list[Codes]:
-    """Some steps of DRAW's, with and without their variances."""
-    few = max(1, steps // 4)
+def point(rows: Tensor) -> DiagonalGaussian:
+    """These numbers, (B, ...), each with a variance of 1."""
+    return DiagonalGaussian(rows.flatten(1), torch.zeros_like(rows.flatten(1)))
+
+
+def posteriors(steps: slice) -> Callable[[doubleback.DRAW, Tensor, Tensor | None], DiagonalGaussian]:
+    """The codes of some steps."""
+
+    def made(model: doubleback.DRAW, x: Tensor, noise: Tensor | None) -> DiagonalGaussian:
+        return side_by_side([q for q, _ in model.trajectory(x, noise)][steps])
+
+    return made
+
+
+def means(steps: slice) -> Callable[[doubleback.DRAW, Tensor, Tensor | None], DiagonalGaussian]:
+    """The means of the codes of some steps."""
+    return lambda model, x, noise: point(posteriors(steps)(model, x, noise).mean)
+
+
+def canvases(steps: slice) -> Callable[[doubleback.DRAW, Tensor, Tensor | None], DiagonalGaussian]:
+    """The canvases after some steps, as pixels."""
+
+    def made(model: doubleback.DRAW, x: Tensor, noise: Tensor | None) -> DiagonalGaussian:
+        return point(torch.stack([c.sigmoid() for _, c in model.trajectory(x, noise)][steps], dim=1))
+
+    return made
+
+
+def decoder_states(steps: slice) -> Callable[[doubleback.DRAW, Tensor, Tensor | None], DiagonalGaussian]:
+    """The hidden states of the decoder after some steps. Everything that is painted is painted from them."""
+
+    def made(model: doubleback.DRAW, x: Tensor, noise: Tensor | None) -> DiagonalGaussian:
+        states: list[Tensor] = []
+        hook = model.decoder.register_forward_hook(lambda _, __, given: states.append(given[0]))
+        try:
+            for _ in model.trajectory(x, noise):
+                pass
+        finally:
+            hook.remove()
+        return point(torch.stack(states[steps], dim=1))
+
+    return made
+
+
+def codes(steps: int) -> list[Matched]:
+    """What a latent attack on DRAW may move."""
+    few, half = max(1, steps // 4), max(1, steps // 2)
     return [
-        Codes("KL, all steps", slice(None), False),
-        Codes("l2 of the means, all steps", slice(None), True),
-        Codes(f"KL, last {few}", slice(-few, None), False),
-        Codes(f"l2 of the means, last {few}", slice(-few, None), True),
-        Codes(f"KL, first {few}", slice(few), False),
-        Codes(f"l2 of the means, first {few}", slice(few), True),
+        Matched("KL, all steps", posteriors(slice(None))),
+        Matched("l2 of the means, all steps", means(slice(None))),
+        Matched(f"KL, last {few}", posteriors(slice(-few, None))),
+        Matched(f"l2 of the means, last {few}", means(slice(-few, None))),
+        Matched(f"KL, first {few}", posteriors(slice(few))),
+        Matched(f"l2 of the means, first {few}", means(slice(few))),
+        Matched("decoder states, all steps", decoder_states(slice(None))),
+        Matched("last decoder state", decoder_states(slice(-1, None))),
+        Matched("canvases, all steps", canvases(slice(None))),
+        Matched(f"canvases, first {few}", canvases(slice(few))),
+        Matched(f"canvas after {half}", canvases(slice(half - 1, half))),
     ]
 
 
 def at_budget(
-    model: doubleback.DRAW, goal: Codes, pairs: tuple[Tensor, Tensor], seed: int, budget: float
+    model: doubleback.DRAW, goal: Matched, pairs: tuple[Tensor, Tensor], seed: int, budget: float
 ) -> tuple[float, ...]:
     """At a distortion of at most `budget`: the code's distance to the target's, and v, of the attack and of a blend.
 

@@ -13,6 +13,7 @@ from doubleback._version import __version__ as __version__
 TYPE_CHECKING = False  # not that of `typing`: with `-m`, one that lies in the current folder would be imported here
 if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.attacks import Attack as Attack
+    from doubleback.attacks import Canvas as Canvas
     from doubleback.attacks import Damage as Damage
     from doubleback.attacks import Drift as Drift
     from doubleback.attacks import Goal as Goal
@@ -82,7 +83,7 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.transition import image_transition as image_transition
 
 _ROOMS = {
-    "attacks": "Attack Damage Drift Goal Latent Layers Output Rate Scores Surrogate apgd fgsm latent_attack "
+    "attacks": "Attack Canvas Damage Drift Goal Latent Layers Output Rate Scores Surrogate apgd fgsm latent_attack "
     "output_attack pgd square untargeted_attack",
     "attacks.standard": "STANDARD",
     "auditing": "Audited audit check damage r_margin universal",

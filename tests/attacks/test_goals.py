@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from doubleback.attacks import Damage, Goal, Latent, Output
+from doubleback.attacks import Canvas, Damage, Goal, Latent, Output
 from doubleback.attacks.goals import GOALS, goal_of
 from doubleback.distributions import DiagonalGaussian, Gaussian
 from doubleback.errors import InputError
-from doubleback.models import Reconstruction
+from doubleback.models import DRAW, Reconstruction
 
 
 class Noisy(nn.Module):
@@ -55,9 +55,36 @@ def test_losses_from_their_definitions(noisy: bool) -> None:
     assert torch.allclose(loss(Damage()), -(x_hat - before).square().sum((1, 2, 3)))
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_canvases_are_those_after_every_step(likelihood: str, noisy: bool) -> None:
+    """A DRAW of fewer steps ends where one of more steps is on its way."""
+    torch.manual_seed(0)
+    draws = [DRAW((1, 6, 6), steps=t, hidden=8, latent=3, likelihood=likelihood).double() for t in (3, 1, 2)]
+    for fewer in draws[1:]:
+        fewer.load_state_dict(draws[0].state_dict())
+    source, target, x = torch.rand(3, 2, 1, 6, 6, dtype=torch.float64)
+    pair, noise = torch.tensor([1, 0]), torch.randn(2, 3, 3, dtype=torch.float64) if noisy else None
+
+    def painted(images: Tensor, t: int) -> Tensor:
+        draw = next(one for one in draws if one.noise_shape[0] == t)
+        mean: Tensor = draw(images, None if noise is None else noise[:, :t]).likelihood.mean
+        return mean
+
+    wanted = sum((painted(x, t) - painted(target[pair], t)).square().sum((1, 2, 3)) for t in (1, 2, 3))
+    found = Canvas().loss(draws[0], source, target)(x.requires_grad_(), pair, noise)
+    assert torch.allclose(found, torch.as_tensor(wanted))
+    assert torch.autograd.grad(found.sum(), x)[0].abs().sum() > 0
+
+
+def test_only_a_model_that_paints_has_canvases() -> None:
+    with pytest.raises(InputError, match="paints no canvas"):
+        Canvas().loss(Noisy(), *images()[:2])
+
+
 def test_every_loss_can_be_followed_with_noise_or_without() -> None:
     model, (source, target, x) = Noisy(), images()
-    for goal in (goal for name, goal in GOALS.items() if name not in ("rate", "layers")):
+    for goal in (goal for name, goal in GOALS.items() if name not in ("rate", "layers", "canvas")):
         for noise in (None, torch.zeros(5, 4, dtype=torch.float64)):
             loss = goal.loss(model, source, target)(x.requires_grad_(), PAIR, noise)
             (gradient,) = torch.autograd.grad(loss.sum(), x)
@@ -118,7 +145,7 @@ class Needy(Share):
     [
         (
             "latnt",
-            "choose from latent, output, untargeted, drift, rate, layers, or give file.py:name",
+            "choose from latent, output, untargeted, drift, rate, layers, canvas, or give file.py:name",
         ),
         (Nameless(), "is not a goal"),
         (Needy, "cannot be made without arguments"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -14,7 +14,7 @@ from doubleback.errors import InputError
 from doubleback.metrics.certificate import certified_auddc
 from doubleback.metrics.curve import DistortionCurve
 from doubleback.models import LipschitzAE
-from doubleback.models.lipschitz import SortedPairs
+from doubleback.models.lipschitz import SemiOrthogonal, SortedPairs
 
 SHAPE = (1, 6, 6)
 
@@ -48,6 +48,37 @@ def test_no_change_is_stretched_by_more_and_some_by_nearly_as_much() -> None:
     largest = torch.linalg.matrix_norm(J.view(8, 36, 36), 2)
     assert (largest <= 1.5 + 1e-4).all()
     assert (largest > 1.2).any()
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 12), m=st.integers(1, 12), size=st.floats(0, 30), seed=st.integers(0, 99))
+def test_any_matrix_becomes_one_that_keeps_lengths(n: int, m: int, size: float, seed: int) -> None:
+    W = size * torch.randn(n, m, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    Q = SemiOrthogonal()(W)
+    tall = Q if n >= m else Q.T
+    assert torch.allclose(tall.T @ tall, torch.eye(min(n, m), dtype=torch.float64), atol=1e-9)
+
+
+def test_a_square_matrix_is_the_cayley_transform_of_torch() -> None:
+    layer = nn.Linear(6, 6, dtype=torch.float64)
+    torch.nn.utils.parametrizations.orthogonal(layer, orthogonal_map="cayley", use_trivialization=False)
+    given = layer.parametrizations.weight.original.detach()  # of which torch reads the part under the diagonal
+    lower = given.tril(-1)
+    assert torch.allclose(SemiOrthogonal()(lower / -2), layer.weight, atol=1e-12)
+
+
+def test_lengths_are_kept_in_bf16_training_too() -> None:
+    model = made()
+    with torch.autocast("cpu", torch.bfloat16):
+        Q = model.decoder[-1].weight
+    assert Q.dtype == torch.float32
+    assert torch.allclose(Q.T @ Q, torch.eye(Q.shape[1]), atol=1e-5)
+
+
+def test_its_gradient_is_right() -> None:
+    W = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.autograd.gradcheck(SemiOrthogonal(), W)
+    assert torch.autograd.gradgradcheck(SemiOrthogonal(), W)
 
 
 def test_units_sort_two_by_two_and_keep_lengths() -> None:
@@ -103,11 +134,6 @@ def test_an_audit_works_its_weights_out_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(type(layer), "forward", lambda self, *given: worked.append(1) or own(self, *given))
     doubleback.audit(model, x, pairs=2, coefficients=3, steps=10, progress=False)
     assert 0 < len(worked) < 100
-
-
-def test_images_that_are_too_large_are_refused_at_once() -> None:
-    with pytest.raises(InputError, match="too large for the Lipschitz autoencoder"):
-        LipschitzAE((3, 64, 64))
 
 
 def test_its_weights_come_back_from_a_file() -> None:

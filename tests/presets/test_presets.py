@@ -1,6 +1,5 @@
 """The presets: each builds, is of the settings that a training has, and was measured as it says."""
 
-import math
 import shlex
 
 import pytest
@@ -36,8 +35,6 @@ def test_every_model_has_a_preset_that_builds(model: str, image_shape: tuple[int
         of_model = {name: found.settings[name] for name in ("likelihood", "variance")}
         assert set(found.settings) - {"penalty_weight"} == loop | set(of_model)
         assert Architecture(model, Sizes(**found.sizes), **of_model).sizes.given == sizes
-        if model == "lipschitz" and math.prod(image_shape) > 1024:  # slow, or refused: tests/models/test_lipschitz.py
-            return
         built = build(model, image_shape, sizes, **of_model)
         assert Penalty("reconstruction", found.settings.get("penalty_weight")).penalty_weight != 0
     assert built.image_shape == image_shape

@@ -10,13 +10,14 @@ from doubleback.attacks.budget import Within
 from doubleback.attacks.classifiers import Adversarial, apgd, fgsm, pgd, random_noise, square
 from doubleback.attacks.engine import minimize
 from doubleback.attacks.examples import Examples
-from doubleback.attacks.goals import Damage, Drift, Goal, Latent, Layers, Output, Own, Rate
+from doubleback.attacks.goals import Canvas, Damage, Drift, Goal, Latent, Layers, Output, Own, Rate
 from doubleback.attacks.knowledge import Gradient, Knowledge, Scores, Surrogate
 from doubleback.attacks.sweep import coefficient_sweep
 
 __all__ = [
     "Adversarial",
     "Attack",
+    "Canvas",
     "Capability",
     "Damage",
     "Drift",

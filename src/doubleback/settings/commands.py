@@ -128,7 +128,8 @@ class Audit(Command):
     attack: Goals = None
     """What the attacker wants. latent: the code of another image; output: the reconstruction of another image;
     untargeted: any other reconstruction; drift: any other code; rate: more bits from a codec; layers: other values in
-    all layers. latent-l2, drift-wasserstein, ... measure codes by other distances. file.py:name is a goal of yours."""
+    all layers; canvas: what draw paints on its way. latent-l2, drift-wasserstein, ... measure codes by other distances.
+    file.py:name is a goal of yours."""
     data: Images = None
     """Images to attack. For a run they are brought to the size that it was trained on. A model that is not a run needs
     this, unless `harden` has made it."""

@@ -1,12 +1,14 @@
 """What an attacker is after. A goal of your own is a class with `name`, `targeted` and `loss`, or a function.
 
 `code`: the code (`Latent`, `Drift`). `output`: the reconstruction (`Output`, `Damage`, `Own`). `rate`: a codec's bits.
-`layers`: all layers at once. One more goal is one more file, and, to be chosen by its name, one more place in `GOALS`.
+`layers`: all layers at once. `canvas`: what DRAW paints on its way. One more goal is one more file, and, to be chosen
+by its name, one more place in `GOALS`.
 """
 
 from typing import Any
 
 from doubleback.attacks.goals.base import Goal, RowLoss
+from doubleback.attacks.goals.canvas import Canvas
 from doubleback.attacks.goals.code import CODE_DISTANCES, Drift, Latent
 from doubleback.attacks.goals.layers import Layers
 from doubleback.attacks.goals.output import Damage, Output, Own
@@ -18,6 +20,7 @@ from doubleback.models.base import Autoencoder, decodes, encodes
 __all__ = [
     "CODE_DISTANCES",
     "GOALS",
+    "Canvas",
     "Damage",
     "Drift",
     "Goal",
@@ -31,7 +34,9 @@ __all__ = [
     "goals_for",
 ]
 
-GOALS: dict[str, Goal] = {goal.name: goal for goal in (Latent(), Output(), Damage(), Drift(), Rate(), Layers())}
+GOALS: dict[str, Goal] = {
+    goal.name: goal for goal in (Latent(), Output(), Damage(), Drift(), Rate(), Layers(), Canvas())
+}
 """By the name that results and the command line have."""
 _OTHER_DISTANCES = [kind(distance) for kind in (Latent, Drift) for distance in CODE_DISTANCES]
 _VARIANTS: dict[str, Goal] = {goal.name: goal for goal in (*_OTHER_DISTANCES, Layers("equal"))}
