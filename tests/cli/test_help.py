@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from doubleback.cli import main
-from doubleback.cli.help import COMMANDS, FIRST_STEPS, STATUSES, examples, overview, page
+from doubleback.cli.completion import script
+from doubleback.cli.help import COMMANDS, FIRST_STEPS, STATUSES, examples, overview, page, usable
 from doubleback.cli.main import _parsed
 from doubleback.settings.headings import Heading
 from doubleback.settings.options import options
@@ -47,12 +48,22 @@ def test_a_page_begins_with_an_example_and_what_a_beginner_needs(name: str) -> N
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_page_has_every_setting_once_and_says_what_it_does(name: str) -> None:
     under = "\n".join(blocks(page(COMMANDS[name])).values())
-    for one in options(COMMANDS[name]):
+    for one in usable(COMMANDS[name]):
         shown = re.findall(rf"^  {re.escape(one.takes if one.positional else one.flag)}(?= |$)", under, re.MULTILINE)
         if not (one.positional and one.choices):
             assert len(shown) == 1, one.flag
         assert one.help.endswith("."), one.flag
         assert one.help[:20] in " ".join(under.split()), one.flag
+
+
+@pytest.mark.parametrize("name", ["harden", "frontier"])
+def test_a_setting_that_is_refused_is_not_shown(name: str) -> None:
+    assert "--seed" in page(COMMANDS[name])
+    assert "--devices" not in page(COMMANDS[name])
+    assert "--devices" in page(COMMANDS["train"])
+    line = next(one for one in script("bash").splitlines() if one.strip().startswith(f'"{name}")'))
+    assert "--seed" in line
+    assert "--devices" not in line
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])

@@ -6,9 +6,8 @@ know no files where an argument has no flag (tyro 1.0).
 
 from collections.abc import Iterable, Sequence
 
-from doubleback.cli.help import COMMANDS
+from doubleback.cli.help import COMMANDS, usable
 from doubleback.errors import InputError
-from doubleback.settings.options import options
 
 ASKED = "--completion"
 SHELLS = {"bash": "", "zsh": "autoload -U compinit bashcompinit && compinit && bashcompinit\n"}
@@ -48,7 +47,7 @@ def script(shell: str) -> str:
         raise InputError(f"{ASKED} is {shell!r}; give one of {', '.join(SHELLS)}")
     flags, choices = [], [_case([f"{ASKED} {ASKED}"], SHELLS)]
     for name, command in COMMANDS.items():
-        every = options(command)
+        every = usable(command)
         flags.append(_case([name], [*(one.flag for one in every if not one.positional), "--help"]))
         for one in every:
             if one.choices:

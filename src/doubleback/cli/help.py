@@ -67,7 +67,7 @@ def page(command: type[Any]) -> str:
         command: one of `doubleback.settings.commands`.
     """
     about, *more = _paragraphs(command)
-    every = options(command)
+    every = usable(command)
     usage = [_invocation(one) for one in every if one.required]
     usage += [f"[{_invocation(one)}]" for one in every if one.positional and not one.required]
     lines = _wrapped(" ".join(["usage: doubleback", command.__name__.lower(), *usage, "[SETTINGS]"]), "       ")
@@ -84,6 +84,11 @@ def page(command: type[Any]) -> str:
                 lines += _entry(_invocation(one), _explanation(one, command))
     lines += ["", *_wrapped("Exit status: 0 done, 2 unusable input, 130 Ctrl-C. See `doubleback --help`.")]
     return "\n".join(lines)
+
+
+def usable(command: type[Any]) -> list[Option]:
+    """The settings of a command, without those that it refuses."""
+    return [one for one in options(command) if one.field not in command.REFUSED]
 
 
 def examples(command: type[Any]) -> list[str]:

@@ -81,6 +81,7 @@ class Harden(Command):
     """
 
     FIRST = ("victim", "output", "within", "data")
+    REFUSED = ("devices",)
     DEFAULTS: ClassVar = {
         "epochs": "15",
         "batch_size": "as the run was trained; 32 for a model that is not a run",

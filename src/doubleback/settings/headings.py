@@ -37,3 +37,5 @@ class Command:
     """The settings that a beginner needs, beside those that have no default."""
     DEFAULTS: ClassVar[Mapping[str, str]] = {}
     """What the help says of a default that differs from command to command, by the name of the field."""
+    REFUSED: ClassVar[tuple[str, ...]] = ()
+    """Settings that only other commands can use: the help leaves them out, and so does the Tab key."""

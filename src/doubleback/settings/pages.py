@@ -31,6 +31,7 @@ class Frontier(Command):
     """
 
     FIRST = ("victim", "output", "within", "defences")
+    REFUSED = ("devices",)
 
     victim: Victim
     output: Annotated[Path, arg(metavar="DIR")]
