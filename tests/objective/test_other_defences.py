@@ -68,6 +68,27 @@ def test_the_code_is_kept_where_it_was_at_the_start() -> None:
     assert all(torch.equal(one, moved[name]) for name, one in model.state_dict().items())
 
 
+def test_the_code_is_kept_in_bf16_too() -> None:
+    """Autocast keeps copies of weights in bf16: those of the start once stood for the present ones all through a step."""
+    x, values = images(4).float(), []
+    for precise in (True, False):
+        model = small_vae("gaussian").float()
+        objective = Objective(model, "kept-code", penalty_start=0.0)
+        draws = objective.draw(x, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            model.encoder[-1].bias[:3] += torch.tensor([4.0, 8.0, 0.0])
+        with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+            terms = objective(x, *draws)
+            loss = objective.total(terms, 1.0)
+        loss.backward()
+        values.append((terms["penalty"].mean().item(), loss.item(), model.encoder[-1].bias.grad))
+    (kept, loss, slope), (kept_bf16, loss_bf16, slope_bf16) = values
+    assert kept > 50
+    assert kept_bf16 == pytest.approx(kept, rel=0.03)
+    assert loss_bf16 == pytest.approx(loss, rel=0.03)
+    assert torch.nn.functional.cosine_similarity(slope, slope_bf16, dim=0) > 0.99
+
+
 @pytest.mark.parametrize("penalty", sorted(RADII))
 def test_they_train_and_lower_their_own_term(penalty: str) -> None:
     x = (images(64) * 255).byte()

@@ -104,13 +104,11 @@ class PenaltyTaken:
         """The model with the weights that it had at the start of the training; no graph may be open."""
         weights = _weights(self.model)
         now = [one.detach().clone() for one in weights]
-        with torch.no_grad():
-            torch._foreach_copy_(weights, self.before)
+        _put(weights, self.before)
         try:
             yield
         finally:
-            with torch.no_grad():
-                torch._foreach_copy_(weights, now)
+            _put(weights, now)
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
@@ -120,6 +118,13 @@ class PenaltyTaken:
             return
         with evaluating(self.model):
             yield
+
+
+@torch.no_grad()
+def _put(weights: list[Tensor], others: list[Tensor]) -> None:
+    """Other values into the weights. Under autocast their copies in bf16 are made anew: they would keep the old ones."""
+    torch._foreach_copy_(weights, others)
+    torch.clear_autocast_cache()
 
 
 def _weights(model: Any) -> list[Tensor]:
