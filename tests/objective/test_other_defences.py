@@ -69,7 +69,7 @@ def test_the_code_is_kept_where_it_was_at_the_start() -> None:
 
 
 def test_the_code_is_kept_in_bf16_too() -> None:
-    """Autocast keeps copies of weights in bf16: those of the start once stood for the present ones all through a step."""
+    """Autocast keeps copies of weights in bf16: those of the start once stood for the present ones in all of a step."""
     x, values = images(4).float(), []
     for precise in (True, False):
         model = small_vae("gaussian").float()

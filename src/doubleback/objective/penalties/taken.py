@@ -122,7 +122,7 @@ class PenaltyTaken:
 
 @torch.no_grad()
 def _put(weights: list[Tensor], others: list[Tensor]) -> None:
-    """Other values into the weights. Under autocast their copies in bf16 are made anew: they would keep the old ones."""
+    """Other values into the weights. Autocast makes its copies in bf16 anew, which would keep the old values."""
     torch._foreach_copy_(weights, others)
     torch.clear_autocast_cache()
 
