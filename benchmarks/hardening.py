@@ -127,6 +127,7 @@ def _tensors(net: torch.nn.Module) -> dict[str, Tensor]:
 
 HEAD = (
     "model",
+    "epochs",
     "damage before",
     "after",
     "difference",
@@ -146,6 +147,7 @@ def row(one: dict[str, Any]) -> str:
     rate = f"{start['rate']:.3f} to {end['rate']:.3f}" if "rate" in start else "-"
     cells = [
         one["model"] + (f", {one['freeze']} frozen" if one["freeze"] else ""),
+        str(one["settings"]["epochs"]),
         f"{one['before']:.2f}",
         f"{one['after']:.2f}",
         f"{one['difference']['mean']:.2f} [{low:.2f}, {high:.2f}]",
@@ -181,7 +183,7 @@ def main() -> None:
     for name in (name for name in (*MODELS, *AUDITED) if given.only in name):
         if one := measured(name, given):
             rows[_key(one)] = one | {"settings": settings}
-            print(row(one), flush=True)
+            print(row(rows[_key(one)]), flush=True)
             record(
                 "hardening", {"data": Path(given.data).name, "rows": [rows[key] for key in sorted(rows)]}, quick=False
             )
