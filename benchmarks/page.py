@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import hardening, real, standard
 from benchmarks.front_page import blocks
+from benchmarks.frontier_page import blocks as frontiers
 
 HOME = Path(__file__).parent
 PAGES = tuple(
@@ -19,7 +20,17 @@ PAGES = tuple(
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("concepts", "hardening", "index", "performance", "results", "threats", "your-own-model")
+            for name in (
+                "concepts",
+                "defences",
+                "defences",
+                "hardening",
+                "index",
+                "performance",
+                "results",
+                "threats",
+                "your-own-model",
+            )
         ),
     )
 )
@@ -44,6 +55,7 @@ def tables() -> dict[str, str]:
     )
     return {
         **blocks(),
+        **frontiers(),
         "summary": _summary(audit, train, bf16, gpu, classifier),
         "audit": _audit(audit),
         "growth": _growth(audit),
