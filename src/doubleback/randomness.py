@@ -15,6 +15,7 @@ class Stream(IntEnum):
     SELECT = 3  # that chooses an attack's best iterate
     START = 4  # of an attack
     SCORE = 5  # that measures what an attack has reached
+    MODEL = 6  # that a model takes from torch's own generator in a training step: dropout, a codec's noise
 
 
 def generator(seed: int, stream: Stream, place: int = 0) -> torch.Generator:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from doubleback.attacks import Canvas, Damage, Goal, Latent, Output
 from doubleback.attacks.goals import GOALS, goal_of
+from doubleback.defences import defended
 from doubleback.distributions import DiagonalGaussian, Gaussian
 from doubleback.errors import InputError
 from doubleback.models import DRAW, Reconstruction
@@ -80,6 +81,20 @@ def test_the_canvases_are_those_after_every_step(likelihood: str, noisy: bool) -
 def test_only_a_model_that_paints_has_canvases() -> None:
     with pytest.raises(InputError, match="paints no canvas"):
         Canvas().loss(Noisy(), *images()[:2])
+
+
+def test_canvases_are_those_behind_the_channel() -> None:
+    """An attack on the bare model would pass for robustness; where no canvas can be seen, a line says so."""
+    torch.manual_seed(0)
+    draw, (source, target) = DRAW((1, 6, 6), steps=2, hidden=8, latent=3).eval(), torch.rand(2, 2, 1, 6, 6)
+    pair = torch.arange(2)
+    behind = defended(draw, ["quantize:1"])
+    found = Canvas().loss(behind, source, target)(source, pair, None)
+    wanted = Canvas().loss(draw, source.round(), target.round())(source.round(), pair, None)
+    assert torch.allclose(found, wanted)
+    assert not torch.allclose(found, Canvas().loss(draw, source, target)(source, pair, None))
+    with pytest.raises(InputError, match="without smooth or hmc"):
+        Canvas().loss(defended(draw, ["smooth:0.1"]), source, target)
 
 
 def test_every_loss_can_be_followed_with_noise_or_without() -> None:

@@ -163,6 +163,14 @@ def test_a_defence_that_is_none_is_refused_in_a_line(vae: VAE, step: str) -> Non
         Threat(defend=(step,))
 
 
+def test_a_chain_about_smoothing_has_the_codes_own_shape(vae: VAE) -> None:
+    guarded = defended(vae, ["hmc:2", "smooth:0.1"])
+    x = torch.rand(3, *vae.image_shape, dtype=torch.float64)
+    guarded.meet(x)  # type: ignore[attr-defined]
+    for noise in (None, noise_for(guarded)):
+        assert guarded(x, noise).likelihood.mean.shape == x.shape
+
+
 def test_a_plain_autoencoder_has_no_posterior_to_walk_in() -> None:
     plain = VAE((1, 4, 4), hidden=(8,), latent=3, variational=False)
     with pytest.raises(InputError, match="hmc needs a variational autoencoder"):

@@ -192,10 +192,104 @@ def test_from_beyond_the_budget_it_steps_back_into_it(trained: dict[str, Tensor]
         (Measured(2.04), Measured(2.0), 0.02, 0.0),
         (Measured(1.0, 0.6), Measured(2.0, 0.5), 0.2, 0.0),
         (Measured(3.0, 0.1), Measured(2.0, 0.5), 0.0, 0.5),
+        (Measured(1.0, math.nan), Measured(2.0, 0.5), 0.0, math.nan),
     ],
 )
 def test_the_worst_measure_counts(now: Measured, start: Measured, within: float, excess: float) -> None:
-    assert now.excess(start, within) == pytest.approx(excess)
+    assert now.excess(start, within) == pytest.approx(excess, nan_ok=True)
+
+
+@pytest.mark.parametrize("freeze", [None, "encoder"])
+def test_the_statistics_of_a_model_of_ones_own_stay(freeze: Any, tiny: ImageData) -> None:
+    """A protocol of one's own with BatchNorm: what was kept within the budget is within it at the end, too."""
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 6))
+    decoder = nn.Sequential(nn.Linear(6, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 64), nn.Sigmoid())
+    model = AutoencoderAdapter(encoder, nn.Sequential(decoder, nn.Unflatten(1, (1, 8, 8))), latent=6)
+    fit(model, tiny, epochs=20, batch_size=32, learning_rate=3e-3, progress=False)
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    found = harden(model, tiny, 0.02, alone=True, freeze=freeze, **FEW | {"learning_rate": 1e-2})
+    assert found.weight > 0
+    assert found.end == measured(model, tiny.validation.images)
+    assert found.end.excess(found.start, 0.02) <= 0
+    moved = {name for name, one in model.state_dict().items() if not torch.equal(one, before[name])}
+    assert moved
+    assert not any(name.endswith(("running_mean", "running_var")) for name in moved)
+    assert not (freeze and any(name.startswith("encoder") for name in moved))
+
+
+def test_if_something_else_has_moved_the_old_model_comes_back(
+    trained: dict[str, Tensor], tiny: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is measured at the end counts, not what a look has seen."""
+    model, first = victim(trained), measured(victim(trained), tiny.validation.images)
+    monkeypatch.setattr("doubleback.hardening.budget.EXACT", -1.0)  # nothing is within the budget
+    found = harden(model, tiny, 0.5, alone=True, **FEW | {"epochs": 2})
+    assert (found.weight, found.steps, found.start, found.end) == (0, 0, first, first)
+    assert found.penalty_end == found.penalty_start
+    assert all(torch.equal(one, trained[name]) for name, one in model.state_dict().items())
+
+
+def test_every_nth_step_has_n_times_the_weight_and_none_before_the_start(
+    trained: dict[str, Tensor], tiny: ImageData
+) -> None:
+    settings = Penalty("spectral", penalty_weight=8.0, every=4, penalty_start=0.5)
+    objective = WithinBudget(Objective(victim(trained), settings), tiny.validation, 0.5)
+    with torch.no_grad():
+        for step in range(50):  # there is room, and yet the weight must wait
+            assert objective.penalty_weight(step, 100) == 0
+            objective.after_step(step, 100)
+    assert [objective.penalty_weight(step, 100) for step in range(50, 55)] == [32.0, 0.0, 0.0, 0.0, 32.0]
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x.tanh())
+        return x.tanh()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g * (1 - ctx.saved_tensors[0] ** 2)
+
+
+class _Tanh(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = _Once.apply(x)
+        return made
+
+
+class Plain(nn.Module):
+    """An encoder and a decoder with something in the middle."""
+
+    def __init__(self, middle: nn.Module) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), middle, nn.Linear(16, 4))
+        self.decoder = nn.Sequential(nn.Linear(4, 64), nn.Sigmoid(), nn.Unflatten(1, (1, 8, 8)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.decoder(self.encoder(x))
+        return made
+
+
+def test_what_can_be_differentiated_once_is_hardened_by_differences(
+    tiny: ImageData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    found = harden(Plain(_Tanh()), tiny, 0.1, alone=True, **FEW | {"epochs": 2})
+    assert found.end.excess(found.start, 0.1) <= 0
+    assert "by finite differences" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_part_is_frozen_beside_a_weight_that_is_frozen_already(part: Any, tiny: ImageData) -> None:
+    torch.manual_seed(0)
+    net = Plain(nn.Tanh())
+    net.encoder[1].bias.requires_grad_(False)
+    found = harden(net, tiny, 0.1, alone=True, freeze=part, **FEW | {"epochs": 1})
+    assert found.end.excess(found.start, 0.1) <= 0
+    assert not net.encoder[1].bias.requires_grad
 
 
 # -- somebody else's ------------------------------------------------------------------------------------------------

@@ -232,6 +232,53 @@ def test_they_can_be_trained(middle: str, tiny: doubleback.ImageData) -> None:
     assert history.rows[-1]["penalty"] is not None
 
 
+class _NoisyInTraining(nn.Module):
+    """Noise, and a buffer that moves, by no module that torch knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        self.seen += 1
+        return torch.nn.functional.dropout(x, 0.5)
+
+
+def test_the_penalty_of_somebody_elses_model_is_that_of_evaluation_mode() -> None:
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, 6), _NoisyInTraining(), nn.Linear(6, 3))
+    decoder = nn.Sequential(nn.Linear(3, 16), nn.Sigmoid(), nn.Unflatten(1, (1, 4, 4)))
+    model, x = AutoencoderAdapter(encoder, decoder, latent=3).double().train(), images(4)
+    objective = Objective(model, "spectral", margin=0.0)
+    site = objective.penalty.site(x, torch.zeros(4, 3), torch.Generator().manual_seed(0))
+    first, second = (objective.penalty(site)[1] for _ in range(2))
+    assert torch.equal(first, second)
+    assert encoder[2].seen == 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("penalty", ["spectral", "targeted", "output", "noise"])
+def test_draws_meet_images_that_lie_elsewhere(penalty: str) -> None:
+    """`meta` stands for a GPU: what a CPU generator draws has to follow the images there."""
+    taken = PenaltyTaken(small_vae(), Penalty(penalty))  # type: ignore[arg-type]
+    x, noise = images(4).to("meta"), torch.zeros(4, 3, device="meta")
+    site = taken.site(x, noise, torch.Generator().manual_seed(0))
+    assert site.x.device.type == "meta"
+    assert all(part is None or part.device.type == "meta" for part in site.to(x))
+
+
+def test_the_latent_penalty_of_a_code_with_a_shape() -> None:
+    """The Frobenius norm of a linear encoder whose code is a picture."""
+    conv = nn.Conv2d(1, 2, 1, bias=False)
+    model = AutoencoderAdapter(conv, nn.Conv2d(2, 1, 1), latent=(2, 4, 4)).double()
+    x = images(3)
+    objective = Objective(model, "latent", projections=400)
+    site = objective.penalty.site(x, torch.zeros(3, 2, 4, 4), torch.Generator().manual_seed(0))
+    _, found = objective.penalty(site)
+    wanted = 16 * conv.weight.square().sum()
+    assert torch.allclose(found, wanted.expand(3), rtol=0.1)
+
+
 # -- for a loop of one's own -----------------------------------------------------------------------------------------
 
 

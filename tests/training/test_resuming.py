@@ -10,7 +10,7 @@ from torch import nn
 from doubleback.checkpoints import load_tensors
 from doubleback.data import ImageData
 from doubleback.errors import InputError
-from doubleback.models import ConvVAE
+from doubleback.models import AutoencoderAdapter, ConvVAE
 from doubleback.objective import Objective
 from doubleback.training import STATE, loop
 from tests.training.conftest import Finished
@@ -31,6 +31,27 @@ def test_a_run_that_died_goes_on_bit_for_bit(whole: Finished, tiny: ImageData, t
     assert [row["step"] for row in history.rows] == [5, 10, 15, 20]
     logs = [(folder / "log.csv").read_text().splitlines()[-1].split(",") for folder in (whole.folder, tmp_path)]
     assert logs[0][5:] == logs[1][5:]
+
+
+def with_dropout_and_a_mask() -> Objective:
+    """A model that draws from torch's own generator, and keeps -inf in a buffer, as attention does."""
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.3), nn.Linear(16, 4))
+    encoder.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+    decoder = nn.Sequential(nn.Linear(4, 64), nn.Sigmoid(), nn.Unflatten(1, (1, 8, 8)))
+    return Objective(AutoencoderAdapter(encoder, decoder, latent=4))
+
+
+def test_dropout_draws_the_same_after_a_resume(tiny: ImageData, tmp_path: Path) -> None:
+    whole, broken, resumed = (with_dropout_and_a_mask() for _ in range(3))
+    state = torch.random.get_rng_state()
+    train(whole, tiny)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    with pytest.raises(Stop):
+        train(dying(broken, 7), tiny, folder=tmp_path)
+    torch.manual_seed(1)
+    train(resumed, tiny, folder=tmp_path, resume=True)
+    assert same(weights(resumed), weights(whole))
 
 
 def test_a_classifier_that_died_goes_on_bit_for_bit(tiny: ImageData, tmp_path: Path) -> None:

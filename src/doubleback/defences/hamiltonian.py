@@ -49,7 +49,7 @@ class Hamiltonian(Around):
         super().meet(images)
         if not is_variational(self.inner) or getattr(self.inner, "decode_as", None) is None:
             raise InputError("hmc needs a variational autoencoder that can decode any given code; leave it out")
-        self.code_shape = tuple(self.inner.noise_shape)
+        self.code_shape = tuple(getattr(self.inner, "code_shape", self.inner.noise_shape))
         self.noise_shape = ((self.steps + 1) * math.prod(self.code_shape) + self.steps,)
 
     def encode(self, x: Float[Tensor, "B ..."], noise: Float[Tensor, "B n"] | None = None) -> DiagonalGaussian:

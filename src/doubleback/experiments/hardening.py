@@ -14,7 +14,7 @@ from doubleback.experiments.victims import LEFT, Stranger, images_of, in_a_layou
 from doubleback.experiments.victims import described as of_victim
 from doubleback.files import write_arrays, write_json
 from doubleback.folders import CONFIG, IMAGES, SEEN, WEIGHTS, Folder, within
-from doubleback.hardening import Hardened, Twin
+from doubleback.hardening import Twin
 from doubleback.hardening import harden as hardened
 from doubleback.hardening.hardened import LOOP
 from doubleback.imports import code_digest, named_object
@@ -66,7 +66,7 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
             home=Home(folder.path, folder.identity, resume=True),
         )
         if found.twin is not None:
-            _leave_twin(folder, victim, images, found, found.twin)
+            _leave_twin(folder, victim, images, found.twin)
         return _leave(
             folder,
             victim.autoencoder,
@@ -106,7 +106,7 @@ def _leave(folder: Folder, model: Any, images: ImageData, results: dict[str, Any
     return folder.finish({**results, "test": test, "weights": weights_digest(model)})
 
 
-def _leave_twin(folder: Folder, victim: Any, images: ImageData, found: Hardened, twin_of: Twin) -> None:
+def _leave_twin(folder: Folder, victim: Any, images: ImageData, twin_of: Twin) -> None:
     """The model that was trained on without the penalty, as a folder of its own inside."""
     model, described = victim.autoencoder, folder.described
     described = {**described, "harden": {**described["harden"], "penalty": "none"}}
@@ -119,7 +119,7 @@ def _leave_twin(folder: Folder, victim: Any, images: ImageData, found: Hardened,
             return
         load_weights(model, twin_of.weights, twin.path)
         try:
-            _leave(twin, model, images, {"train": training_figures(found.history, images)})
+            _leave(twin, model, images, {"train": training_figures(twin_of.history, images)})
         finally:
             load_weights(model, now, folder.path)
 

@@ -18,11 +18,12 @@ from doubleback.data import ImageData
 from doubleback.defences import defended
 from doubleback.errors import DivergedError, InputError
 from doubleback.evaluation import reconstruction_quality
-from doubleback.experiments.hardening import harden
+from doubleback.experiments.hardening import TWIN, harden
 from doubleback.experiments.runs import TrainedRun, load_run
 from doubleback.experiments.training import train
 from doubleback.experiments.victims import Stranger, images_of, load_victim
-from doubleback.folders import digest, is_locked, locked, within
+from doubleback.files import read_json
+from doubleback.folders import RESULTS, digest, is_locked, locked, within
 from doubleback.frontier.contenders import CONTENDERS, AtTestTime, Longer, Proven, Trained
 from doubleback.frontier.row import PLAIN, Row, read_row, write_row
 from doubleback.processes import machine
@@ -150,8 +151,9 @@ class Bench:
         command, line, results = self._hardened(folder, Hardening(f"{share:g}", loop=self.command.loop))
         if results is None:
             return Row(name, share, "diverged", self.identity, command=line)
-        model = self._weights_of(command.output / "twin")
-        return self._row(name, share, "trained on", model, line, results["train"]["seconds"])
+        twin = within(command.output, TWIN)
+        seconds = read_json(twin / RESULTS)["train"]["seconds"]
+        return self._row(name, share, "trained on", self._weights_of(twin), line, seconds)
 
     def _hardened(self, folder: Path, hardening: Hardening) -> tuple[Harden, list[str], dict[str, Any] | None]:
         """The victim hardened in a row's folder: the command, its line, and the results; None: it diverged."""

@@ -38,6 +38,7 @@ FREE = 0.8  # after this share of the steps nothing is: the last steps are too s
 AIM = 0.001  # of the measure: so far within the budget the weight aims, for the same reason
 ROOM = (0.002, 0.01)  # room, as a share of the measure, at which it moves by all of that: as small as the slack, within
 HALVINGS = 8  # of the way back to the budget
+EXACT = 1e-6  # of the measure: twice the same images may differ by so much on a GPU
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Measured:
         """How far the worst measure is over (1 + within) of the start's, as a share; negative: there is room."""
         pairs = [(getattr(self, one.name), getattr(start, one.name)) for one in fields(self)]
         shares = [now / ((1 + within) * before) - 1 if before else now for now, before in pairs if before is not None]
-        return float(max(shares))
+        return math.nan if any(map(math.isnan, shares)) else float(max(shares))
 
 
 def looked_at(held: Split) -> Tensor:
@@ -134,7 +135,8 @@ class WithinBudget(TrainingObjective):
 
     def penalty_weight(self, step: int, steps: int) -> float:
         """lambda2 as the budget has it now."""
-        return float(self.weight) if self.objective.penalty_weight(step, steps) > 0 else 0.0
+        on = self.objective.penalty_weight(step, steps) > 0
+        return self.objective.settings.every * float(self.weight) if on else 0.0
 
     def prepare(self, x: Float[Tensor, "n ..."]) -> None:
         """Be shown the first images."""
@@ -185,29 +187,39 @@ class WithinBudget(TrainingObjective):
             self.least.fill_(penalty)
             self.kept_weight.copy_(self.weight)
             self.kept_step.fill_(step + 1)
+        if step < self.objective.first_step(steps):
+            return
         slack = SLACK * max(0.0, 1 - (step + 1) / (FREE * steps)) ** 2
         least, most = ROOM
         pressing = (excess + AIM - slack) / min(max(slack, least), most)
         self.weight.mul_(math.exp(-GAIN * max(-1.0, min(1.0, pressing))))
 
     def keep(self) -> Measured:
-        """Put the best weights within the budget into the model; returns what they measure."""
+        """Put the best weights within the budget into the model; returns what they measure.
+
+        If the model does not keep to the budget with them after all, because something beside its weights has changed,
+        `kept_weight` is 0: nothing was found.
+        """
         with torch.no_grad():
             self._step_back()
             torch._foreach_copy_(self._learned, self._stored("kept"))
-        return measured(self.model, self.held)
+        found = measured(self.model, self.held)
+        if not found.excess(self.start, self.within) <= EXACT:
+            self.kept_weight.zero_()
+            self.kept_step.zero_()
+        return found
 
     def _step_back(self) -> None:
         """If the last average is beyond the budget: the farthest point within it on the way there, if that is best."""
         within, beyond = [one.clone() for one in self._stored("kept")], self._stored("averaged")
         with self._holding("averaged"):
-            if (excess := measured(self.model, self.held).excess(self.start, self.within)) <= 0:
+            if (excess := self._excess()) <= 0:
                 return
             near, far, best = 0.0, 1.0, None
             for _ in range(HALVINGS if math.isfinite(excess) else 0):
                 middle = (near + far) / 2
                 torch._foreach_copy_(self._learned, torch._foreach_lerp(within, beyond, middle))
-                if measured(self.model, self.held).excess(self.start, self.within) > 0:
+                if not self._excess() <= 0:  # NaN is beyond
                     far = middle
                     continue
                 near = middle
@@ -218,6 +230,10 @@ class WithinBudget(TrainingObjective):
             torch._foreach_copy_(self._stored("kept"), torch._foreach_lerp(within, beyond, best))
             self.kept_weight.copy_(self.weight)
             self.kept_step.copy_(self.taken)
+
+    def _excess(self) -> float:
+        """How far the model, as it is now, is over the budget."""
+        return measured(self.model, self.held).excess(self.start, self.within)
 
     def _penalty(self) -> float:
         """The mean penalty on held-out images, at the same places and by the same draws at every look."""

@@ -48,7 +48,7 @@ def weights_of_part(victim: Any, part: Part, images: Tensor) -> list[nn.Paramete
     """
     if not encodes(victim):
         raise InputError("this model has no code, so its encoder cannot be told from its decoder; leave freeze out")
-    followed, parameters = attacked(victim), list(victim.parameters())
+    followed, parameters = attacked(victim), [one for one in victim.parameters() if one.requires_grad]
     with at_work(victim):
         x = placed(victim, images)
         q = followed.encode(x)

@@ -16,7 +16,8 @@ from doubleback.models.base import Autoencoder, acquaint, decodes, encodes
 from doubleback.models.victim import Wrapped
 from doubleback.models.wrapping import as_victim
 from doubleback.objective import ELBO, Loss, Objective
-from doubleback.objective.losses import Deployed, Said, weights_of
+from doubleback.objective.losses import Deployed, InEvaluation, Said, weights_of
+from doubleback.objective.penalties.taken import acts_otherwise
 from doubleback.settings.checks import not_negative
 from doubleback.settings.hardening import Hardening
 from doubleback.settings.loop import Loop
@@ -44,10 +45,12 @@ class Twin:
     Attributes:
         measured: on the images that decided.
         weights: by name.
+        history: how it went.
     """
 
     measured: Measured
     weights: dict[str, Tensor]
+    history: History
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,13 +148,16 @@ def harden(
         with frozen(victim, settings.freeze, data.validation.images[:2]):
             own = _loss(victim, loss, data)
             if not settings.alone:
-                fit_at(home and home.inside("twin"), Objective(victim, "none", loss=own), data, settings.loop, progress)
-                twin = Twin(measured(victim, looked_at(data.validation)), _weights(victim))
+                inside, alike = home and home.inside("twin"), Objective(victim, "none", loss=own)
+                trained = fit_at(inside, alike, data, settings.loop, progress)
+                twin = Twin(measured(victim, looked_at(data.validation)), _weights(victim), trained)
                 victim.load_state_dict(before)
             budget = WithinBudget(_penalised(victim, settings.penalty, own, data), data.validation, within)
             first = budget.least.item()
             history = fit_at(home, budget, data, settings.loop, progress)
             end = budget.keep()
+            if not budget.kept_weight:
+                victim.load_state_dict(before)
     except BaseException:
         victim.load_state_dict(before)
         raise
@@ -161,11 +167,11 @@ def harden(
         model=victim,
         within=within,
         start=budget.start,
-        end=end,
+        end=end if budget.kept_weight else budget.start,
         weight=budget.kept_weight.item(),
         steps=int(budget.kept_step.item()),
         penalty_start=first,
-        penalty_end=float(budget.least),
+        penalty_end=float(budget.least) if budget.kept_weight else first,
         latents_moved=None if codes is None or after is None else _moved(codes, after),
         twin=twin,
         history=history,
@@ -189,14 +195,17 @@ def _penalised(victim: Any, penalty: Penalty, loss: Loss, data: ImageData) -> Ob
     objective = Objective(victim, penalty.filled(penalty_weight=1.0), loss=loss)
     if penalty.penalty_weight is not None:
         return objective
-    weight = balanced(objective, placed(victim, data.train.images[:BALANCED]))
-    return Objective(victim, penalty.changed(penalty_weight=weight), loss=loss)
+    x = placed(victim, data.train.images[:BALANCED])
+    objective.prepare(x[:2])
+    return Objective(victim, objective.settings.changed(penalty_weight=balanced(objective, x)), loss=loss)
 
 
 def _loss(victim: Any, said: Loss | Owners | None, data: ImageData) -> Loss:
-    """The owner's loss, or one that is read off from the model."""
+    """The owner's loss, or one that is read off from the model; in evaluation mode, in which the budget is measured."""
     if said is None and not isinstance(victim, Wrapped):
-        return ELBO()
+        said = ELBO()
+    if isinstance(said, ELBO) and acts_otherwise(victim):
+        return InEvaluation(said)
     if isinstance(said, Loss):
         return said
     if said is not None:

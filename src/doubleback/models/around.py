@@ -16,6 +16,8 @@ _OWN = (
     "own",
     "surrogate",
     "lipschitz",
+    "trajectory",
+    "pixels",
 )  # what the inner model has of these says nothing about the outer one
 
 

@@ -8,7 +8,8 @@ real channel has none (Athalye, Carlini & Wagner 2018, section 4.1).
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,17 @@ class Surviving(Around):
         """The reconstruction of T(x)."""
         found: Reconstruction = self.inner(self.received(x), noise)
         return found
+
+    @property
+    def pixels(self) -> Any:
+        """What makes a likelihood of a canvas; of DRAW, which paints step by step."""
+        return self.inner.pixels
+
+    @property
+    def trajectory(self) -> Callable[..., Iterator[tuple[DiagonalGaussian, Tensor]]]:
+        """As the model's own, of the received image."""
+        steps = self.inner.trajectory
+        return lambda x, noise=None: steps(self.received(x), noise)
 
     def received(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
         """T(x), in [0, 1]."""

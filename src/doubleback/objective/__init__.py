@@ -94,7 +94,7 @@ def penalty(
             acquaint(model, x)
             generator = torch.Generator(device="cpu").manual_seed(int(torch.randint(2**62, ())))
             noise = torch.randn(len(x), *model.noise_shape, generator=generator).to(x)
-            return taken(taken.site(x, noise, generator))[1]
+            return taken(taken.site(x, noise, generator).to(x))[1]
 
     return of
 

@@ -95,9 +95,13 @@ class Objective(TrainingObjective):
         >>> [objective.penalty_weight(step, 8) for step in range(8)]
         [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0]
         """
-        since = step - math.ceil(self.settings.penalty_start * steps)
+        since = step - self.first_step(steps)
         on = since >= 0 and since % self.settings.every == 0
         return self._weight_when_on if on else 0.0
+
+    def first_step(self, steps: int) -> int:
+        """The step, of so many, at which the penalty begins."""
+        return math.ceil(self.settings.penalty_start * steps)
 
     @property
     def _weight_when_on(self) -> float:
@@ -126,14 +130,17 @@ class Objective(TrainingObjective):
         if not self.settings.differentiates or self.settings.estimator != "exact":
             return
         noise, *site = self.draw(x.cpu(), torch.Generator().manual_seed(0))
+        had = [(one, one.grad) for one in self.parameters()]
         try:
             terms = self(x, *(None if part is None else part.to(x) for part in (noise, *site)))
-            learned = [one for one in self.parameters() if one.requires_grad]
-            torch.autograd.grad(terms["penalty"].sum(), learned, allow_unused=True)
+            terms["penalty"].sum().backward()  # not `grad` of weights: it never visits `once_differentiable`
         except (RuntimeError, NotImplementedError) as error:  # "derivative for ... is not implemented", and its like
             self.settings = self.settings.changed(estimator="finite-difference")
             self.penalty = PenaltyTaken(self.model, self.settings)
             note(f"no second derivative ({reason(error)[:100]}): the penalty is taken by finite differences")
+        finally:
+            for one, gradient in had:
+                one.grad = gradient
 
     def draw(
         self, x: Float[Tensor, "B ..."], generator: torch.Generator, mine: slice = slice(None)

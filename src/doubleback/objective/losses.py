@@ -84,6 +84,22 @@ class Deployed(Loss):
         return terms | further_terms(model, x)
 
 
+class InEvaluation(Loss):
+    """Another loss, of the model in evaluation mode: the statistics of BatchNorm stay as they are, dropout is off.
+
+    Args:
+        loss: the other one.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        self.loss, self.weights = loss, loss.weights
+
+    def __call__(self, model: Autoencoder, x: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."] | None) -> Terms:
+        """Its terms."""
+        with evaluating(model):
+            return self.loss(model, x, noise)
+
+
 class Said(Loss):
     """A loss that its owner has written.
 

@@ -81,7 +81,7 @@ class Harden(Command):
     """
 
     FIRST = ("victim", "output", "within", "data")
-    REFUSED = ("devices",)
+    REFUSED = ("devices", "cuda_graph")
     DEFAULTS: ClassVar = {
         "epochs": "15",
         "batch_size": "as the run was trained; 32 for a model that is not a run",

@@ -31,7 +31,7 @@ class Frontier(Command):
     """
 
     FIRST = ("victim", "output", "within", "defences")
-    REFUSED = ("devices",)
+    REFUSED = ("devices", "cuda_graph")
 
     victim: Victim
     output: Annotated[Path, arg(metavar="DIR")]

@@ -52,7 +52,12 @@ class Batches:
         self._order: tuple[int, Tensor] | None = None
 
     def share(self, objective: TrainingObjective, step: int) -> list[Tensor | None]:
-        """What the objective takes of a step's batch in this process, on its device."""
+        """What the objective takes of a step's batch in this process, on its device.
+
+        Torch's own generator, from which dropout draws, begins anew: so a step draws the same after a resume.
+        """
+        place = step * self.fabric.world_size + self.fabric.global_rank
+        torch.manual_seed(generator(self.seed, Stream.MODEL, place).initial_seed())
         batch = self._train.at(self._places(step))
         x = as_unit(batch.images).to(next(objective.model.parameters()).dtype)
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)

@@ -116,7 +116,8 @@ def fit_at(
         print("doubleback: bf16 is slower than float32 on this machine; precision 32 is the faster", file=sys.stderr)
     kept = "the last finished epoch is kept, resume from it" if home else "train again"
     trained = objective_of(objective)
-    with in_training(trained), noticing_lost_processes(kept):
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    with in_training(trained), noticing_lost_processes(kept), torch.random.fork_rng(devices):
         run = _Run(fabric, trained, let_in(as_data(images), trained.model), loop, home)
         run.start()
         with run.bar(progress) as advance, interrupt_between_steps() as interrupted:

@@ -38,8 +38,8 @@ def jacobian_penalty(
         reconstruction = model(moving, noise)
         return _differentiated(reconstruction, of), reconstruction
 
-    _, pull_back, reconstruction = pulled(output, x)
-    return reconstruction, torch.stack([squared_norm(pull_back(v)) for v in projections]).mean(0)
+    values, pull_back, reconstruction = pulled(output, x)
+    return reconstruction, torch.stack([squared_norm(pull_back(v.view_as(values))) for v in projections]).mean(0)
 
 
 def jacobian_penalty_by_differences(

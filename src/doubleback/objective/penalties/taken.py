@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from doubleback.models.base import Autoencoder, attacked
+from doubleback.models.pulling import Pullable
 from doubleback.objective.penalties.gradient import Penalised
 from doubleback.objective.penalties.kinds import KINDS, Kind, Site, Taking
 from doubleback.settings.penalty import Penalty
@@ -72,7 +73,8 @@ class PenaltyTaken:
             count = max((len(x) + 1) // 2 // shares, 1) * shares if self.at_blends else len(x)
             first, target = x[:count], x.roll(-1, 0) if count == len(x) else x[-count:]
             noise = None if noise is None else noise[:count]
-            x = first.lerp(target, drawn(count, *[1] * (x.dim() - 1), draw=torch.rand)) if self.at_blends else x
+            if self.at_blends:
+                x = first.lerp(target, drawn(count, *[1] * (x.dim() - 1), draw=torch.rand).to(x.device))
         target = target if needs.startswith("target") else None
         if needs in ("nothing", "target"):
             return Site(x, noise, None, target)
@@ -84,13 +86,7 @@ class PenaltyTaken:
     def has_own_pass(self) -> bool:
         """Whether the pass of the loss will not do for it: elsewhere, or where a part acts otherwise in training."""
         elsewhere = self.at_blends or (self.kind is not None and self.kind.elsewhere)
-        return elsewhere or attacked(self.model) is not self.model or self._acts_otherwise
-
-    @property
-    def _acts_otherwise(self) -> bool:
-        """Whether a part of the model acts otherwise in training."""
-        parts = self.model.modules() if isinstance(self.model, nn.Module) else ()
-        return any(isinstance(part, _OWN_PASS) for part in parts)
+        return elsewhere or attacked(self.model) is not self.model or acts_otherwise(self.model)
 
     def __call__(self, site: Site) -> Penalised:
         """The reconstruction at the site, where the penalty has needed it, and the penalty there, (n,)."""
@@ -113,7 +109,7 @@ class PenaltyTaken:
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
         """In evaluation mode, where that makes a difference: else rows would interact."""
-        if not self._acts_otherwise:
+        if not acts_otherwise(self.model):
             yield
             return
         with evaluating(self.model):
@@ -125,6 +121,13 @@ def _put(weights: list[Tensor], others: list[Tensor]) -> None:
     """Other values into the weights. Autocast makes its copies in bf16 anew, which would keep the old values."""
     torch._foreach_copy_(weights, others)
     torch.clear_autocast_cache()
+
+
+def acts_otherwise(model: Any) -> bool:
+    """Whether a model may act otherwise in training: our own only with BatchNorm or dropout; of others nobody knows."""
+    if not isinstance(model, nn.Module):
+        return False
+    return not isinstance(model, Pullable) or any(isinstance(part, _OWN_PASS) for part in model.modules())
 
 
 def _weights(model: Any) -> list[Tensor]:
