@@ -7,7 +7,7 @@ configuration) that the tensors belong to, so that an edited configuration or a 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,26 @@ from doubleback.files import opened, replacing
 from doubleback.processes import refuse_too_large
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], identity: str, state: dict[str, Any] | None = None) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], identity: str, state: dict[str, Any] | None = None) -> None:
     """Write named tensors with their identity and a JSON-able `state` in one file."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"format": "pt", "identity": identity, "state": json.dumps(state or {})}
     with replacing(path) as scratch:
         try:
-            save_file(contiguous, scratch, metadata=header)
+            save_file(apart(tensors), scratch, metadata=header)
         except SafetensorError as error:  # its only way to say that the disk is full
             raise OSError(str(error)) from error
+
+
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each with memory of its own: tied weights are written twice, and load into any model."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        flat = tensor.detach().cpu().contiguous()
+        place = flat.untyped_storage().data_ptr()
+        found[name] = flat.clone() if place in seen else flat
+        seen.add(place)
+    return found
 
 
 def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

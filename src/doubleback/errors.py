@@ -1,5 +1,8 @@
 """The one error that a user can cause, and its message: what is wrong, what was expected, how to fix it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from doubleback.terminal import plain
 
 
@@ -15,6 +18,10 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(plain(message))
+
+
+class BusyError(InputError):
+    """Another process writes there at this moment."""
 
 
 def reason(error: BaseException) -> str:
@@ -33,6 +40,23 @@ class LostProcessError(RuntimeError):
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def said_in_a_line(what: str) -> Iterator[None]:
+    """Whatever somebody else's code raises inside, as a line that names the code.
+
+    Raises:
+        InputError: it has raised, or has asked Python to end; what the system refuses is passed on as it is.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) and out_of_reach(error):
+            raise
+        raise InputError(f"{what} raises {type(error).__name__} ({reason(error)[:200]}); mend it") from error
 
 
 def out_of_reach(error: Exception) -> InputError | None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from doubleback._version import __version__
-from doubleback.errors import InputError, reason
+from doubleback.errors import BusyError, InputError, reason
 from doubleback.files import read_json, read_text, write_json
 
 SCHEMA = 1
@@ -77,7 +77,7 @@ class Folder:
                 return "free"
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror or error}; give another folder") from error
-        if differs := self._difference(read_json(self.path / CONFIG)):
+        if differs := self._difference(self._there()):
             raise InputError(
                 f"{self.path} holds another configuration ({differs}); give another --output, or remove it"
             )
@@ -131,6 +131,13 @@ class Folder:
     def _beside_config(self) -> list[Path]:
         return [one for one in self.path.iterdir() if one.name != CONFIG]
 
+    def _there(self) -> dict[str, Any]:
+        """The configuration in the folder. Raises: InputError, it is not one of doubleback's."""
+        with suppress(InputError):
+            if "schema" in (found := read_json(self.path / CONFIG)):
+                return found
+        raise InputError(f"{self.path} holds a {CONFIG} that is not doubleback's; give another --output")
+
     def _difference(self, there: Mapping[str, Any]) -> str:
         """The first setting in which the folder's configuration differs from this one; empty if there is none."""
         ours = json.loads(json.dumps(self.described))
@@ -169,7 +176,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system gives it back when this process ends, however it ends.
 
     Raises:
-        InputError: another process holds it, or the folder cannot be written.
+        BusyError: another process holds it.
+        InputError: the folder cannot be written.
     """
     path = folder / _LOCK
     try:
@@ -179,7 +187,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock = FileLock(path, blocking=False)
         lock.acquire()
     except Timeout:
-        raise InputError(
+        raise BusyError(
             f"{folder} is being written by {_holder(path)}; wait for it, or give another --output"
         ) from None
     except (OSError, ValueError) as error:  # ValueError: no folder has a zero byte in its name

@@ -37,7 +37,7 @@ def named_object(text: str) -> Any:
         raise InputError(f"{home} does not exist; give file.py:name of a file that does")
     try:
         module = _from_file(Path(home)) if home.endswith(".py") else importlib.import_module(home)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         first = (str(error).splitlines() or [""])[0]
         if _is_file(Path(f"{home}.py")):
             raise InputError(f"{home} is not an installed module; did you mean {home}.py:{name}?") from error

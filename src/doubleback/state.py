@@ -70,8 +70,7 @@ def in_training(module: nn.Module) -> Iterator[None]:
         InputError: no parameter can be trained, or as `at_work`.
     """
     _check_made_outside(module)
-    if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise InputError("the model has no parameter that requires a gradient; there is nothing to train")
+    refuse_untrainable(module)
     modes = [(part, part.training) for part in module.modules()]
     gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
     module.train().zero_grad()
@@ -83,6 +82,19 @@ def in_training(module: nn.Module) -> Iterator[None]:
             part.training = mode
         for parameter, gradient in gradients:
             parameter.grad = None if gradient is None else gradient.to(parameter)
+
+
+def refuse_untrainable(module: nn.Module) -> None:
+    """Refuse a model of which nothing can be trained, or a weight of which cannot be written to.
+
+    Raises:
+        InputError: no parameter requires a gradient, or entries of one share a number.
+    """
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise InputError("the model has no parameter that requires a gradient; there is nothing to train")
+    for name, one in module.named_parameters():
+        if any(step == 0 and size > 1 for step, size in zip(one.stride(), one.shape, strict=True)):
+            raise InputError(f"entries of {name} share one number (it was expanded); make it with .clone()")
 
 
 def evaluating(*models: object) -> AbstractContextManager[None]:

@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from doubleback.cli.main import main
+from doubleback.data import load_images
 from doubleback.errors import InputError
 from doubleback.evaluation import reconstruction_quality
 from doubleback.experiments.runs import load_run
@@ -16,7 +19,8 @@ from doubleback.frontier import frontier
 from doubleback.frontier.contenders import CONTENDERS, AtTestTime, Longer, Proven, Trained
 from doubleback.frontier.page import sentences, write_page
 from doubleback.frontier.row import PLAIN, ROW, Row, dominated, read_row
-from doubleback.settings import Loop
+from doubleback.imports import named_object
+from doubleback.settings import Loop, Wrapping
 from doubleback.settings.commands import Frontier
 from tests.experiments.conftest import plain, snapshot  # noqa: F401  # fixtures
 
@@ -96,6 +100,74 @@ def test_the_lock_of_a_killed_process_goes_where_its_row_is_there(
     (output / "quantize-30%" / ".lock").write_text("process 1, which was killed")
     assert frontier(asked(plain, output)) == rows
     assert not list(output.rglob(".lock"))
+
+
+CODE = """
+import torch
+from torch import nn
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.w = nn.Parameter(torch.randn(16, 64) / 8)
+        self.b = nn.Parameter(torch.zeros(8, 8).t())
+        self.again = self.w
+
+    def encode(self, x):
+        return torch.tanh(x.flatten(1) @ self.w.t())
+
+    def decode(self, z):
+        return torch.sigmoid((z @ self.again).view(-1, 1, 8, 8) + self.b)
+"""
+
+
+def test_a_model_that_code_makes_has_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With tied weights, and one that does not lie in a row. What does not suit it is left out with a line."""
+    (tmp_path / "mine.py").write_text(CODE)
+    net = named_object(f"{tmp_path / 'mine.py'}:Tied")()
+    x = load_images("digits", image_size=8).train.images.float() / 255
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    for step in range(300):
+        batch = x[64 * (step % 16) :][:64]
+        loss = (net.decode(net.encode(batch)) - batch).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    save_file(
+        {name: one.detach().clone().contiguous() for name, one in net.state_dict().items()}, tmp_path / "w.safetensors"
+    )
+    asked_for = ("spectral", "longer", "hmc", "jpeg")
+    victim, wrapping = Path(f"{tmp_path / 'mine.py'}:Tied"), Wrapping(weights=tmp_path / "w.safetensors")
+    command = asked(victim, tmp_path / "out", defences=asked_for, within=("100%",))
+    rows = frontier(replace(command, data="digits", image_size=8, wrapping=wrapping))
+    assert {row.defence for row in rows if row.measured} >= {PLAIN, "spectral", "longer"}
+    assert "hmc" not in {row.defence for row in rows}
+    assert "hmc is left out: hmc needs a variational autoencoder" in capsys.readouterr().err
+    weights = load_file(tmp_path / "out" / "spectral-100%" / "model" / "weights" / "model.safetensors")
+    assert torch.equal(weights["w"], weights["again"])
+    plain_row, trained = (next(row for row in rows if row.defence == name) for name in (PLAIN, "spectral"))
+    assert trained.worst_case != plain_row.worst_case
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "frontier.html"])
+def test_a_folder_of_somebody_else_is_refused_at_once(name: str, plain: Path, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(InputError, match=r"give another --output"):
+        frontier(asked(plain, tmp_path / "out"))
+    assert [one.name for one in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_a_folder_that_cannot_be_written_is_a_line(plain: Path, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot (read|write)"):
+        frontier(asked(plain, tmp_path / "file" / "out"))
+
+
+def test_the_plain_row_is_waited_for(plain: Path, tmp_path: Path) -> None:  # noqa: F811
+    with locked(tmp_path / "out" / PLAIN), pytest.raises(InputError, match="measured by another process"):
+        frontier(asked(plain, tmp_path / "out", defences=("jpeg",), within=("30%",)))
 
 
 def test_a_training_that_diverges_is_a_row(plain: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -282,6 +282,51 @@ def test_what_can_be_differentiated_once_is_hardened_by_differences(
     assert "by finite differences" in capsys.readouterr().err
 
 
+def _raising(net: nn.Module, x: Tensor) -> Tensor:
+    raise KeyError("boom")
+
+
+def _leaving(net: nn.Module, x: Tensor) -> Tensor:
+    raise SystemExit(3)
+
+
+def _without_gradient(net: nn.Module, x: Tensor) -> Tensor:
+    return x.mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (_raising, r"the loss raises KeyError \('boom'\)"),
+        (_leaving, "the loss raises SystemExit"),
+        (_without_gradient, r"the loss gives \(\) without a gradient"),
+        (lambda net: net, "the loss raises TypeError"),
+    ],
+)
+def test_what_an_owners_loss_does_wrong_is_a_line(loss: Any, says: str, tiny: ImageData) -> None:
+    torch.manual_seed(0)
+    with pytest.raises(InputError, match=says):
+        harden(Plain(nn.Tanh()), tiny, 0.1, loss, alone=True, **FEW | {"epochs": 1})
+
+
+@pytest.mark.parametrize(("penalty", "freeze"), [("latent", "encoder"), ("smooth-code", "encoder")])
+def test_a_penalty_that_follows_nothing_that_learns_is_refused(
+    penalty: Any, freeze: Any, trained: dict[str, Tensor], tiny: ImageData
+) -> None:
+    with pytest.raises(InputError, match="follows no weight that is trained"):
+        harden(victim(trained), tiny, 0.1, alone=True, penalty=penalty, freeze=freeze, **FEW | {"epochs": 1})
+
+
+def test_a_weight_that_cannot_be_written_to_is_refused(tiny: ImageData) -> None:
+    net = Plain(nn.Tanh())
+    net.encoder[1].bias = nn.Parameter(torch.zeros(1).expand(16))
+    with pytest.raises(InputError, match=r"encoder.1.bias share one number .* \.clone"):
+        harden(net, tiny, 0.1, alone=True, **FEW | {"epochs": 1})
+    net.requires_grad_(False)
+    with pytest.raises(InputError, match="no parameter that requires a gradient"):
+        harden(net, tiny, 0.1, alone=True, **FEW | {"epochs": 1})
+
+
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_a_part_is_frozen_beside_a_weight_that_is_frozen_already(part: Any, tiny: ImageData) -> None:
     torch.manual_seed(0)
@@ -420,7 +465,7 @@ def test_what_cannot_be_is_refused_in_a_line(changes: dict[str, Any], says: str,
 
 def test_nothing_is_left_to_train(tiny: ImageData) -> None:
     model = fresh().requires_grad_(False)
-    with pytest.raises(InputError, match="nothing is left to train"):
+    with pytest.raises(InputError, match="there is nothing to train"):
         harden(model, tiny, alone=True, **FEW)
 
 

@@ -98,7 +98,9 @@ def show_hardened(results: Mapping[str, Any], audit: str) -> None:
     ]
     rows += [("penalty (lower is smoother)", _written(found["penalty_start"]), _written(found["penalty_end"]), "", "")]
     _show(("validation images", "before", "after", "change", "twin without the penalty"), rows)
-    if not found["weight"]:
+    if not found["weight"] and not found["penalty_start"]:
+        say("the penalty was 0 from the start, so there was nothing to lower; give --margin 0", error=True)
+    elif not found["weight"]:
         say("nothing within the budget was better than the start, whose weights are kept; give more budget (--within), "
             "more --epochs, or a lower --learning-rate", error=True)  # fmt: skip
     if (moved := found.get("latents_moved")) is not None:

@@ -276,7 +276,7 @@ def _of_factory(text: str, weights: Path | None) -> Any:
         try:
             with beside(Path(text.rpartition(":")[0])):
                 made = made()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(
                 f"{text} raises {type(error).__name__} when it is called ({reason(error)[:200]}); name a function that "
                 "takes no arguments and gives a model"

@@ -16,15 +16,16 @@ import numpy as np
 from doubleback.auditing import Audited, plan_audit
 from doubleback.data import ImageData
 from doubleback.defences import defended
-from doubleback.errors import DivergedError, InputError
+from doubleback.errors import BusyError, DivergedError, InputError
 from doubleback.evaluation import reconstruction_quality
-from doubleback.experiments.hardening import TWIN, harden
+from doubleback.experiments.hardening import TWIN, audit_of, harden
 from doubleback.experiments.runs import TrainedRun, load_run
 from doubleback.experiments.training import train
 from doubleback.experiments.victims import Stranger, images_of, load_victim
 from doubleback.files import read_json
 from doubleback.folders import RESULTS, digest, is_locked, locked, within
 from doubleback.frontier.contenders import CONTENDERS, AtTestTime, Longer, Proven, Trained
+from doubleback.frontier.page import refuse_strangers
 from doubleback.frontier.row import PLAIN, Row, read_row, write_row
 from doubleback.processes import machine
 from doubleback.progress import note, progress_bar
@@ -51,11 +52,15 @@ def frontier(command: Frontier) -> list[Row]:
     """
     bench = Bench(command)
     tasks = list(bench.tasks())
+    refuse_strangers(command.output, [folder.name for folder, _, _ in tasks])
     with progress_bar("rows", len(tasks)) as advance:
         for folder, one, share in tasks:
             bench.measure(folder, one, share)
             advance(1, folder.name)
-    return [row for folder, _, _ in tasks if (row := read_row(folder, bench.identity)) is not None]
+    rows = [row for folder, _, _ in tasks if (row := read_row(folder, bench.identity)) is not None]
+    if not rows or rows[0].defence != PLAIN:
+        raise InputError("the plain model is being measured by another process; type this again when it has finished")
+    return rows
 
 
 class Bench:
@@ -103,11 +108,18 @@ class Bench:
         with ExitStack() as held:
             try:
                 held.enter_context(locked(folder))
-            except InputError as busy:
+            except BusyError as busy:
                 note(f"{busy}: left to that process")
                 return
             if read_row(folder, self.identity) is None:
-                write_row(folder, self._made(folder, name, share))
+                try:
+                    row = self._made(folder, name, share)
+                except InputError as error:
+                    if name == PLAIN or isinstance(error.__cause__, OSError):  # of the victim, or of the disk
+                        raise
+                    note(f"{name} is left out: {error}")
+                    return
+                write_row(folder, row)
 
     # -- one row ---------------------------------------------------------------------------------------------
 
@@ -137,7 +149,7 @@ class Bench:
         command, line, results = self._hardened(folder, hardening)
         if results is None:
             return Row(name, share, "diverged", self.identity, command=line)
-        model = self._weights_of(command.output)
+        model = self._left_by(command)
         weight = results["harden"]["weight"]
         setting = f"weight {weight:.3g}" if weight else ""
         if not weight:  # the start's own weights
@@ -153,7 +165,8 @@ class Bench:
             return Row(name, share, "diverged", self.identity, command=line)
         twin = within(command.output, TWIN)
         seconds = read_json(twin / RESULTS)["train"]["seconds"]
-        return self._row(name, share, "trained on", self._weights_of(twin), line, seconds)
+        model = self._left_by(replace(command, output=twin))
+        return self._row(name, share, "trained on", model, line, seconds)
 
     def _hardened(self, folder: Path, hardening: Hardening) -> tuple[Harden, list[str], dict[str, Any] | None]:
         """The victim hardened in a row's folder: the command, its line, and the results; None: it diverged."""
@@ -221,9 +234,12 @@ class Bench:
             self._errors[step] = math.inf if found is None else found
         return self._errors[step]
 
-    def _weights_of(self, folder: Path) -> Any:
+    def _left_by(self, command: Harden) -> Any:
         """The model that `harden` has left: the victim's own, with new weights."""
-        return load_victim(folder, None if isinstance(self.victim, TrainedRun) else self.command.wrapping).autoencoder
+        if isinstance(self.victim, TrainedRun):
+            return load_run(command.output).autoencoder
+        found = audit_of(command)
+        return load_victim(found.runs[0], found.wrapping).autoencoder
 
 
 def _each(found: Audited, values: np.ndarray) -> list[float | None]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from doubleback.errors import InputError, reason
 from doubleback.files import write_text
-from doubleback.folders import within
+from doubleback.folders import is_ours, within
 from doubleback.frontier.contenders import CONTENDERS
 from doubleback.frontier.row import PLAIN, Row, dominated
 from doubleback.report.page import refuse_others
@@ -53,6 +54,25 @@ def write_page(folder: Path, rows: Sequence[Row], command: str) -> Path:
     )
     write_text(path, text)
     return path
+
+
+def refuse_strangers(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a folder that belongs to something else, before hours of work.
+
+    Args:
+        folder: where rows and page will go.
+        names: of the rows' folders.
+
+    Raises:
+        InputError: it holds other things and no frontier, or a page of somebody else.
+    """
+    refuse_others(within(folder, PAGE))
+    try:
+        there = {one.name for one in folder.iterdir() if not is_ours(one)} if folder.exists() else set()
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {reason(error)}; give another --output") from error
+    if PLAIN not in there and there - {PAGE, *names}:
+        raise InputError(f"{folder} is not empty and holds no frontier; give another --output")
 
 
 def markdown(rows: Sequence[Row]) -> str:

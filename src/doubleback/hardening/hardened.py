@@ -22,7 +22,7 @@ from doubleback.settings.checks import not_negative
 from doubleback.settings.hardening import Hardening
 from doubleback.settings.loop import Loop
 from doubleback.settings.penalty import Penalty
-from doubleback.state import at_work, evaluating
+from doubleback.state import at_work, evaluating, refuse_untrainable
 from doubleback.tensors import Images, norm, placed
 from doubleback.training.batches import let_in
 from doubleback.training.history import History
@@ -138,6 +138,7 @@ def harden(
     victim: Any = as_victim(model)
     if not decodes(victim):
         raise InputError("an encoder alone has no reconstruction to keep; give a whole autoencoder")
+    refuse_untrainable(victim)
     data = let_in(as_data(images), victim)
     acquaint(victim, placed(victim, data.validation.images[:1]))
     settings = _filled(settings, ours=not isinstance(victim, Wrapped))

@@ -17,9 +17,10 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors.torch import save_model
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from doubleback.checkpoints import apart
 from doubleback.distributions import DiagonalGaussian, Gaussian
 from doubleback.errors import InputError, reason
 from doubleback.models.answers import Spread, code_of, described, image_of
@@ -243,7 +244,7 @@ class Wrapped(nn.Module):
         if self.parts.save is not None:
             self.parts.save(folder)
             return
-        save_model(self.net, str(folder / "model.safetensors"))
+        save_file(apart(self.net.state_dict()), str(folder / "model.safetensors"), metadata={"format": "pt"})
 
     # -- inside --------------------------------------------------------------------------------------------------
 

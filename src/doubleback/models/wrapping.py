@@ -65,6 +65,8 @@ def wrap(
     """
     if isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel):
         net = net.module
+    if isinstance(net, nn.Module) and any(map(nn.parameter.is_lazy, (*net.parameters(), *net.buffers()))):
+        raise InputError("a lazy layer of the model has no size yet; send an image through the model first")
     own = _parts(net, encode, decode, forward) if encode or decode or forward else parts_of(net, **further)
     if own is None or (further and (encode or decode or forward)):
         if further:

@@ -127,20 +127,39 @@ class Objective(TrainingObjective):
     def prepare(self, x: Float[Tensor, "n ..."]) -> None:
         """Let the model see its first images; where it has no second derivative, take finite differences instead."""
         acquaint(self.model, x)
-        if not self.settings.differentiates or self.settings.estimator != "exact":
+        if self.settings.penalty == "none" or self.settings.estimator == "perturbed":
             return
-        noise, *site = self.draw(x.cpu(), torch.Generator().manual_seed(0))
+        by_differences = self.settings.differentiates and self.settings.estimator == "exact"
         had = [(one, one.grad) for one in self.parameters()]
         try:
-            terms = self(x, *(None if part is None else part.to(x) for part in (noise, *site)))
-            terms["penalty"].sum().backward()  # not `grad` of weights: it never visits `once_differentiable`
+            self._follow(x)
         except (RuntimeError, NotImplementedError) as error:  # "derivative for ... is not implemented", and its like
+            if not by_differences:
+                raise
             self.settings = self.settings.changed(estimator="finite-difference")
             self.penalty = PenaltyTaken(self.model, self.settings)
             note(f"no second derivative ({reason(error)[:100]}): the penalty is taken by finite differences")
         finally:
             for one, gradient in had:
                 one.grad = gradient
+
+    def _follow(self, x: Float[Tensor, "n ..."]) -> None:
+        """Take the penalty once, and its gradient.
+
+        Raises:
+            InputError: it reaches no weight that learns.
+        """
+        noise, *site = self.draw(x.cpu(), torch.Generator().manual_seed(0))
+        penalty = self(x, *(None if part is None else part.to(x) for part in (noise, *site)))["penalty"]
+        for one in self.parameters():
+            one.grad = None
+        if penalty.requires_grad:
+            penalty.sum().backward()  # not `grad` of weights: it never visits `once_differentiable`
+        if all(one.grad is None for one in self.parameters() if one.requires_grad):
+            raise InputError(
+                f"the penalty {self.settings.penalty} follows no weight that is trained; freeze less, or name another "
+                "penalty"
+            )
 
     def draw(
         self, x: Float[Tensor, "B ..."], generator: torch.Generator, mine: slice = slice(None)

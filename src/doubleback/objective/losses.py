@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
-from doubleback.errors import InputError
+from doubleback.errors import InputError, said_in_a_line
 from doubleback.models.base import Autoencoder, Reconstruction, attacked, is_variational
 from doubleback.objective.base import Terms
 from doubleback.objective.penalties.gradient import reconstruction_loss
@@ -119,12 +119,14 @@ class Said(Loss):
             InputError: it gives something else than numbers with a gradient.
         """
         del noise
-        with evaluating(model):
+        with evaluating(model), said_in_a_line("the loss"):
             value = self.function(self.net, x)
         if not (isinstance(value, Tensor) and value.requires_grad and value.numel() in (1, len(x))):
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            without = isinstance(value, Tensor) and value.numel() in (1, len(x))
             raise InputError(
-                f"the loss gives {type(value).__name__ if not isinstance(value, Tensor) else tuple(value.shape)}; it "
-                "must give a tensor with a gradient, one number or one for each image"
+                f"the loss gives {shape}{' without a gradient' if without else ''}; it must give a tensor with a "
+                "gradient, one number or one for each image"
             )
         return {"own": value.reshape(-1).expand(len(x))}
 

@@ -49,7 +49,7 @@ class Canvas:
         """sum_t ||x_hat_t(x) - x_hat_t(x_t)||^2."""
         del source
         if not isinstance(model, Painting):
-            raise InputError("this model paints no canvas: only draw does, without smooth or hmc about it; attack output")
+            raise InputError("this model paints no canvas: only draw does, without smooth or hmc; attack output")
 
         def painted(x: Tensor, noise: Tensor | None) -> Tensor:
             return torch.stack([model.pixels(canvas).mean for _, canvas in model.trajectory(x, noise)], dim=1)
