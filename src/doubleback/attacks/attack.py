@@ -24,7 +24,7 @@ from doubleback.attacks.sweep import sweep
 from doubleback.attacks.weighing import bounded
 from doubleback.errors import InputError, said_in_a_line
 from doubleback.models.base import Autoencoder, acquaint
-from doubleback.models.channel import levels_of
+from doubleback.models.channel import rounding_of
 from doubleback.settings.search import Price, Search
 from doubleback.settings.threat import Budget
 from doubleback.state import at_work
@@ -144,7 +144,7 @@ class Attack:
                     followed.noise_shape,
                     self.goal.targeted,
                     queries=self.knowledge.queries,
-                    levels=levels_of(followed),
+                    rounding=rounding_of(followed),
                 )
                 found = pursue(self.capability, problem, self.search, advance or (lambda _: None))
                 return replace(found, x_adv=found.x_adv.to(own))

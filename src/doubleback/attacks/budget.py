@@ -60,8 +60,8 @@ class Within:
             problem = replace(problem, target=problem.source)
         task = _Task(problem, search)
         radii, found, known_to = self.radii.to(problem.source), [], self.known
-        if problem.levels and self.norm == "L2" and not problem.queries:  # a gradient is blind to what lies beyond
-            path = flipped(problem.loss, problem.source, problem.target, problem.levels, radii)[:, :, None]
+        if problem.rounding and self.norm == "L2" and not problem.queries:  # a gradient is blind to what lies beyond
+            path = flipped(problem.loss, problem.source, problem.target, problem.rounding, radii)[:, :, None]
             known_to = path if known_to is None else torch.cat([known_to, path], dim=2)
         for place, radius in enumerate(radii.unbind(1)):
             ball = balls_about(problem.source, radius, self.norm)

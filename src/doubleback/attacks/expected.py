@@ -16,6 +16,7 @@ from torch import Tensor
 
 from doubleback.attacks.engine import rows_together
 from doubleback.attacks.goals import RowLoss
+from doubleback.models.rounding import Rounding
 from doubleback.randomness import Stream, generator
 from doubleback.settings.search import Search
 
@@ -29,7 +30,7 @@ class Problem:
         source, target: images in [0, 1].
         noise_shape: of the model's noise.
         targeted: whether the loss knows the target; if not, its gradient vanishes at the source.
-        levels: steps from 0 to 1 into which the model's images are rounded, where that is coarse.
+        rounding: what is rounded before it reaches the model, where small steps are lost in it.
         queries: how often the model may be asked, where only its scores are known; 0: its gradient is known.
     """
 
@@ -39,7 +40,7 @@ class Problem:
     noise_shape: tuple[int, ...]
     targeted: bool = True
     queries: int = 0
-    levels: int | None = None
+    rounding: Rounding | None = None
 
     @property
     def start_noise(self) -> float:

@@ -5,7 +5,7 @@ a steep curve passes between two coefficients. A hole is the rectangle between t
 (u_i, v_i) and (u_i+1, v_i+1): the true curve, which never rises, may run anywhere inside. The largest are split, by the
 same goal at the distortion halfway, ||d|| <= u ||x_0 - x_t||.
 
-Behind a coarse rounding a sweep finds next to nothing: pixels are moved over its thresholds there (`attacks.flips`).
+Behind a coarse rounding, or JPEG, a sweep finds little: values are moved over thresholds there (`attacks.flips`).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from doubleback.attacks.flips import flipped
 from doubleback.attacks.rows import Advance
 from doubleback.auditing.pairs import Pairs
 from doubleback.metrics.curve import holes
-from doubleback.models.channel import levels_of
+from doubleback.models.channel import rounding_of
 from doubleback.settings.search import Price
 from doubleback.tensors import norm
 
@@ -57,12 +57,12 @@ def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, known: Curve, scored: Sc
         advance: told of `fill_steps(attack)` for each pair in all, for a bar.
     """
     way = norm(pairs.target - pairs.source)
-    if levels := levels_of(pairs.model):
+    if rounding := rounding_of(pairs.model):
         followed = attack.knowledge.followed(pairs.model)
         loss = attack.goal.loss(followed, pairs.source, pairs.target)
         advance(len(x_adv) * fill_steps(attack))
         shares = torch.arange(1, FILL + 1).to(way) / FILL
-        return flipped(loss, pairs.source, pairs.target, levels, way[:, None] * shares)
+        return flipped(loss, pairs.source, pairs.target, rounding, way[:, None] * shares)
     every, first, task = x_adv, x_adv.shape[1], _search(attack)
     u, v = known
     for place in range(ROUNDS):

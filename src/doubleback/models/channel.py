@@ -22,6 +22,7 @@ from doubleback.distributions import DiagonalGaussian
 from doubleback.errors import InputError
 from doubleback.models.around import Around
 from doubleback.models.base import Autoencoder, Reconstruction
+from doubleback.models.rounding import Compressed, Levels, Rounding
 from doubleback.settings.threat import Step, survival
 
 
@@ -76,12 +77,19 @@ class Surviving(Around):
 COARSE = 5  # bits: with more of them, small steps of an image reach the model
 
 
-def levels_of(model: Autoencoder) -> int | None:
-    """Into how many steps from 0 to 1 an image is rounded before it reaches the model; None: finely, or not at all."""
-    steps = model.steps if isinstance(model, Surviving) else ()
-    own = [2 ** int(step.value) - 1 for step in steps if step.kind == "quantize" and step.value <= COARSE]
-    inside = levels_of(model.inner) if isinstance(model, Around) else None
-    return min([*own, *([inside] if inside else [])], default=None)
+def rounding_of(model: Autoencoder) -> Rounding | None:
+    """What is rounded before it reaches the model; None: nothing, or so finely that small steps reach it."""
+    levels, qualities = [], []
+    while isinstance(model, Around):
+        for step in model.steps if isinstance(model, Surviving) else ():
+            if step.kind == "quantize" and step.value <= COARSE:
+                levels.append(2 ** int(step.value) - 1)
+            elif step.kind == "jpeg":
+                qualities.append(int(step.value))
+        model = model.inner
+    if levels:
+        return Levels(min(levels))
+    return Compressed(min(qualities)) if qualities else None
 
 
 def behind_the_same(model: Autoencoder, other: Autoencoder) -> Autoencoder:
