@@ -56,7 +56,7 @@ def said_in_a_line(what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if isinstance(error, Exception) and out_of_reach(error):
             raise
-        raise InputError(f"{what} raises {type(error).__name__} ({reason(error)[:200]}); mend it") from error
+        raise InputError(f"{what} raises {type(error).__name__} ({reason(error)[:200]}); correct it") from error
 
 
 def out_of_reach(error: Exception) -> InputError | None:

@@ -118,7 +118,7 @@ class PenaltyTaken:
 
 @torch.no_grad()
 def _put(weights: list[Tensor], others: list[Tensor]) -> None:
-    """Other values into the weights. Autocast makes its copies in bf16 anew, which would keep the old values."""
+    """Other values into the weights. Autocast drops its copies in bf16, which have the old values."""
     torch._foreach_copy_(weights, others)
     torch.clear_autocast_cache()
 
