@@ -105,9 +105,10 @@ def test_what_is_somebody_elses(tmp_path: Path) -> None:
             one.state()
         with pytest.raises(InputError, match=says), one.claimed():
             pass
-    (made.path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="not readable JSON"):
-        made.state()
+    for text, says in (("{", "not readable JSON; .*, or give another --output"), ('{"a": 1}', "not doubleback's")):
+        (made.path / "config.json").write_text(text)
+        with pytest.raises(InputError, match=says):
+            made.state()
 
 
 def test_a_refusal_leaves_nothing(tmp_path: Path) -> None:

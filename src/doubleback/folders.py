@@ -133,10 +133,13 @@ class Folder:
 
     def _there(self) -> dict[str, Any]:
         """The configuration in the folder. Raises: InputError, it is not one of doubleback's."""
-        with suppress(InputError):
-            if "schema" in (found := read_json(self.path / CONFIG)):
-                return found
-        raise InputError(f"{self.path} holds a {CONFIG} that is not doubleback's; give another --output")
+        try:
+            found = read_json(self.path / CONFIG)
+        except InputError as error:
+            raise InputError(f"{error}, or give another --output") from error
+        if "schema" not in found:
+            raise InputError(f"{self.path} holds a {CONFIG} that is not doubleback's; give another --output")
+        return found
 
     def _difference(self, there: Mapping[str, Any]) -> str:
         """The first setting in which the folder's configuration differs from this one; empty if there is none."""

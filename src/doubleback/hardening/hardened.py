@@ -135,6 +135,8 @@ def harden(
     """
     settings = (settings or Hardening()).changed(**changes)
     not_negative(within=within)
+    if settings.loop.cuda_graph:
+        raise InputError("the weight of the penalty changes all the time, and a CUDA graph keeps one; leave it out")
     victim: Any = as_victim(model)
     if not decodes(victim):
         raise InputError("an encoder alone has no reconstruction to keep; give a whole autoencoder")

@@ -46,8 +46,6 @@ class Hardening(Settings):
         share_of(self.within)  # refused here
         if self.penalty.penalty == "none" or self.penalty.estimator == "perturbed":
             raise InputError("nothing is penalised; name a penalty, and take the estimator exact or finite-difference")
-        if self.loop.cuda_graph:
-            raise InputError("the weight of the penalty changes all the time, and a CUDA graph keeps one; leave it out")
 
     @property
     def share(self) -> float:

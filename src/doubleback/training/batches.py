@@ -54,7 +54,7 @@ class Batches:
     def share(self, objective: TrainingObjective, step: int) -> list[Tensor | None]:
         """What the objective takes of a step's batch in this process, on its device.
 
-        Torch's own generator, from which dropout draws, gets a seed for each step: a step draws the same after a resume.
+        Torch's own generator, from which dropout draws, gets a seed for each step, which is the same after a resume.
         """
         place = step * self.fabric.world_size + self.fabric.global_rank
         torch.manual_seed(generator(self.seed, Stream.MODEL, place).initial_seed())
