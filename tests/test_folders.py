@@ -105,7 +105,7 @@ def test_what_is_somebody_elses(tmp_path: Path) -> None:
             one.state()
         with pytest.raises(InputError, match=says), one.claimed():
             pass
-    for text, says in (("{", "not readable JSON; .*, or give another --output"), ('{"a": 1}', "not doubleback's")):
+    for text, says in (("{", "not readable JSON .*, or give another --output"), ('{"a": 1}', "not doubleback's")):
         (made.path / "config.json").write_text(text)
         with pytest.raises(InputError, match=says):
             made.state()

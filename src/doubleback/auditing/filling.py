@@ -21,6 +21,7 @@ from doubleback.attacks.flips import flipped
 from doubleback.attacks.rows import Advance
 from doubleback.auditing.pairs import Pairs
 from doubleback.metrics.curve import holes
+from doubleback.models.base import Autoencoder
 from doubleback.models.channel import rounding_of
 from doubleback.settings.search import Price
 from doubleback.tensors import norm
@@ -28,6 +29,7 @@ from doubleback.tensors import norm
 HOLE = 0.01  # of the unit square: a smaller one is left
 ROUNDS, EACH = 2, 8  # searches, and holes that each of them splits
 FILL = ROUNDS * EACH  # columns, beside those of the sweep
+PATH = 16  # further columns: distances of a path over thresholds, behind a rounding
 STEPS = 50  # of each
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -35,9 +37,11 @@ Scored = Callable[[Tensor], Curve]
 """Adversarial inputs (P, K, ...) -> u and v, (P, K) each."""
 
 
-def columns(attack: Attack) -> int:
+def columns(attack: Attack, model: Autoencoder) -> int:
     """How many points an attack gives for each pair, those that fill holes included."""
-    return attack.capability.count + (FILL if isinstance(attack.capability, Price) else 0)
+    if not isinstance(attack.capability, Price):
+        return attack.capability.count
+    return attack.capability.count + FILL + (PATH if rounding_of(model) else 0)
 
 
 def fill_steps(attack: Attack) -> int:
@@ -46,7 +50,7 @@ def fill_steps(attack: Attack) -> int:
 
 
 def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, known: Curve, scored: Scored, advance: Advance) -> Tensor:
-    """Further adversarial inputs, (P, FILL, ...); where a pair has no hole left, copies of what it has.
+    """Further adversarial inputs, (P, FILL or PATH + FILL, ...); where a pair has no hole left, copies of what it has.
 
     Args:
         attack: whose goal and search are used.
@@ -57,14 +61,15 @@ def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, known: Curve, scored: Sc
         advance: told of `fill_steps(attack)` for each pair in all, for a bar.
     """
     way = norm(pairs.target - pairs.source)
+    every, first, task = x_adv, x_adv.shape[1], _search(attack)
+    u, v = known
     if rounding := rounding_of(pairs.model):
         followed = attack.knowledge.followed(pairs.model)
         loss = attack.goal.loss(followed, pairs.source, pairs.target)
-        advance(len(x_adv) * fill_steps(attack))
-        shares = torch.arange(1, FILL + 1).to(way) / FILL
-        return flipped(loss, pairs.source, pairs.target, rounding, way[:, None] * shares)
-    every, first, task = x_adv, x_adv.shape[1], _search(attack)
-    u, v = known
+        shares = torch.arange(1, PATH + 1).to(way) / PATH
+        path = flipped(loss, pairs.source, pairs.target, rounding, way[:, None] * shares)
+        every = torch.cat([every, path], dim=1)
+        u, v = (np.concatenate(both, axis=1) for both in zip((u, v), scored(path), strict=True))
     for place in range(ROUNDS):
         radii, beside = _split(u, v)
         new = every[:, :1].repeat(1, EACH, *[1] * (every.dim() - 2))

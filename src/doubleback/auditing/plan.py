@@ -30,7 +30,7 @@ from doubleback.auditing.trust import audit_checks
 from doubleback.errors import InputError
 from doubleback.memory import give_back, halve, ran_out, rows_within
 from doubleback.models import Autoencoder
-from doubleback.models.base import attacked, decodes
+from doubleback.models.base import attacked
 from doubleback.progress import note, progress_bar
 from doubleback.randomness import Stream, generator
 from doubleback.state import at_work
@@ -69,7 +69,7 @@ class Plan:
         """Attack every pair."""
         started = time.perf_counter()
         every = [damage_attack(self.attacks[0].search), *self.attacks]
-        sheet = Sheet(len(self.source_index), every, self.images.shape[1:], pictures=decodes(self.model))
+        sheet = Sheet(len(self.source_index), every, self.images.shape[1:], self.model)
         with at_work(self.model, attacked(self.model)), bounded(self.model, self._first(), self.memory):
             findings = self._looked_at(progress)
             together = self._pairs_together()
@@ -144,7 +144,7 @@ class Plan:
 
     def _pairs_in_memory(self) -> int:
         """How many pairs' adversarial inputs memory holds, in the copies that an attack makes of them."""
-        most = max(map(columns, self.attacks))
+        most = max(columns(one, self.model) for one in self.attacks)
         return rows_within(most * KEPT * 4 * self.images[0].numel())
 
     def _first(self) -> Tensor:
@@ -181,7 +181,7 @@ class Plan:
         x = placed(self.model, self.images[:1])
         if x.device.type != "cuda":
             return CHUNK
-        return max(CHUNK, rows_together(x) // max(map(columns, self.attacks)))
+        return max(CHUNK, rows_together(x) // max(columns(one, self.model) for one in self.attacks))
 
 
 _Task = tuple[Attack | None, int, Rows]

@@ -18,7 +18,7 @@ from doubleback.auditing.record import BLEND, BUDGETS, Array, Points, has_curve
 from doubleback.evaluation import reconstruct
 from doubleback.metrics.certificate import certified_auddc
 from doubleback.metrics.images import l2
-from doubleback.models.base import decodes
+from doubleback.models.base import Autoencoder, decodes
 from doubleback.settings import Budget, Price
 from doubleback.tensors import as_pixels, column, rows_at_once
 
@@ -35,20 +35,18 @@ UNCLAMPED = "reconstruction_l2_unclamped"  # as the model gives it, where that m
 class Sheet:
     """Points and pictures of P pairs, filled chunk by chunk."""
 
-    def __init__(
-        self, pairs: int, attacks: Sequence[Attack], image_shape: Sequence[int], *, pictures: bool = True
-    ) -> None:
+    def __init__(self, pairs: int, attacks: Sequence[Attack], image_shape: Sequence[int], model: Autoencoder) -> None:
         shown = min(pairs, SHOWN)
         self.flagged, self.unmeasured = np.zeros(pairs, dtype=bool), np.zeros(pairs, dtype=bool)
         self.source_quality = {name: np.full(pairs, np.nan) for name in QUALITY}
         self.points = {
-            attack.name: Points.none_yet(pairs, columns(attack), attack.capability.count) for attack in attacks
+            attack.name: Points.none_yet(pairs, columns(attack, model), attack.capability.count) for attack in attacks
         }
         self.points[BLEND] = Points.none_yet(pairs, BLEND_POINTS)
         self.way = np.full(pairs, np.nan)
         self.certified = np.full(pairs, np.nan)
         self.gallery: dict[str, Array] = {"budgets": np.array(BUDGETS)}
-        pictures = pictures and len(image_shape) == 3  # a signal has none
+        pictures = decodes(model) and len(image_shape) == 3  # a signal has none
         for name in ("source", "target", "source_reconstruction", "target_reconstruction") if pictures else ():
             self.gallery[name] = np.zeros((shown, *image_shape), dtype=np.uint8)
         for attack in (attack for attack in attacks if pictures and not has_curve(attack)):
