@@ -39,7 +39,8 @@ def cost(victim: Autoencoder, x: Tensor, attacks: Sequence[Attack], pairs: int) 
             loss = attack.goal.loss(attack.knowledge.followed(victim), some, some.roll(1, 0))
             follows = attack.knowledge.queries == 0
             seconds = min(_seconds(loss, some, rows, follows=follows) for _ in range(2)) / len(rows)
-            steps = attack.row_steps + fill_steps(attack) + columns(attack, victim) + (0 if minutes else BLEND_POINTS)
+            filling = fill_steps(attack, victim) + columns(attack, victim)
+            steps = attack.row_steps + filling + (0 if minutes else BLEND_POINTS)
             minutes.append(pairs * steps * seconds / 60)
     except Exception as error:  # a model or a goal of somebody else may raise anything
         return Finding("cost", True, f"it cannot be measured ({reason(error)[:120]})")

@@ -5,7 +5,8 @@ a steep curve passes between two coefficients. A hole is the rectangle between t
 (u_i, v_i) and (u_i+1, v_i+1): the true curve, which never rises, may run anywhere inside. The largest are split, by the
 same goal at the distortion halfway, ||d|| <= u ||x_0 - x_t||.
 
-Behind a coarse rounding, or JPEG, a sweep finds little: values are moved over thresholds there (`attacks.flips`).
+Behind a coarse rounding, or JPEG, a sweep finds little. There budgets search at all distances first, for they also move
+values over thresholds (`attacks.flips`).
 """
 
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from doubleback.attacks import Attack, Within
-from doubleback.attacks.flips import flipped
 from doubleback.attacks.rows import Advance
 from doubleback.auditing.pairs import Pairs
 from doubleback.metrics.curve import holes
@@ -29,7 +29,7 @@ from doubleback.tensors import norm
 HOLE = 0.01  # of the unit square: a smaller one is left
 ROUNDS, EACH = 2, 8  # searches, and holes that each of them splits
 FILL = ROUNDS * EACH  # columns, beside those of the sweep
-PATH = 16  # further columns: distances of a path over thresholds, behind a rounding
+PATH = 16  # further columns behind a rounding: distances at which its thresholds are passed
 STEPS = 50  # of each
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -41,12 +41,16 @@ def columns(attack: Attack, model: Autoencoder) -> int:
     """How many points an attack gives for each pair, those that fill holes included."""
     if not isinstance(attack.capability, Price):
         return attack.capability.count
-    return attack.capability.count + FILL + (PATH if rounding_of(model) else 0)
+    return attack.capability.count + _filling(model)
 
 
-def fill_steps(attack: Attack) -> int:
+def fill_steps(attack: Attack, model: Autoencoder) -> int:
     """How many steps of rows filling takes for one pair, at most."""
-    return FILL * _search(attack).row_steps if isinstance(attack.capability, Price) else 0
+    return _filling(model) * _search(attack).row_steps if isinstance(attack.capability, Price) else 0
+
+
+def _filling(model: Autoencoder) -> int:
+    return FILL + (PATH if rounding_of(model) else 0)
 
 
 def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, known: Curve, scored: Scored, advance: Advance) -> Tensor:
@@ -58,16 +62,17 @@ def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, known: Curve, scored: Sc
         x_adv: what the sweep has given, (P, K, ...).
         known: where these lie on their pairs' curves, u and v, (P, K) each.
         scored: says where an input lies on its pair's curve.
-        advance: told of `fill_steps(attack)` for each pair in all, for a bar.
+        advance: told of `fill_steps` for each pair in all, for a bar.
     """
     way = norm(pairs.target - pairs.source)
     every, first, task = x_adv, x_adv.shape[1], _search(attack)
     u, v = known
-    if rounding := rounding_of(pairs.model):
-        followed = attack.knowledge.followed(pairs.model)
-        loss = attack.goal.loss(followed, pairs.source, pairs.target)
-        shares = torch.arange(1, PATH + 1).to(way) / PATH
-        path = flipped(loss, pairs.source, pairs.target, rounding, way[:, None] * shares)
+    if rounding_of(pairs.model):
+        shares = np.arange(1, PATH + 1) / PATH
+        beside = torch.from_numpy(np.stack([_beside(*curve, shares) for curve in zip(u, v, strict=True)]))
+        near = every[torch.arange(len(every))[:, None, None], beside.to(every.device)]  # (P, PATH, 2, ...)
+        ball = Within("L2", way[:, None] * torch.from_numpy(shares).to(way), near)
+        path = replace(task, capability=ball)(pairs.model, pairs.source, pairs.target, advance=advance).x_adv
         every = torch.cat([every, path], dim=1)
         u, v = (np.concatenate(both, axis=1) for both in zip((u, v), scored(path), strict=True))
     for place in range(ROUNDS):
@@ -114,8 +119,12 @@ def _split(u: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[NDArray[np.f
             size, low, width = left.pop(left.index(max(left)))
             left += [(size / 4, low, width / 2), (size / 4, low + width / 2, width / 2)]
             middles.append(low + width / 2)
-        for place, middle in enumerate(sorted(middles)):
-            radii[row, place] = middle
-            below = np.where(distortion <= middle, distance, np.inf)
-            beside[row, place] = below.argmin(), np.where(distortion >= middle, distortion, np.inf).argmin()
+        radii[row, : len(middles)] = sorted(middles)
+        beside[row, : len(middles)] = _beside(distortion, distance, radii[row, : len(middles)])
     return radii, beside
+
+
+def _beside(u: NDArray[np.float64], v: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The best point to the left of each of these distortions, and the next to the right, (n, 2)."""
+    left = np.where(u <= at[:, None], v, np.inf).argmin(1)
+    return np.stack([left, np.where(u >= at[:, None], u, np.inf).argmin(1)], axis=1)

@@ -113,7 +113,9 @@ class Plan:
         """Take this process's share of the tasks; learn what the others have found."""
         rank, count = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         mine = tasks[rank::count]
-        steps = [(attack.row_steps + fill_steps(attack)) * len(chunk) for attack, _, chunk in mine if attack]
+        steps = [
+            (attack.row_steps + fill_steps(attack, self.model)) * len(chunk) for attack, _, chunk in mine if attack
+        ]
         with progress_bar("attacking", sum(steps), progress and rank == 0) as advance:
             for attack, number, chunk in mine:
                 if attack is None:
