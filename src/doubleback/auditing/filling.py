@@ -69,8 +69,8 @@ def filled(attack: Attack, pairs: Pairs, x_adv: Tensor, known: Curve, scored: Sc
     u, v = known
     if rounding_of(pairs.model):
         shares = np.arange(1, PATH + 1) / PATH
-        beside = torch.from_numpy(np.stack([_beside(*curve, shares) for curve in zip(u, v, strict=True)]))
-        near = every[torch.arange(len(every))[:, None, None], beside.to(every.device)]  # (P, PATH, 2, ...)
+        places = torch.from_numpy(np.stack([_beside(*curve, shares) for curve in zip(u, v, strict=True)]))
+        near = every[torch.arange(len(every))[:, None, None], places.to(every.device)]  # (P, PATH, 2, ...)
         ball = Within("L2", way[:, None] * torch.from_numpy(shares).to(way), near)
         path = replace(task, capability=ball)(pairs.model, pairs.source, pairs.target, advance=advance).x_adv
         every = torch.cat([every, path], dim=1)
