@@ -41,20 +41,19 @@ def picture() -> Figure:
     mpl.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     figure = Figure(figsize=(9.5, 7), layout="constrained")
     axes = figure.subplots(2, len(FRONTIERS), sharex="col", squeeze=False)
-    kinds = sorted({row.defence.partition(":")[0] for name in FRONTIERS for row in rows(name) if row.measured})
+    near = {name: [row for row in every if row.measured and 100 * row.cost(every[0]) < SHOWN]
+            for name, every in ((name, rows(name)) for name in FRONTIERS)}  # fmt: skip
+    kinds = sorted({row.defence for shown in near.values() for row in shown})
     inks = {kind: mpl.colormaps["tab20"](place % 20) for place, kind in enumerate(kinds)}
     for column, (name, title) in enumerate(FRONTIERS.items()):
-        every = rows(name)
-        plain = every[0]
-        near = [row for row in every if row.measured and 100 * row.cost(plain) < SHOWN]
+        plain = near[name][0]
         for axis, measure in zip(axes[:, column], ("worst_case", "damage"), strict=True):
-            for row in near:
-                kind = row.defence.partition(":")[0]
+            for row in near[name]:
                 at = (100 * row.cost(plain), row.mean(measure))
                 low, high = row.interval(measure) or (at[1], at[1])
-                axis.errorbar(*at, yerr=[[at[1] - low], [high - at[1]]], lw=0.6, **_mark(kind, inks))
+                axis.errorbar(*at, yerr=[[at[1] - low], [high - at[1]]], lw=0.6, **_mark(row.defence, inks))
         axes[0, column].set_title(title)
-    figure.supxlabel("reconstruction L2 on test images, % above the plain model's", fontsize=10)
+        axes[1, column].set_xlabel("reconstruction L2, % above the plain model's")
     axes[0, 0].set_ylabel("worst-case AUDDC\n(higher: harder to steer)")
     axes[1, 0].set_ylabel("damage\n(lower: harder to break)")
     marks = [mpl.lines.Line2D([], [], ls="", label=kind, **_mark(kind, inks)) for kind in kinds]
