@@ -3,7 +3,7 @@
 Each folder below it holds the rows of one victim, as `doubleback frontier` has left them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,7 @@ def picture() -> Figure:
     mpl.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     figure = Figure(figsize=(9.5, 7), layout="constrained")
     axes = figure.subplots(2, len(FRONTIERS), sharex="col", squeeze=False)
-    near = {name: [row for row in every if row.measured and 100 * row.cost(every[0]) < SHOWN]
-            for name, every in ((name, rows(name)) for name in FRONTIERS)}  # fmt: skip
+    near = {name: _near(rows(name)) for name in FRONTIERS}
     kinds = sorted({row.defence for shown in near.values() for row in shown})
     inks = {kind: mpl.colormaps["tab20"](place % 20) for place, kind in enumerate(kinds)}
     for column, (name, title) in enumerate(FRONTIERS.items()):
@@ -59,6 +58,11 @@ def picture() -> Figure:
     marks = [mpl.lines.Line2D([], [], ls="", label=kind, **_mark(kind, inks)) for kind in kinds]
     figure.legend(handles=marks, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     return figure
+
+
+def _near(every: Sequence[Row]) -> list[Row]:
+    """The rows that the picture shows; the plain model's is first."""
+    return [row for row in every if row.measured and 100 * row.cost(every[0]) < SHOWN]
 
 
 def _mark(kind: str, inks: Mapping[str, Any]) -> dict[str, Any]:

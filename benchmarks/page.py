@@ -23,7 +23,6 @@ PAGES = tuple(
             for name in (
                 "concepts",
                 "defences",
-                "defences",
                 "hardening",
                 "index",
                 "performance",

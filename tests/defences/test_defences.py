@@ -9,6 +9,7 @@ from doubleback.attacks import Attack, Damage
 from doubleback.defences import DEFENCES, Hamiltonian, Smoothed, as_deployed, defended
 from doubleback.errors import InputError
 from doubleback.models import VAE, Autoencoder, AutoencoderAdapter, Surviving
+from doubleback.models.base import acquaint
 from doubleback.settings import Budget, Search, Threat
 from tests.problems import LinearAutoencoder
 
@@ -166,7 +167,7 @@ def test_a_defence_that_is_none_is_refused_in_a_line(vae: VAE, step: str) -> Non
 def test_a_chain_about_smoothing_has_the_codes_own_shape(vae: VAE) -> None:
     guarded = defended(vae, ["hmc:2", "smooth:0.1"])
     x = torch.rand(3, *vae.image_shape, dtype=torch.float64)
-    guarded.meet(x)  # type: ignore[attr-defined]
+    acquaint(guarded, x)
     for noise in (None, noise_for(guarded)):
         assert guarded(x, noise).likelihood.mean.shape == x.shape
 

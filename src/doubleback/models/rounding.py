@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 SIDE = 8  # of a block of JPEG's
@@ -135,7 +136,8 @@ def _tables(quality: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What Pillow divides luminance and chrominance by."""
     file = io.BytesIO()
     Image.new("RGB", (16, 16)).save(file, "JPEG", quality=quality)
-    found = Image.open(file).quantization  # type: ignore[attr-defined]
+    file.seek(0)
+    found = JpegImageFile(file).quantization
     return tuple(found[0]), tuple(found[1])
 
 
