@@ -97,7 +97,7 @@ def test_what_is_somebody_elses(tmp_path: Path) -> None:
             made, described={**made.described, "weights": "w"}
         ),
         r"\(no audit settings there\)": replace(made, section="audit", described={"audit": {}}),
-        "is a file; give a folder": folder(made.path / "weights"),
+        "is a file, or below one; give a folder": folder(made.path / "weights"),
         "not empty and holds no run": folder(tmp_path),
     }
     for says, one in refused.items():
@@ -138,8 +138,13 @@ def test_what_was_begun_is_kept(tmp_path: Path) -> None:
 def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(InputError, match=r"cannot write .*choose another folder"),
+        pytest.raises(InputError, match=r"is a file, or below one; give a folder"),
         folder(tmp_path / "file/x").claimed(),
+    ):
+        pass
+    with (
+        pytest.raises(InputError, match=r"cannot write .*choose another folder"),
+        folder(Path("/proc/doubleback")).claimed(),
     ):
         pass
     if os.getuid():  # root writes anywhere

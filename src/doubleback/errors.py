@@ -26,7 +26,7 @@ class BusyError(InputError):
 
 def reason(error: BaseException) -> str:
     """The first line of an error's message, or its name where it has none: for the brackets of our own line."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class DivergedError(RuntimeError):
@@ -35,11 +35,6 @@ class DivergedError(RuntimeError):
 
 class LostProcessError(RuntimeError):
     """Another process of the same run has died; the message says what is kept and how to go on."""
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message; its type if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

@@ -68,15 +68,11 @@ class Folder:
         Raises:
             InputError: it holds another configuration, or files of something else, or cannot be read.
         """
-        try:
-            if self.path.exists() and not self.path.is_dir():
-                raise InputError(f"{self.path} is a file; give a folder to write to")
-            if not (self.path / CONFIG).exists():
-                if self.path.exists() and any(not is_ours(one) for one in self.path.iterdir()):
-                    raise InputError(f"{self.path} is not empty and holds no run; give another --output")
-                return "free"
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror or error}; give another folder") from error
+        names = names_in(self.path)
+        if CONFIG not in names:
+            if names:
+                raise strange(self.path, "run")
+            return "free"
         if differs := self._difference(self._there()):
             raise InputError(
                 f"{self.path} holds another configuration ({differs}); give another --output, or remove it"
@@ -242,6 +238,31 @@ def _is_link(path: Path) -> bool:
         return path.is_symlink()
     except OSError:  # a name that no file system takes: whoever writes there says so
         return False
+
+
+def names_in(folder: Path) -> set[str]:
+    """What lies in a folder that a command is to fill, without what a killed process of doubleback has left.
+
+    Returns:
+        The names; none where there is no folder yet.
+
+    Raises:
+        InputError: it is a file, or cannot be read.
+    """
+    try:
+        return {one.name for one in folder.iterdir() if not is_ours(one)}
+    except FileNotFoundError:
+        return set()
+    except NotADirectoryError as error:
+        raise InputError(f"{folder} is a file, or below one; give a folder to write to") from error
+    except (OSError, ValueError) as error:  # ValueError: no folder has a zero byte in its name
+        why = getattr(error, "strerror", None) or reason(error)
+        raise InputError(f"cannot read {folder}: {why}; give another --output") from error
+
+
+def strange(folder: Path, what: str) -> InputError:
+    """The refusal of a folder that holds something else than `what`, such as "run"."""
+    return InputError(f"{folder} is not empty and holds no {what}; give another --output")
 
 
 def is_ours(path: Path) -> bool:

@@ -11,7 +11,7 @@ from doubleback.data.records import Choice, Opened
 from doubleback.data.remarks import Remarks
 from doubleback.data.roles import role_of
 from doubleback.data.tables import ArrowTable, Table, table_parts
-from doubleback.errors import InputError, first_line
+from doubleback.errors import InputError, reason
 
 _CONFIGS = {"ufldl-stanford/svhn": "cropped_digits"}
 
@@ -55,7 +55,7 @@ def _loaded(repository: str) -> Any:
             raise InputError(
                 f"cannot store {repository}: {full.strerror}; free some space or set HF_HOME to another folder"
             ) from error
-        raise InputError(f"{repository} cannot be read ({first_line(error)}); give a data set of images") from error
+        raise InputError(f"{repository} cannot be read ({reason(error)}); give a data set of images") from error
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from doubleback.data.tables import ParquetTable
-from doubleback.errors import InputError, first_line
+from doubleback.errors import InputError, reason
 from doubleback.terminal import plain
 
 FILE_NAME = "file_name"
@@ -32,7 +32,7 @@ def metadata_rows(path: Path) -> list[dict[str, Any]]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{plain(path)} is not a readable table ({first_line(error)}); fix or remove it") from error
+        raise InputError(f"{plain(path)} is not a readable table ({reason(error)}); fix or remove it") from error
 
 
 def place_of(name: Any, table: PurePath, folder: Path) -> PurePath:

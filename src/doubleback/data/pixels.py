@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from doubleback.errors import InputError, first_line
+from doubleback.errors import InputError, reason
 from doubleback.settings.images import Background
 
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -171,5 +171,5 @@ def _opened(content: bytes, where: str) -> Iterator[Any]:
     except InputError:
         raise
     except Exception as error:
-        why = "of no format that is read" if isinstance(error, UnidentifiedImageError) else first_line(error)
+        why = "of no format that is read" if isinstance(error, UnidentifiedImageError) else reason(error)
         raise InputError(f"{where} is not a readable image ({why}); replace or remove it") from error

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from doubleback.data.labels import read_labels, recorded_names
 from doubleback.data.records import UNLABELLED, Choice, Opened, Records
 from doubleback.data.remarks import Remarks, listed
-from doubleback.errors import InputError, first_line
+from doubleback.errors import InputError, reason
 from doubleback.terminal import plain
 
 _BATCH = 256  # rows held at a time
@@ -76,7 +76,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise InputError(f"{plain(path)} is not readable parquet ({first_line(error)}); replace it") from error
+        raise InputError(f"{plain(path)} is not readable parquet ({reason(error)}); replace it") from error
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ def _class_names(tables: Sequence[Table], label: str, remarks: Remarks) -> list[
     try:
         every = [name for table in tables for name in recorded_names(table.schema, label) or ()]
     except ValueError as error:
-        remarks.say(f"the recorded names of the classes in column {plain(label)} are not used ({first_line(error)})")
+        remarks.say(f"the recorded names of the classes in column {plain(label)} are not used ({reason(error)})")
         return None
     return list(dict.fromkeys(every)) or None
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from doubleback.auditing import draw_pairs
 from doubleback.data import load_images
-from doubleback.errors import InputError, reason
+from doubleback.errors import InputError
 from doubleback.experiments.auditing import audit
 from doubleback.experiments.hardening import harden
 from doubleback.experiments.training import train
 from doubleback.files import read_json, write_json
-from doubleback.folders import RESULTS, SCHEMA, is_begun, is_ours, within
+from doubleback.folders import RESULTS, SCHEMA, is_begun, names_in, strange, within
 from doubleback.processes import processes
 from doubleback.settings import Architecture, Auditing, Data, Hardening, Loop, Sizes, Training
 from doubleback.settings.commands import Audit, Demo, Harden, Train
@@ -59,13 +59,10 @@ def _check(folder: Path) -> None:
     """
     if is_begun(folder):
         raise InputError(f"{folder} holds a run or a study; give another --output")
-    try:
-        there = {one.name for one in folder.iterdir() if not is_ours(one)} if folder.exists() else set()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {folder}: {reason(error)}; give another --output") from error
-    strange = not any(is_begun(folder / name) for name in RUNS) and not there <= set(RUNS)
-    if strange or (RESULTS in there and not set(RUNS) <= set(read_json(folder / RESULTS))):
-        raise InputError(f"{folder} is not empty and holds no demo; give another --output")
+    there = names_in(folder)
+    foreign = not any(is_begun(folder / name) for name in RUNS) and not there <= set(RUNS)
+    if foreign or (RESULTS in there and not set(RUNS) <= set(read_json(folder / RESULTS))):
+        raise strange(folder, "demo")
 
 
 def _trained(folder: Path, command: Demo) -> dict[str, Any]:

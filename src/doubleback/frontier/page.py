@@ -6,9 +6,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from doubleback.errors import InputError, reason
 from doubleback.files import write_text
-from doubleback.folders import is_ours, within
+from doubleback.folders import names_in, strange, within
 from doubleback.frontier.contenders import CONTENDERS
 from doubleback.frontier.row import PLAIN, Row, dominated
 from doubleback.report.page import refuse_others
@@ -67,12 +66,9 @@ def refuse_strangers(folder: Path, names: Sequence[str]) -> None:
         InputError: it holds other things and no frontier, or a page of somebody else.
     """
     refuse_others(within(folder, PAGE))
-    try:
-        there = {one.name for one in folder.iterdir() if not is_ours(one)} if folder.exists() else set()
-    except OSError as error:
-        raise InputError(f"cannot read {folder}: {reason(error)}; give another --output") from error
+    there = names_in(folder)
     if PLAIN not in there and there - {PAGE, *names}:
-        raise InputError(f"{folder} is not empty and holds no frontier; give another --output")
+        raise strange(folder, "frontier")
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from doubleback.errors import reason
+
 
 @dataclass
 class Described:
@@ -26,7 +28,7 @@ class Described:
         try:
             value = figure()
         except Exception as error:  # whatever a stranger's model cannot do
-            self.figures[name], self.reasons[name] = None, f"{type(error).__name__}: {_first_line(error)}"
+            self.figures[name], self.reasons[name] = None, f"{type(error).__name__}: {reason(error)[:300]}"
             return
         finite = bool(np.isfinite(value))
         self.figures[name] = value if finite else None
@@ -40,7 +42,3 @@ class Described:
             *outer, last = name.split(".")
             reduce(lambda place, part: place.setdefault(part, {}), outer, nested)[last] = value
         return {**nested, **({"not_measured": self.reasons} if self.reasons else {})}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0][:300]

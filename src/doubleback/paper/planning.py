@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from doubleback.data import load_images, stored
-from doubleback.errors import InputError, reason
+from doubleback.errors import InputError
 from doubleback.files import read_json
-from doubleback.folders import is_ours
+from doubleback.folders import names_in, strange
 from doubleback.paper.joining import part_of
 from doubleback.paper.members import ARTEFACTS, members
 from doubleback.paper.record import RECORD, read_reproduction
@@ -64,13 +64,11 @@ def _stand_ins() -> dict[str, str]:
 
 
 def _check_folder(folder: Path, ours: Mapping[str, Any]) -> None:
-    try:
-        if not (folder / RECORD).exists():
-            if folder.exists() and (not folder.is_dir() or any(not is_ours(one) for one in folder.iterdir())):
-                raise InputError(f"{folder} is not empty and holds no reproduction; give another --output")
-            return
-    except OSError as error:
-        raise InputError(f"cannot read {folder}: {reason(error)}; give another --output") from error
+    names = names_in(folder)
+    if RECORD not in names:
+        if names:
+            raise strange(folder, "reproduction")
+        return
     there = read_json(folder / RECORD)
     for name, here in ours.items():
         if there.get(name) != here:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
 
 from doubleback.errors import InputError
 from doubleback.files import replacing, write_json, write_rows, write_text
-from doubleback.folders import RESULTS, within
+from doubleback.folders import RESULTS, names_in, strange, within
 from doubleback.paper import members
 from doubleback.paper.claims import claims
 from doubleback.paper.drawings import drawings
@@ -77,8 +77,8 @@ def write_joined(parts: Sequence[Path], folder: Path) -> Path:
     Raises:
         InputError: a part lacks a file, the parts do not belong together, or the folder cannot be written.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RESULTS).is_file():
-        raise InputError(f"{folder} is not empty and holds no reproduction; give another --output")
+    if (names := names_in(folder)) and RESULTS not in names:
+        raise strange(folder, "reproduction")
     results = joined(parts)
     encoded = {
         key: {form: _figure(parts, f"{key}.{form}") for form in _FORMS[FIGURES][1]} for key in results["figures"]
