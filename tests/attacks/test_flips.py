@@ -1,15 +1,20 @@
 """Attacks through few levels of grey: against hand-worked optima, and against the search that follows a gradient."""
 
+import io
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from scipy.fft import dctn, idctn
 from torch import Tensor
 
 import doubleback
 from doubleback.attacks import Attack, Damage, Output
 from doubleback.attacks.flips import flipped
 from doubleback.defences import defended
-from doubleback.models import VAE, Surviving
+from doubleback.models import VAE, Surviving, channel
 from doubleback.models.channel import _compressed, rounding_of
 from doubleback.models.rounding import Compressed, Levels, Rounding
 from doubleback.settings import Budget, Search
@@ -140,3 +145,37 @@ def test_coefficients_are_coordinates_and_have_their_lengths(shape: tuple[int, .
         moved = rounding.moved(x, change)
         assert torch.allclose(rounding.coordinates(moved) - c, change, atol=1e-9)
         assert torch.allclose((moved - x).norm() / 0.5, lengths[0, place])
+
+
+def test_the_gradient_through_jpeg_follows_the_coefficients_that_are_near_a_threshold() -> None:
+    """One grey block, by scipy's cosine transform: dL/dx = T' (w * S' g), w by hand."""
+    x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    g = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    table = np.array(Image.open(io.BytesIO(_jpeg(40))).quantization[0]).reshape(8, 8)
+    c = dctn(255 * x[0, 0].numpy() - 128, norm="ortho") / table
+    slope = dctn(g[0, 0].numpy() / 255, norm="ortho") * table
+    d = c - c.round()
+    w = ((2 * d) ** 2 + 0.06) * np.where(d * slope < 0, 1, 0.5)
+    behind = x.clone().requires_grad_()
+    value = _compressed(behind, 40, straight=True)
+    (gradient,) = torch.autograd.grad((value * g).sum(), behind)
+    assert np.allclose(gradient[0, 0].numpy(), 255 * idctn(w * slope / table, norm="ortho"))
+    assert torch.allclose(value, _compressed(x, 40, straight=False))
+
+
+@pytest.mark.parametrize(("quality", "times"), [(30, 1.2), (75, 1.04)])
+def test_a_budget_behind_jpeg_does_more_than_by_the_gradient_of_the_identity(
+    quality: int, times: float, digits: tuple[VAE, doubleback.ImageData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, images = digits
+    behind, x = defended(model, [f"jpeg:{quality}"]), images.test.images[:8].float() / 255
+    attack = Attack(Damage(), Budget("Linf", ["8/255"]), Search(steps=60))
+    found = attack(behind, x, x.roll(1, 0)).objective.mean()
+    monkeypatch.setattr(channel, "followed", lambda rounding, x, value: x + (value - x).detach())
+    assert found < times * attack(behind, x, x.roll(1, 0)).objective.mean() < 0
+
+
+def _jpeg(quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
+    return file.getvalue()

@@ -3,8 +3,9 @@
     x -> T(x) -> model
 
 A saved image has 8 bits, so an attack has to survive rounding (auto-attack, issue 44). Scores
-go through the real channel (Pillow's JPEG). The attack sees the same values, with the identity's gradient where the
-real channel has none (Athalye, Carlini & Wagner 2018, section 4.1).
+go through the real channel (Pillow's JPEG). The attack sees the same values. Where the real channel has no gradient, it
+gets that of the identity (Athalye, Carlini & Wagner 2018, section 4.1), or, of JPEG, one of the coefficients
+(`models.rounding.followed`).
 """
 
 import io
@@ -22,7 +23,7 @@ from doubleback.distributions import DiagonalGaussian
 from doubleback.errors import InputError
 from doubleback.models.around import Around
 from doubleback.models.base import Autoencoder, Reconstruction
-from doubleback.models.rounding import Compressed, Levels, Rounding
+from doubleback.models.rounding import Compressed, Levels, Rounding, followed
 from doubleback.settings.threat import Step, survival
 
 
@@ -119,7 +120,8 @@ def _compressed(x: Tensor, quality: float, straight: bool) -> Tensor:
         raise InputError("survive jpeg needs grey or colour pictures, (N, 1 or 3, H, W); leave it out")
     pixels = (x.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     files = [_through_jpeg(picture, int(quality)) for picture in pixels]
-    return _passed(x, torch.from_numpy(np.stack(files)).permute(0, 3, 1, 2).to(x) / 255, straight)
+    value = torch.from_numpy(np.stack(files)).permute(0, 3, 1, 2).to(x) / 255
+    return followed(Compressed(int(quality)), x, value) if straight else value
 
 
 def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
