@@ -88,13 +88,17 @@ def refuse_untrainable(module: nn.Module) -> None:
     """Refuse a model of which nothing can be trained, or a weight of which cannot be written to.
 
     Raises:
-        InputError: no parameter requires a gradient, or entries of one share a number.
+        InputError: no parameter requires a gradient, entries of one share a number, or one has numbers of a kind that
+            training cannot take.
     """
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise InputError("the model has no parameter that requires a gradient; there is nothing to train")
     for name, one in module.named_parameters():
         if any(step == 0 and size > 1 for step, size in zip(one.stride(), one.shape, strict=True)):
             raise InputError(f"entries of {name} share one number (it was expanded); make it with .clone()")
+        if one.requires_grad and (one.is_complex() or one.dtype == torch.float16):
+            kind = str(one.dtype).removeprefix("torch.")
+            raise InputError(f"{name} is of {kind}, in which nothing can be trained here; make the model in float32")
 
 
 def evaluating(*models: object) -> AbstractContextManager[None]:

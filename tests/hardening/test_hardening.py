@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,41 @@ def test_a_penalty_that_follows_nothing_that_learns_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="follows no weight that is trained"):
         harden(victim(trained), tiny, 0.1, alone=True, penalty=penalty, freeze=freeze, **FEW | {"epochs": 1})
+
+
+class _NoWayBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Tensor:
+        raise RuntimeError("\nno way back\nof this")
+
+
+class _OneWay(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = _NoWayBack.apply(x)
+        return made
+
+
+@pytest.mark.parametrize(
+    ("net", "says"),
+    [
+        (lambda: Plain(nn.Tanh()).half(), r"^encoder\.1\.weight is of float16.*; make the model in float32$"),
+        (lambda: Plain(nn.ParameterList([torch.ones(2, dtype=torch.complex64)])), r"^encoder\.2\.0 is of complex64"),
+        (
+            lambda: Plain(_OneWay()),
+            r"^the gradient of the model's loss raises RuntimeError \(no way back\); correct it$",
+        ),
+    ],
+    ids=["float16", "complex", "backward"],
+)
+def test_a_model_that_cannot_be_trained_is_refused_before_it_is(
+    net: Callable[[], nn.Module], says: str, tiny: ImageData
+) -> None:
+    with pytest.raises(InputError, match=says):
+        harden(net(), tiny, 0.1, alone=True, **FEW | {"epochs": 1})
 
 
 def test_a_weight_that_cannot_be_written_to_is_refused(tiny: ImageData) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from doubleback.data import ImageData, Split
 from doubleback.data.given import as_data
-from doubleback.errors import InputError
+from doubleback.errors import InputError, said_in_a_line
 from doubleback.hardening.budget import Measured, WithinBudget, balanced, looked_at, measured
 from doubleback.hardening.freezing import frozen
 from doubleback.models.base import Autoencoder, acquaint, decodes, encodes
@@ -140,7 +140,7 @@ def harden(
     victim: Any = as_victim(model)
     if not decodes(victim):
         raise InputError("an encoder alone has no reconstruction to keep; give a whole autoencoder")
-    refuse_untrainable(victim)
+    refuse_untrainable(victim.net if isinstance(victim, Wrapped) else victim)
     data = let_in(as_data(images), victim)
     acquaint(victim, placed(victim, data.validation.images[:1]))
     settings = _filled(settings, ours=not isinstance(victim, Wrapped))
@@ -149,7 +149,9 @@ def harden(
     twin = None
     try:
         with frozen(victim, settings.freeze, data.validation.images[:2]):
-            own = _loss(victim, loss, data)
+            with said_in_a_line("the gradient of the model's loss"):
+                own = _loss(victim, loss, data)
+                _try_on(victim, own, data.train.images[:2])
             if not settings.alone:
                 inside, alike = home and home.inside("twin"), Objective(victim, "none", loss=own)
                 trained = fit_at(inside, alike, data, settings.loop, progress)
@@ -215,6 +217,16 @@ def _loss(victim: Any, said: Loss | Owners | None, data: ImageData) -> Loss:
         return Said(said, victim.net if isinstance(victim, Wrapped) else victim)
     with evaluating(victim):
         return Deployed(weights_of(victim, placed(victim, data.train.images[:BALANCED])))
+
+
+def _try_on(victim: Any, loss: Loss, images: Tensor) -> None:
+    """Take the loss and its gradient once, before hours of work; nothing is kept."""
+    x, learning = placed(victim, images), [one for one in victim.parameters() if one.requires_grad]
+    with evaluating(victim):
+        terms = loss(victim, x, x.new_zeros(len(x), *victim.noise_shape))
+        total = torch.stack([values.sum() for values in terms.values()]).sum()
+        if total.requires_grad:
+            torch.autograd.grad(total, learning, allow_unused=True)
 
 
 def _codes(victim: Any, images: Tensor) -> Tensor | None:

@@ -229,10 +229,7 @@ class _Run:
 
     def _diverge(self, what: str, step: int) -> None:
         self._unpack(*self._good)
-        raise DivergedError(
-            f"{what} at step {step} of {self.steps}; lower the learning rate or the penalty weight "
-            "(the last good weights are kept)"
-        )
+        raise DivergedError(f"{what} at step {step} of {self.steps}; lower the learning rate or the penalty weight")
 
     def _close_epoch(self, weight: float) -> None:
         started = time.perf_counter()
