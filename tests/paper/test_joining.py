@@ -15,7 +15,7 @@ from doubleback.paper.members import ARTEFACTS, FIGURES, members, read_from
 from doubleback.paper.scales import SCALES
 from doubleback.paper.writing import write_joined, write_reproduction
 from tests.paper.synthetic import SCALE, STAND_INS, make_reproduction
-from tests.report.synthetic import change, read_json
+from tests.report.synthetic import change, make_run, read_json
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -117,6 +117,30 @@ def test_a_strangers_folder_is_not_written_into(parts: list[Path], tmp_path: Pat
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is not empty and holds no reproduction"):
         write_joined(parts, tmp_path)
+
+
+def test_a_run_and_a_part_are_not_overwritten(parts: list[Path], tmp_path: Path) -> None:
+    run, odd = make_run(tmp_path / "run"), tmp_path / "odd"
+    odd.mkdir()
+    (odd / "results.json").write_text('{"audits": 1}')
+    for folder, says in ((run, "holds no reproduction"), (odd, "is not as doubleback writes it")):
+        before = (folder / "results.json").read_bytes()
+        with pytest.raises(InputError, match=says):
+            write_joined(parts, folder)
+        assert (folder / "results.json").read_bytes() == before
+    with pytest.raises(InputError, match="is one of the parts; give another --output"):
+        write_joined(parts, parts[1])
+    write_joined(parts, tmp_path / "joined")
+    write_joined(parts, tmp_path / "joined")  # once more, into what it has written itself
+
+
+def test_what_no_part_has_is_named(parts: list[Path]) -> None:
+    plan = members(SCALE, ARTEFACTS, STAND_INS)
+    absent = plan.keys() - part_of(plan, SCALE, 1, 2).keys()
+    lost = joined(parts[:1])["lost"]
+    assert set(lost) <= absent
+    assert {name for name in absent if name.startswith("runs/mnist-draw")} <= set(lost)
+    assert set(lost.values()) == {"none of the parts has it"}
 
 
 @pytest.mark.parametrize(

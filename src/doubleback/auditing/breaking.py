@@ -70,15 +70,20 @@ def at_budgets(budget: Budget, points: "Points", curved: NDArray[np.bool_]) -> d
     return {key_of(budget): found}
 
 
-def worst_damage(budgets: Mapping[str, Budget], points: Mapping[str, "Points"]) -> dict[str, Any]:
-    """`damage`: by norm and eps as typed, image by image the worst over all attacks that have this budget."""
+def worst_damage(budgets: Mapping[str, Budget], points: Mapping[str, "Points"]) -> dict[str, dict[str, Array]]:
+    """By norm and eps as typed, the damage of each image: the worst over all attacks that have this budget, (P,)."""
     worst: dict[str, dict[str, Array]] = {}
     for name, budget in budgets.items():
         of_norm = worst.setdefault(key_of(budget), {})
         for column, typed in enumerate(budget.typed):
             own = moved_by(points[name])[:, column]
             of_norm[typed] = np.fmax(of_norm[typed], own) if typed in of_norm else own
-    return {key: {typed: summary(values) for typed, values in of.items()} for key, of in worst.items()}
+    return worst
+
+
+def summaries(each: Mapping[str, Mapping[str, Array]]) -> dict[str, Any]:
+    """Of figures of each image, by norm and eps as typed."""
+    return {key: {typed: summary(values) for typed, values in of.items()} for key, of in each.items()}
 
 
 def moved_by(points: "Points") -> Array:

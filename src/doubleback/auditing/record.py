@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from doubleback.attacks import Attack
 from doubleback.attacks.sweep import coefficients_of
-from doubleback.auditing import saved
-from doubleback.auditing.breaking import at_budgets, broken, damage_areas, damage_curve, summary, worst_damage
+from doubleback.auditing import breaking, saved
+from doubleback.auditing.breaking import damage_areas, summary
 from doubleback.auditing.measures import DAMAGE
 from doubleback.metrics.curve import DistortionCurve, auddc, resolution
 from doubleback.processes import peak_memory_mb
@@ -204,7 +204,8 @@ class Audited:
     def results(self) -> dict[str, Any]:
         """The figures of `audit/results.json` (docs/run-directory.md)."""
         ceiling = summary(self.auddc(CEILING))
-        budgets = {a.name: a.capability for a in self.attacks if isinstance(a.capability, Budget)}
+        budgets, used = self._budgets, ~self.flagged
+        within = {name: {"budgets": breaking.at_budgets(one, self.points[name], used)} for name, one in budgets.items()}
         attacks: dict[str, Any] = {}
         for attack in self.attacks:
             points = self.points[attack.name]
@@ -215,11 +216,7 @@ class Audited:
                 "converged": _mean(points.converged[np.isfinite(points.converged)]),
                 "targeted": attack.goal.targeted,
                 "about": attack.about,
-                **(
-                    {"budgets": at_budgets(budgets[attack.name], points, ~self.flagged)}
-                    if attack.name in budgets
-                    else {}
-                ),
+                **within.get(attack.name, {}),
                 **self._further(points),
                 **recorded(self.judged.each.get(attack.name, [])),
             }
@@ -228,14 +225,15 @@ class Audited:
         flagged, unmeasured = int(self.flagged.sum()), int(self.unmeasured.sum())
         reason = f"after an attack, the reconstruction of {unmeasured} pairs is not finite: they are flagged"
         not_measured = {"pairs": reason} if unmeasured else {}
-        if count := broken(budgets, self.points):
+        if count := breaking.broken(budgets, self.points):
             not_measured["damage"] = f"within a budget, the reconstruction of {count} images is not finite: left out"
         quality = {name: values[~self.flagged] for name, values in self.source_quality.items()}
         return {
             "attacks": attacks,
             "ceiling": ceiling,
             **({} if np.isnan(self.certified).all() else {"certified": summary(self.certified[~self.flagged])}),
-            "damage": damage_curve(self.points[DAMAGE], self.way, ~self.flagged) | worst_damage(budgets, self.points),
+            "damage": breaking.damage_curve(self.points[DAMAGE], self.way, used)
+            | breaking.summaries(breaking.worst_damage(budgets, self.points)),
             **self._flagged(not_measured.get("damage")),
             "pairs": {"requested": len(self.flagged), "used": len(self.flagged) - flagged, "flagged": flagged},
             **({"not_measured": not_measured} if not_measured else {}),
@@ -276,7 +274,13 @@ class Audited:
             arrays[f"{CEILING if name == BLEND else name}/auddc"] = partial(self.auddc, name)
             arrays[f"{name}/envelope"] = partial(self._envelopes, name)
         arrays[f"{DAMAGE}/area"] = self.damage_areas
+        for key, each in breaking.worst_damage(self._budgets, self.points).items():
+            arrays |= {f"{DAMAGE}/{key}/{eps}": partial(np.asarray, one) for eps, one in each.items()}
         return Computed(arrays)
+
+    @property
+    def _budgets(self) -> dict[str, Budget]:
+        return {attack.name: attack.capability for attack in self.attacks if isinstance(attack.capability, Budget)}
 
     def damage_areas(self) -> Float[np.ndarray, "P"]:
         """The area under each pair's relative damage, lower withstands more; NaN for flagged pairs."""

@@ -165,7 +165,7 @@ class Bench:
         twin = within(command.output, TWIN)
         seconds = read_json(twin / RESULTS)["train"]["seconds"]
         model = self._left_by(replace(command, output=twin))
-        return self._row(name, share, "trained on", model, line, seconds)
+        return self._row(name, None, "trained on", model, line, seconds)
 
     def _hardened(self, folder: Path, hardening: Hardening) -> tuple[Harden, list[str], dict[str, Any] | None]:
         """The victim hardened in a row's folder: the command, its line, and the results; None: it diverged."""
@@ -199,7 +199,11 @@ class Bench:
         )
         command = Train(within(folder, "model"), training, resume=True)
         line = ["doubleback", *words(command)]
-        results = train(command, line)
+        try:
+            results = train(command, line)
+        except DivergedError as error:
+            note(f"{folder}: {error}")
+            return Row(f"{name}:{slope:g}", None, "diverged", self.identity, command=line)
         model = load_run(command.output).autoencoder
         return self._row(f"{name}:{slope:g}", None, f"slope {slope:g}", model, line, results["train"]["seconds"])
 

@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from doubleback.metrics.differences import paired_figures
+from doubleback.metrics.intervals import bootstrap_interval
 from doubleback.report.archives import interval, mapping, number
 from doubleback.report.cells import Cell, written
 from doubleback.report.comparison import protocols
@@ -21,6 +25,8 @@ from doubleback.report.protocol import (
 from doubleback.report.runs import WORST_CASE, AuditFolder, RunFolder
 
 AREA = "area"
+_ALIKE = "no pair has a meaningful curve: every reconstruction is alike, so no attack can move it"
+Figures = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Entry:
     """One model in one table.
 
     Attributes:
-        place: its rank, from 1; None: a check has flagged it, so it has none.
+        place: its rank, from 1; None: a check has flagged it, or nothing could be measured, so it has none.
         name: of the model.
         made: plain, hardened or defended; `how`: by what, in a few words.
         learned: the data set that it has learned from, where that is known.
@@ -36,7 +42,7 @@ class Entry:
             images; each with its interval, where it has one.
         pairs: how many pairs its figures are of.
         note: whether it can be told apart from the one above.
-        flags: a sentence for each check that fired.
+        flags: a sentence for each check that fired, and for whatever else makes its figures worthless.
     """
 
     place: int | None
@@ -96,20 +102,67 @@ def _table(runs: Sequence[RunFolder]) -> Table:
     first = _audit(runs[0])
     at = _damage_at(first)
     steered = any(_audit(run).withstands is not None for run in runs)
-    ordered = sorted(runs, key=lambda run: _key(run, at, steered))
+    every = {run.name: _score(_audit(run), at, steered) for run in runs if not _doubts(_audit(run))}
+    scores = {name: score for name, score in every.items() if np.isfinite(score).any()}
+    shared = _shared(list(scores.values()))
+    if fewer := shared is not None and any(np.isfinite(one).sum() > shared.sum() for one in scores.values()):
+        scores = {name: np.where(shared, one, np.nan) for name, one in scores.items()}
+    order = {name: -_mean(score) if steered else _mean(score) for name, score in scores.items()}
+    ordered = sorted(runs, key=lambda run: (run.name not in order, order.get(run.name, 0.0), *_key(run, at)))
     entries: list[Entry] = []
     for place, run in enumerate(ordered, 1):
-        flags = flags_of(_audit(run))
-        above = ordered[place - 2] if place > 1 and steered and not flags else None
-        entries.append(_entry(run, None if flags else place, at, _told_apart(run, above)))
+        if run.name not in order:
+            entries.append(_entry(run, None, at))
+            continue
+        above = ordered[place - 2] if place > 1 else None
+        entry = _entry(run, place, at, _told_apart(run, above, at, steered))
+        if fewer:
+            cell = _of_pairs(scores[run.name])
+            entry = replace(entry, worst=cell) if steered else replace(entry, damage=cell)
+        entries.append(entry)
     named = "area over the distortion" if at == (AREA,) else " ".join(at)
     ranked_by = "worst-case AUDDC, higher is harder to steer" if steered else f"damage ({named}), lower is better"
+    if fewer and shared is not None:
+        ranked_by += f"; over the {shared.sum()} of {len(shared)} pairs that every ranked model can use"
     return Table(
         images_words(runs[0]), threat_words(first), threat_label(first), search_words(first), ranked_by, named, entries
     )
 
 
-def _entry(run: RunFolder, place: int | None, at: tuple[str, ...], note: str) -> Entry:
+def _score(audit: AuditFolder, at: tuple[str, ...], steered: bool) -> Figures:
+    """What ranks an audit, pair by pair where that is stored; not finite where it is missing."""
+    stored = audit.areas if steered else audit.curves.get("/".join(("damage", *at)))
+    if stored is not None:
+        return np.asarray(stored, dtype=np.float64)
+    whole = audit.withstands if steered else number(audit.results, ("damage", *at, "mean"))
+    return np.array([np.nan if whole is None else whole])
+
+
+def _shared(scores: Sequence[Figures]) -> NDArray[np.bool_] | None:
+    """The pairs that all of them have; None: none, or not all are stored pair by pair."""
+    if not scores or any(one.shape != scores[0].shape for one in scores):
+        return None
+    known = np.logical_and.reduce([np.isfinite(one) for one in scores])
+    return known if known.any() else None
+
+
+def _mean(score: Figures) -> float:
+    return float(score[np.isfinite(score)].mean())
+
+
+def _of_pairs(score: Figures) -> Cell:
+    """The mean over these pairs, and its interval."""
+    ends = bootstrap_interval(score[np.isfinite(score)])
+    return Cell(written(_mean(score)), _mean(score), f"[{written(ends[0])}, {written(ends[1])}]" if ends else "")
+
+
+def _doubts(audit: AuditFolder) -> list[str]:
+    """Why its figures are worthless: what a check has flagged, and a model whose reconstructions are all alike."""
+    nothing = number(audit.results, "pairs.used") == 0 or number(audit.results, "reconstruction_l2") is None
+    return [*flags_of(audit), *([_ALIKE] if nothing else [])]
+
+
+def _entry(run: RunFolder, place: int | None, at: tuple[str, ...], note: str = "") -> Entry:
     audit, (made, how) = _audit(run), made_words(run)
     used, requested = (number(audit.results, f"pairs.{key}") for key in ("used", "requested"))
     pairs = "" if used is None or used == requested else f"{used:.0f} of {requested or used:.0f} pairs"
@@ -129,27 +182,29 @@ def _entry(run: RunFolder, place: int | None, at: tuple[str, ...], note: str) ->
         _l2(audit),
         pairs,
         note,
-        flags_of(audit),
+        _doubts(audit),
     )
 
 
-def _key(run: RunFolder, at: tuple[str, ...], steered: bool) -> tuple[bool, float, float, str]:
-    audit = _audit(run)
-    worst, damage = audit.withstands, number(audit.results, ("damage", *at, "mean"))
+def _key(run: RunFolder, at: tuple[str, ...]) -> tuple[float, float, str]:
+    """The order of what has no rank, and of equals."""
+    worst, damage = _audit(run).withstands, number(_audit(run).results, ("damage", *at, "mean"))
     lost = float("inf")
-    by_worst = (lost if worst is None else -worst) if steered else 0.0
-    return bool(flags_of(audit)), by_worst, lost if damage is None else damage, run.name
+    return lost if worst is None else -worst, lost if damage is None else damage, run.name
 
 
-def _told_apart(run: RunFolder, above: RunFolder | None) -> str:
-    """Whether it withstands less than the one above on the same pairs."""
+def _told_apart(run: RunFolder, above: RunFolder | None, at: tuple[str, ...], steered: bool) -> str:
+    """Whether it withstands less than the one above on the pairs that both can use."""
     if above is None:
         return ""
-    left, right = _audit(above).areas, _audit(run).areas
-    found = None if left is None or right is None else paired_figures(left, right)
+    left, right = (_score(_audit(one), at, steered) for one in (above, run))
+    found = paired_figures(left, right) if len(left) == len(right) > 1 else None
     if found is None:
         return "not compared pair by pair with the one above"
-    return "" if found.settled else "cannot be told apart from the one above on these pairs"
+    if not found.settled:
+        return "cannot be told apart from the one above on these pairs"
+    better = found.mean > 0 if steered else found.mean < 0
+    return "" if better else "withstands more than the one above on the pairs that both can use"
 
 
 def _damage_at(audit: AuditFolder) -> tuple[str, ...]:

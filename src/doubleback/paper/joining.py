@@ -11,7 +11,7 @@ from doubleback.errors import InputError
 from doubleback.files import read_json
 from doubleback.folders import RESULTS
 from doubleback.paper.compared import comparisons
-from doubleback.paper.members import FIGURES, Member, read_from
+from doubleback.paper.members import ARTEFACTS, FIGURES, Member, members, read_from
 from doubleback.paper.record import Results
 from doubleback.paper.scales import SCALES, Scale
 from doubleback.settings.stored import checked
@@ -56,14 +56,22 @@ def joined(folders: Sequence[Path]) -> dict[str, Any]:
                     "join parts of one reproduction"
                 )
     commands = {name: words for part in parts for name, words in part["commands"].items()}
+    lost = _left_out(first, commands) | {name: why for part in parts for name, why in part["lost"].items()}
     return first | {
         "commands": commands,
         "made": [made for part in parts for made in part["made"]],
-        "lost": {name: why for part in parts for name, why in part["lost"].items() if name not in commands},
+        "lost": {name: why for name, why in lost.items() if name not in commands},
         "autoencoders": _rows(folders, parts),
         "one_to_zero": next((part["one_to_zero"] for part in parts if part["one_to_zero"]), None),
         **{name: _union(folders, parts, name) for name in ("classifiers", "transitions", "figures")},
     }
+
+
+def _left_out(first: Mapping[str, Any], commands: Mapping[str, Any]) -> dict[str, str]:
+    """What no part has, of the tables and figures of which some part has something."""
+    scale = SCALES[first["scale"]]
+    begun = [one for one in ARTEFACTS if not commands.keys().isdisjoint(read_from(scale, one))]
+    return dict.fromkeys(members(scale, begun, first["stand_ins"]), "none of the parts has it")
 
 
 def _groups(plan: Mapping[str, Member], scale: Scale) -> list[list[str]]:

@@ -12,15 +12,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
 
 from doubleback.errors import InputError
-from doubleback.files import replacing, write_json, write_rows, write_text
-from doubleback.folders import RESULTS, names_in, strange, within
+from doubleback.files import read_json, replacing, write_json, write_rows, write_text
+from doubleback.folders import CONFIG, RESULTS, names_in, strange, within
 from doubleback.paper import members
 from doubleback.paper.claims import claims
 from doubleback.paper.drawings import drawings
 from doubleback.paper.joining import joined
+from doubleback.paper.record import Results
 from doubleback.paper.results import read_results
 from doubleback.paper.tables import markdown, tables
 from doubleback.progress import progress_bar
+from doubleback.settings.stored import checked
 from doubleback.terminal import plain
 
 PAGE, REPORT = "reproduction.md", "report.html"
@@ -75,10 +77,15 @@ def write_joined(parts: Sequence[Path], folder: Path) -> Path:
         The report.
 
     Raises:
-        InputError: a part lacks a file, the parts do not belong together, or the folder cannot be written.
+        InputError: a part lacks a file, the parts do not belong together, the folder holds something else or is a
+            part, or it cannot be written.
     """
-    if (names := names_in(folder)) and RESULTS not in names:
+    if (names := names_in(folder)) and (RESULTS not in names or CONFIG in names):
         raise strange(folder, "reproduction")
+    if names:
+        checked(Results, read_json(folder / RESULTS), folder / RESULTS)
+    if folder.resolve() in [part.resolve() for part in parts]:
+        raise InputError(f"{folder} is one of the parts; give another --output")
     results = joined(parts)
     encoded = {
         key: {form: _figure(parts, f"{key}.{form}") for form in _FORMS[FIGURES][1]} for key in results["figures"]
