@@ -41,7 +41,7 @@ def done(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, l
 def test_there_is_a_row_for_every_defence_and_budget(done: tuple[Path, list[Row]]) -> None:
     output, rows = done
     every = {(row.defence, row.within) for row in rows}
-    trained = {(name, share) for name in ("noise", "quantize") for share in (0.0, 0.3)} | {("longer", 0.0)}
+    trained = {(name, share) for name in ("noise", "quantize") for share in (0.0, 0.3)} | {("longer", None)}
     assert every == {(PLAIN, None), ("lipschitz:1", None), ("lipschitz:2", None)} | trained
     assert all(json.loads((output / f"{name}" / ROW).read_text()) for name in ("plain", "noise-30%", "lipschitz-2"))
 
@@ -172,8 +172,10 @@ def test_the_plain_row_is_waited_for(plain: Path, tmp_path: Path) -> None:  # no
 
 def test_a_training_that_diverges_is_a_row(plain: Path, tmp_path: Path) -> None:  # noqa: F811
     wild = Loop(epochs=2, batch_size=20, learning_rate=1e30)
-    rows = frontier(asked(plain, tmp_path / "out", defences=("noise", "longer"), within=("0%",), loop=wild))
-    assert [(row.defence, row.setting) for row in rows[1:]] == [("noise", "diverged"), ("longer", "diverged")]
+    named = ("lipschitz", "noise", "longer")
+    rows = frontier(asked(plain, tmp_path / "out", defences=named, within=("0%",), loop=wild))
+    assert {row.defence for row in rows[1:]} == {"lipschitz:1", "lipschitz:2", "noise", "longer"}
+    assert {row.setting for row in rows[1:]} == {"diverged"}
 
 
 def test_another_frontiers_rows_are_not_taken_for_ours(done: tuple[Path, list[Row]], plain: Path) -> None:  # noqa: F811
@@ -216,6 +218,19 @@ def test_the_sentence_names_the_best_of_each_budget_and_its_price() -> None:
     assert "Within 2%, a (s; +2.0% on test images) is the hardest to steer: AUDDC 0.300 becomes 0.400 (+0.100" in said
     assert "B (s; +1.0% on test images) is the hardest to break: damage 0.50 (-0.500" in said
     assert sentences([rows[0], replace(rows[1], reconstruction_l2=None)]) == ["Within 2% no defence was found."]
+
+
+def test_rows_are_compared_over_the_pairs_that_all_can_use() -> None:
+    """A defence that loses the hard pairs is no better for it; training longer has no budget, and no sentence."""
+    first = Row(PLAIN, None, "s", "i", 2.0, [0.1, 0.1, 0.3, 0.3], [1.0] * 4)
+    good = Row("good", 0.02, "s", "i", 2.0, [0.2, 0.2, 0.4, 0.4], [0.9] * 4)
+    lost = Row("lost", 0.02, "s", "i", 2.0, [None, None, 0.35, 0.35], [None, None, 0.95, 0.95])
+    longer = Row("longer", 0.02, "s", "i", 1.0, [0.9] * 4, [0.1] * 4)
+    (said,) = sentences([first, good, lost, longer])
+    assert "Within 2%, good (s; +0.0% on test images) is the hardest to steer and to break" in said
+    assert "AUDDC 0.200 becomes 0.300 (+0.100" in said
+    assert dominated(lost, [first, good, lost], "worst_case", higher=True)
+    assert not dominated(good, [first, good, lost], "worst_case", higher=True)
 
 
 def test_a_row_is_dominated_by_what_is_as_good_in_one_and_better_in_the_other() -> None:

@@ -297,3 +297,51 @@ def test_no_interval_of_one_pair(tmp_path: Path) -> None:
     (table,) = ranked(tmp_path)
     assert np.isfinite(table.entries[0].worst.value or np.nan)
     assert "1 pair," in table.search
+
+
+def test_a_model_that_reconstructs_nothing_has_no_rank(three: Path) -> None:
+    """It gives one image whatever it gets: nothing can move that, and nothing can be said of it."""
+    results = read_json(three / "best" / "audit" / "results.json")
+    results["pairs"] = {"requested": 20, "used": 0, "flagged": 20}
+    write_json(three / "best" / "audit" / "results.json", results | {"reconstruction_l2": None})
+    (table,) = ranked(three)
+    assert [(one.place, one.name) for one in table.entries] == [(1, "middle"), (2, "last"), (None, "best")]
+    assert "every reconstruction is alike" in table.entries[-1].flags[0]
+
+
+def test_models_are_ranked_over_the_pairs_that_all_can_use(tmp_path: Path) -> None:
+    """One that cannot use its hard pairs is no better for it."""
+    good, bad = victim(tmp_path, "good", 0.4), victim(tmp_path, "bad", 0.4)
+    for folder, shift in ((good, 0.0), (bad, -0.02)):
+        with np.load(folder / "audit" / "curves.npz") as stored:
+            curves = dict(stored)
+        areas = np.where(np.arange(20) < 10, 0.1, 0.3) + shift
+        if folder == bad:
+            areas[:10] = np.nan
+        curves["worst_case/auddc"] = areas
+        np.savez(folder / "audit" / "curves.npz", **curves)
+        results = read_json(folder / "audit" / "results.json")
+        results["attacks"]["worst_case"]["auddc"]["envelope"] = {"mean": float(np.nanmean(areas)), "ci95": None}
+        write_json(folder / "audit" / "results.json", results)
+    (table,) = ranked(tmp_path)
+    assert [one.name for one in table.entries] == ["good", "bad"]
+    assert [one.worst.value for one in table.entries] == [pytest.approx(0.3), pytest.approx(0.28)]
+    assert "over the 10 of 20 pairs that every ranked model can use" in table.ranked_by
+
+
+def test_examples_of_other_models_make_another_protocol(tmp_path: Path) -> None:
+    for name, others in (("one", ["b"]), ("other", ["c"])):
+        change(victim(tmp_path, name, 0.3) / "audit" / "config.json", transfer=others, weights="a")
+    assert len(ranked(tmp_path)) == 2
+    change(tmp_path / "other" / "audit" / "config.json", transfer=["a"], weights="b")
+    assert len(ranked(tmp_path)) == 1
+
+
+def test_a_config_of_somebody_else_is_passed_over(three: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = three / "odd"
+    odd.mkdir()
+    (odd / "config.json").write_text("[1, 2]")
+    (odd / "results.json").write_text("{}")
+    (table,) = ranked(three)
+    assert len(table.entries) == 3
+    assert "left out" in capsys.readouterr().err

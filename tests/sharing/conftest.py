@@ -1,6 +1,7 @@
 """The runs of the experiments, audited; and a hub that is a folder."""
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,14 @@ class Hub:
     def model_info(self, name: str) -> Any:
         return type("Info", (), {"private": self.private[name]})
 
-    def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> str:
+    def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str, delete_patterns: Any) -> str:
         import shutil
 
         assert commit_message
+        there = self.home / repo_id
+        for path in list(there.rglob("*")):
+            if path.is_file() and any(fnmatch(str(path.relative_to(there)), one) for one in delete_patterns):
+                path.unlink()
         shutil.copytree(folder_path, self.home / repo_id, dirs_exist_ok=True)
         return f"https://huggingface.co/{repo_id}"
 

@@ -62,7 +62,9 @@ def test_flags_stand_at_the_top(run: Path) -> None:
     assert lines[0].strip() == "# name"
     assert lines[1].startswith("> **The figures below are not to be trusted.**")
     assert "> - the gradient is masked" in lines[1]
-    assert "Flag: the gradient is masked" in str(read(run).eval_results)
+    assert read(run).eval_results is None  # where a figure stands without its flags, it does not stand
+    found = {one["type"] for index in read(run).metadata["model-index"][0]["results"] for one in index["metrics"]}
+    assert found == {"reconstruction_l2"}
 
 
 def test_the_metadata_is_read_by_the_hubs_own_client(run: Path, tmp_path: Path) -> None:
@@ -85,6 +87,41 @@ def test_eval_results(run: Path) -> None:
     assert {one["dataset"]["id"] for one in entries} == {"ylecun/mnist"}
     assert {one["dataset"]["task_id"] for one in entries} >= {"worst_case_auddc", "reconstruction_l2"}
     assert all(isinstance(one["value"], float) and "goals: latent, output" in one["notes"] for one in entries)
+
+
+def test_figures_stand_under_the_images_that_they_are_of(run: Path) -> None:
+    audit = read_json(run / "audit" / "config.json")["audit"] | {"data": "svhn"}
+    change(run / "audit" / "config.json", audit=audit)
+    card = read(run)
+    attacked, untouched = card.metadata["model-index"][0]["results"]
+    assert attacked["dataset"] == {"name": "svhn, test images", "type": "ufldl-stanford/svhn"}
+    assert "worst_case_auddc" in {one["type"] for one in attacked["metrics"]}
+    assert untouched["dataset"] == {"name": "mnist, test images", "type": "ylecun/mnist"}
+    assert [one["value"] for one in untouched["metrics"]] == [pytest.approx(2.885, abs=1e-3)]
+    assert {one["dataset"]["id"] for one in yaml.safe_load(card.eval_results or "")} == {"ufldl-stanford/svhn"}
+
+
+def test_text_of_a_strangers_files_is_text(run: Path) -> None:
+    results = read_json(run / "audit" / "results.json")
+    results["flags"] = {"x": "a\n\n# hello <script>alert(1)</script> [go](http://x)"}
+    results["attacks"]["latent"]["about"] = "b\n## there"
+    write_json(run / "audit" / "results.json", results)
+    change(run / "config.json", command=["doubleback", "train\n```\n# Verified by the hub\n<b>x</b>"])
+    lines = read(run).text.split("\n---\n", 1)[1].splitlines()
+    heads = [line for line in lines if line.startswith("#")]
+    assert heads == [
+        "# name",
+        "## What it withstands",
+        "## Limits",
+        "## Use it",
+        "## Repeat it",
+        "## Data and licences",
+    ]
+    fenced = lines.index("````sh"), lines.index("````")
+    assert any("Verified by the hub" in line for line in lines[fenced[0] : fenced[1]])
+    outside = "\n".join(lines[: fenced[0]] + lines[fenced[1] :])
+    assert "<script>" not in outside.replace("\\<script", "")
+    assert "](http" not in outside.replace("\\](http", "")
 
 
 def test_images_that_are_not_on_the_hub(tmp_path: Path) -> None:

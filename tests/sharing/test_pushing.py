@@ -24,6 +24,7 @@ from doubleback.models import VAE
 from doubleback.settings import Hardening, Loop, Wrapping
 from doubleback.settings.commands import Harden, Push
 from doubleback.sharing import push
+from doubleback.sharing.pushing import _copy
 from tests.experiments.conftest import quick, snapshot
 from tests.sharing.conftest import Hub
 
@@ -63,6 +64,39 @@ def test_upload(audited: Path, hub: Hub) -> None:
     with pytest.raises(InputError, match="exists and is public; say --public"):
         push(Push(audited, "owner/open"))
     assert not (hub.home / "owner" / "open").exists()  # it was refused before anything was sent
+
+
+def test_nothing_of_an_earlier_push_stays(audited: Path, hub: Hub, tmp_path: Path) -> None:
+    """Figures of other weights would be taken for those of the new ones; what its owner has added stays."""
+    push(Push(audited, "owner/name"))
+    there = hub.home / "owner" / "name"
+    (there / "mine.txt").write_text("a note")
+    assert "audit/results.json" in files(there)
+    bare = Path(shutil.copytree(audited, tmp_path / "bare", ignore=shutil.ignore_patterns("audit*")))
+    push(Push(bare, "owner/name"))
+    assert files(there) == {"config.json", "model.safetensors", "README.md", "results.json", "mine.txt"}
+
+
+def test_an_audit_behind_a_defence_is_not_the_models(audited: Path, tmp_path: Path) -> None:
+    audit(quick(audited, defend=("quantize:3",), steps=30, output=tmp_path / "behind"), ("doubleback", "audit"))
+    behind = tmp_path / "behind" / audited.name
+    with pytest.raises(InputError, match=r"is of the model behind quantize:3.*; audit it without --defend"):
+        push(Push(audited, "owner/name", behind, tmp_path / "out"))
+    run = Path(shutil.copytree(audited, tmp_path / "run", ignore=shutil.ignore_patterns("audit*")))
+    shutil.copytree(behind, run / "audit")
+    push(Push(run, "owner/name", output=tmp_path / "out"))
+    assert "nobody has measured" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_librarys_config_names_no_folder_either(tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    layout.mkdir()
+    (layout / "config.json").write_text('{"_class_name": "A", "_name_or_path": "secret/vae", "from": "/home/me/x"}')
+    (layout / "tokens.json").write_text('["/a", "b"]')
+    (tmp_path / "home").mkdir()
+    _copy(layout, tmp_path / "home")
+    assert json.loads((tmp_path / "home" / "config.json").read_text()) == {"_class_name": "A", "from": "x"}
+    assert (tmp_path / "home" / "tokens.json").read_text() == '["/a", "b"]'
 
 
 def test_a_hub_that_refuses(audited: Path, hub: Hub) -> None:

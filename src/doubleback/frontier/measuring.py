@@ -161,7 +161,7 @@ class Bench:
         """No penalty at all: what training longer does, by itself."""
         command, line, results = self._hardened(folder, Hardening(f"{share:g}", loop=self.command.loop))
         if results is None:
-            return Row(name, share, "diverged", self.identity, command=line)
+            return Row(name, None, "diverged", self.identity, command=line)
         twin = within(command.output, TWIN)
         seconds = read_json(twin / RESULTS)["train"]["seconds"]
         model = self._left_by(replace(command, output=twin))

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 
 from doubleback.files import write_text
 from doubleback.folders import names_in, strange, within
-from doubleback.frontier.contenders import CONTENDERS
-from doubleback.frontier.row import PLAIN, Row, dominated
+from doubleback.frontier.contenders import CONTENDERS, Longer
+from doubleback.frontier.row import PLAIN, Row, dominated, means
 from doubleback.report.page import refuse_others
 from doubleback.report.svg import INK, Panel, colour, draw_svg
 from doubleback.report.templates import templates
@@ -93,21 +93,28 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     plain = next(row for row in rows if row.defence == PLAIN)
     found = []
     for share in sorted({row.within for row in rows if row.within is not None}):
-        inside = [row for row in rows if row.within == share and row.measured]
+        inside = [row for row in rows if row.within == share and row.measured and bounded(row)]
         if not inside:
             found.append(f"Within {share:.0%} no defence was found.")
             continue
-        best, least = max(inside, key=lambda row: row.mean(WORST)), min(inside, key=lambda row: row.mean(DAMAGE))
+        steered, broken = (means([plain, *inside], name)[1:] for name in (WORST, DAMAGE))
+        best, least = inside[steered.index(max(steered))], inside[broken.index(min(broken))]
         said = f"Within {share:.0%}, {_said(best, plain)} is the hardest to steer"
         also = best.defence == least.defence
         said += " and to break: " if also else ": "
-        said += f"AUDDC {plain.mean(WORST):.3f} becomes {best.mean(WORST):.3f} ({_gain(best, plain, WORST)}), "
-        said += f"damage {plain.mean(DAMAGE):.2f} becomes {best.mean(DAMAGE):.2f}."
+        (worst, worst_now), (damage, damage_now) = (means([plain, best], name) for name in (WORST, DAMAGE))
+        said += f"AUDDC {worst:.3f} becomes {worst_now:.3f} ({_gain(best, plain, WORST)}), "
+        said += f"damage {damage:.2f} becomes {damage_now:.2f}."
         if not also:
             said += f" {_said(least, plain).capitalize()} is the hardest to break: damage "
             said += f"{least.mean(DAMAGE):.2f} ({_gain(least, plain, DAMAGE)}), AUDDC {least.mean(WORST):.3f}."
         found.append(said)
     return found
+
+
+def bounded(row: Row) -> bool:
+    """Whether a budget bounds it: training without a penalty goes where it goes."""
+    return row.within is not None and not isinstance(CONTENDERS.get(row.defence), Longer)
 
 
 def _said(row: Row, plain: Row) -> str:
@@ -123,7 +130,7 @@ def _line(row: Row, plain: Row, measured: Sequence[Row]) -> dict[str, Any]:
     """A row of the table, in words."""
     words: dict[str, Any] = {
         "defence": row.defence,
-        "within": "" if row.within is None else f"{row.within:.0%}",
+        "within": f"{row.within:.0%}" if bounded(row) else "",
         "setting": (row.setting or "nothing within the budget")
         + ("" if row.measured or not row.setting else ": no curve"),
         "measured": row.measured,

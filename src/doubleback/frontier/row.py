@@ -49,7 +49,8 @@ class Row:
     @property
     def measured(self) -> bool:
         """Whether anything keeps to the budget, and some pair has a curve."""
-        return self.reconstruction_l2 is not None and any(one is not None for one in self.worst_case)
+        both = (self.worst_case, self.damage)
+        return self.reconstruction_l2 is not None and all(any(one is not None for one in each) for each in both)
 
     def mean(self, name: str) -> float:
         """The mean of `worst_case`, `damage` or `certified` over the pairs that have one."""
@@ -104,9 +105,23 @@ def read_row(folder: Path, identity: str | None = None) -> Row | None:
     return row
 
 
+def means(rows: Sequence[Row], name: str) -> list[float]:
+    """The mean of a figure for each row, over the pairs that all of them can use; without such a pair each on its own.
+
+    A model that cannot use its hard pairs would look better than it is.
+    """
+    every = [getattr(row, name) for row in rows]
+    shared = [values for values in zip(*every, strict=True) if None not in values]
+    return [sum(column) / len(shared) for column in zip(*shared, strict=True)] or [row.mean(name) for row in rows]
+
+
 def dominated(row: Row, others: Sequence[Row], name: str, *, higher: bool) -> bool:
     """Whether another row reconstructs as well or better, and is better by this figure, or the other way round."""
     sign = 1 if higher else -1
-    own = (-(row.reconstruction_l2 or 0.0), sign * row.mean(name))
-    every = [(-(other.reconstruction_l2 or 0.0), sign * other.mean(name)) for other in others if other is not row]
-    return any(one != own and one[0] >= own[0] and one[1] >= own[1] for one in every)
+
+    def beats(other: Row) -> bool:
+        here, there = means([row, other], name)
+        less, more = (row.reconstruction_l2 or 0.0) - (other.reconstruction_l2 or 0.0), sign * (there - here)
+        return less >= 0 and more >= 0 and (less > 0 or more > 0)
+
+    return any(beats(other) for other in others if other is not row)

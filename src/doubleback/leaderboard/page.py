@@ -1,6 +1,5 @@
 """The leaderboard as one HTML page that needs no network, and as Markdown."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,10 +7,9 @@ from doubleback.errors import InputError
 from doubleback.files import write_text
 from doubleback.leaderboard.ranking import Entry, Table, tables
 from doubleback.leaderboard.reading import read_audits
-from doubleback.report.cells import Cell
+from doubleback.report.cells import Cell, in_markdown
 from doubleback.report.page import refuse_others
 from doubleback.report.templates import templates
-from doubleback.terminal import plain
 
 MARK = "<!-- doubleback leaderboard -->"
 _EXPLAINED = (
@@ -73,18 +71,24 @@ def as_markdown(found: Sequence[Table]) -> str:
     """The tables in Markdown, with every name made harmless."""
     lines = [MARK, "# Leaderboard", "", _EXPLAINED, ""]
     for table in found:
-        lines += [f"## {_safe(table.images)}: {_safe(table.label)}", ""]
-        lines += [f"{_safe(table.threat)} {_safe(table.search)}. Ranked by {_safe(table.ranked_by)}.", ""]
+        lines += [f"## {in_markdown(table.images)}: {in_markdown(table.label)}", ""]
+        lines += [
+            f"{in_markdown(table.threat)} {in_markdown(table.search)}. Ranked by {in_markdown(table.ranked_by)}.",
+            "",
+        ]
         lines += ["| | model | made | worst case | damage | reconstruction, L2 |", "|---:|---|---|---:|---:|---:|"]
         lines += [_line(one) for one in table.entries]
         lines.append("")
-        lines += [f"- {_safe(one.name)}: {_safe(says)}" for one in table.entries for says in one.flags]
+        lines += [f"- {in_markdown(one.name)}: {in_markdown(says)}" for one in table.entries for says in one.flags]
         lines += [""] if any(one.flags for one in table.entries) else []
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _line(one: Entry) -> str:
-    name, made = _safe(one.name), " ".join(filter(None, (one.made, f"({_safe(one.how)})" if one.how else "")))
+    name, made = (
+        in_markdown(one.name),
+        " ".join(filter(None, (one.made, f"({in_markdown(one.how)})" if one.how else ""))),
+    )
     words = [name, made, *map(_figure, (one.worst, one.damage, one.reconstruction))]
     if one.flags:
         words = [f"~~{word}~~" for word in words]
@@ -95,12 +99,3 @@ def _line(one: Entry) -> str:
 
 def _figure(cell: Cell) -> str:
     return f"{cell.text} {cell.interval}".strip()
-
-
-def _safe(text: str) -> str:
-    """Text on one line in which Markdown and HTML see nothing of their own.
-
-    >>> print(_safe("a|b<i>_c_"))
-    a\\|b\\<i\\>\\_c\\_
-    """
-    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", " ".join(plain(text).split()))

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from doubleback.errors import InputError
 from doubleback.files import read_json
 from doubleback.folders import CONFIG, is_finished
+from doubleback.progress import note
 from doubleback.report.runs import RunFolder, read_run
 
 DEEPEST = 6  # folders below the one that is given
@@ -46,8 +47,19 @@ def _homes(folder: Path) -> Iterator[Path]:
         below[:] = sorted(one for one in below if not one.startswith("."))
         if len(home.relative_to(folder).parts) >= DEEPEST:
             below.clear()
-        if is_finished(home) and isinstance(read_json(home / CONFIG).get("audit"), dict):
+        if is_finished(home) and _is_audit(home, folder):
             yield home
+
+
+def _is_audit(home: Path, asked: Path) -> bool:
+    """Whether an audit has filled it; below the folder that was asked for, `config.json` may be somebody else's."""
+    try:
+        return isinstance(read_json(home / CONFIG).get("audit"), dict)
+    except InputError as error:
+        if home == asked:
+            raise
+        note(f"left out: {error}")
+        return False
 
 
 def _read(home: Path) -> RunFolder:

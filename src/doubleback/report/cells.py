@@ -1,10 +1,12 @@
 """A table of figures: its rows and columns, and how a number is written."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from doubleback.report.archives import Keys, interval, number, why_missing
+from doubleback.terminal import plain
 
 Better = Literal["higher", "lower", ""]
 
@@ -132,3 +134,12 @@ def empty_cell(record: Mapping[str, Any], path: Keys) -> Cell:
 
 def _holds(row: Row) -> bool:
     return any(cell.value is not None or cell.interval for cell in row.cells)
+
+
+def in_markdown(text: str) -> str:
+    """Text on one line in which Markdown and HTML see nothing of their own.
+
+    >>> print(in_markdown("a|b<i>_c_"))
+    a\\|b\\<i\\>\\_c\\_
+    """
+    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", " ".join(plain(text).split()))

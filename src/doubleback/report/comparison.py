@@ -193,6 +193,9 @@ def _attacks(one: AuditFolder, other: AuditFolder) -> list[str]:
     tried = [sorted(map(_kind, audit.attacks)) for audit in (one, other)]
     if tried[0] != tried[1]:
         differs.append(f"attacked in different ways{_values([', '.join(names) for names in tried])}")
+    made_on = [_attacked_together(audit) for audit in (one, other)]
+    if made_on[0] != made_on[1]:
+        differs.append("attacked by examples that were made on other models")
     codes = [sorted(map(str, mapping(audit.config, "code").values())) for audit in (one, other)]
     if codes[0] != codes[1]:
         differs.append("attacked by goals of different code")
@@ -202,6 +205,12 @@ def _attacks(one: AuditFolder, other: AuditFolder) -> list[str]:
         words = ", ".join(f"{name.replace('_', ' ')}{_values([left.get(name), right.get(name)])}" for name in unlike)
         differs.append(f"attacked with different settings: {words}")
     return differs
+
+
+def _attacked_together(audit: AuditFolder) -> list[str]:
+    """The weights of this model and of those whose examples it got; empty where it got none."""
+    others = audit.config.get("transfer")
+    return sorted(map(str, [audit.config.get("weights"), *others])) if isinstance(others, list) else []
 
 
 def _kind(attack: str) -> str:

@@ -5,15 +5,16 @@ the same figures in the hub's newer format (https://huggingface.co/docs/hub/eval
 set of the hub. Knows no torch.
 """
 
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]  # its way to write cards
 
 from doubleback.report.archives import interval, mapping, number
-from doubleback.report.cells import written
+from doubleback.report.cells import in_markdown, written
 from doubleback.report.doubts import doubts
 from doubleback.report.protocol import (
     HARDENED,
@@ -25,8 +26,9 @@ from doubleback.report.protocol import (
     threat_words,
 )
 from doubleback.report.runs import WORST_CASE, AuditFolder, RunFolder, heading
-from doubleback.sharing.origins import Origin, origin_of
+from doubleback.sharing.origins import Origin, attacked_from, learned_from
 from doubleback.sharing.private import without_paths
+from doubleback.terminal import plain
 
 Figure = tuple[str, str, float, tuple[float, float] | None]  # the metric's type, its name, its value, its interval
 
@@ -66,33 +68,46 @@ class Card:
         }
         if (where := self._images.repository) is not None:
             found["datasets"] = [where]
-        if metrics := [_metric(*one) for one in self.figures]:
-            data = {"name": images_words(self.run), "type": self._images.repository or self._images.name}
-            task = {"type": "image-to-image" if self.run.reconstructs else "image-classification"}
-            task |= {"name": f"robustness: {threat_label(self._audit)}"} if self._audit else {}
-            index = {"task": task, "dataset": data, "metrics": metrics}
-            found["model-index"] = [{"name": self.name.partition("/")[2], "results": [index]}]
+        if index := [*self._index()]:
+            found["model-index"] = [{"name": self.name.partition("/")[2], "results": index}]
         return found
+
+    def _index(self) -> Iterator[dict[str, Any]]:
+        """What was measured on which images. The head has no place for flags, so it has no flagged figure."""
+        task = {"type": "image-to-image" if self.run.reconstructs else "image-classification"}
+        if self._audit is not None and not flags_of(self._audit):
+            where = attacked_from(self.run)
+            data = {"name": images_words(self.run), "type": where.repository or where.name}
+            named = task | {"name": f"robustness: {threat_label(self._audit)}"}
+            yield {"task": named, "dataset": data, "metrics": [_metric(*one) for one in self._attacked]}
+        if metrics := [_metric(*one) for one in self._untouched]:
+            data = {"name": f"{self._images.name}, test images", "type": self._images.repository or self._images.name}
+            yield {"task": task, "dataset": data, "metrics": metrics}
 
     @property
     def eval_results(self) -> str | None:
-        """`.eval_results/doubleback.yaml`; None where there is no audit, or the images are not on the hub."""
-        where = self._images.repository
-        if where is None or self._audit is None:
+        """`.eval_results/doubleback.yaml`; None without an audit, of a flagged one, or of images that no hub holds."""
+        where = attacked_from(self.run).repository
+        if where is None or self._audit is None or flags_of(self._audit):
             return None
         note = f"{threat_words(self._audit)} {search_words(self._audit)}."
-        note += "".join(f" Flag: {says}" for says in flags_of(self._audit))
         return _as_yaml(
             [
                 {"dataset": {"id": where, "task_id": kind}, "value": round(value, 6), "notes": f"{name}. {note}"}
-                for kind, name, value, _ in self.figures
+                for kind, name, value, _ in self._attacked
             ]
         )
 
     @property
     def figures(self) -> list[Figure]:
-        """The figures that the metadata names: the worst case, damage, reconstruction, accuracy, as far as there."""
-        audit, found = self._audit, []
+        """All that the card names: the worst case, damage, reconstruction, accuracy, as far as there."""
+        return [*self._attacked, *self._untouched]
+
+    @property
+    def _attacked(self) -> list[Figure]:
+        """Of the audit."""
+        audit: AuditFolder | None = self._audit
+        found: list[Figure] = []
         if audit is not None:
             if (value := audit.withstands) is not None:
                 ends = interval(audit.results, ("attacks", WORST_CASE, "auddc", "envelope", "ci95"))
@@ -103,12 +118,16 @@ class Card:
                     "damage_area" if norm == "area" else f"damage_{norm}_{eps}".replace(" ", "_").replace("/", "_of_")
                 )
                 found.append((kind, named, value, ends))
-        l2 = number(self.run.results, "test.reconstruction_l2")
-        where = "test images"
-        if l2 is None and audit is not None:
-            l2, where = number(audit.results, "reconstruction_l2"), "attacked images"
-        if l2 is not None:
-            found.append(("reconstruction_l2", f"reconstruction error, L2, {where}", l2, None))
+            if (l2 := number(audit.results, "reconstruction_l2")) is not None:
+                found.append(("reconstruction_l2", "reconstruction error, L2, attacked images", l2, None))
+        return found
+
+    @property
+    def _untouched(self) -> list[Figure]:
+        """Of the run, on the test images of what it learned from."""
+        found: list[Figure] = []
+        if (l2 := number(self.run.results, "test.reconstruction_l2")) is not None:
+            found.append(("reconstruction_l2", "reconstruction error, L2, test images", l2, None))
         if (accuracy := number(self.run.results, "test.accuracy")) is not None:
             found.append(("accuracy", "accuracy, test images", accuracy, None))
         return found
@@ -121,19 +140,20 @@ class Card:
 
     @property
     def _images(self) -> Origin:
-        return origin_of(self.run)
+        return learned_from(self.run)
 
     def _opening(self) -> str:
         made, how = made_words(self.run)
         said = [f"# {self.name.partition('/')[2]}"]
         if self._audit is not None and (flags := flags_of(self._audit)):
-            rows = "\n".join(f"> - {says}" for says in flags)
+            rows = "\n".join(f"> - {in_markdown(says)}" for says in flags)
             said.append(f"> **The figures below are not to be trusted.** A check has flagged this audit:\n>\n{rows}")
         kind = "an autoencoder" if self.run.reconstructs else "a classifier"
         shape = self.run.config.get("image_shape")
         size = f" of {' x '.join(map(str, shape))} (channels, height, width)" if isinstance(shape, list) else ""
-        opening = f"This is {kind} of the class {self.architecture}. It learned from {self._images.name} images{size}."
-        said.append(opening + " " + _training(self.run, made, how))
+        opening = f"This is {kind} of the class {self.architecture}. "
+        opening += f"It learned from {in_markdown(self._images.name)} images{size}. "
+        said.append(opening + _training(self.run, made, in_markdown(how)))
         return "\n\n".join(said)
 
     def _withstands(self) -> str:
@@ -142,9 +162,11 @@ class Card:
             nothing = "No audit lies beside this run, so nobody has measured how well it withstands attacks."
             return "## What it withstands\n\n" + "\n\n".join(filter(None, (nothing, rows)))
         audit = self._audit
-        lines = [f"- Threat: {threat_words(audit)}", f"- Attacked: {images_words(self.run)}; {search_words(audit)}."]
-        lines += [f"- {heading(name)} attack: {about}." for name in audit.attacks if (about := audit.about(name))]
-        lines.append("- Flags: " + ("; ".join(flags_of(audit)) or "none; every check passed") + ".")
+        attacked = f"{images_words(self.run)}; {search_words(audit)}."
+        lines = [f"- Threat: {in_markdown(threat_words(audit))}", f"- Attacked: {in_markdown(attacked)}"]
+        told = [(heading(name), audit.about(name)) for name in audit.attacks]
+        lines += [f"- {in_markdown(name)} attack: {in_markdown(about)}." for name, about in told if about]
+        lines.append("- Flags: " + (in_markdown("; ".join(flags_of(audit))) or "none; every check passed") + ".")
         reading = (
             "The worst case (AUDDC, 0 to 1) says how far the reconstruction stays from the attacker's target, "
             "the worst of all attacks for each pair: higher is better. Damage says how far an attack moves the "
@@ -186,14 +208,15 @@ class Card:
             return ""
         made = f"\n\nMade with doubleback {' and '.join(versions)}." if versions else ""
         note = "These commands made the model and measured it. The commands name folders without their path."
-        return "\n".join(["## Repeat it", "", note, "", "```sh", *lines, "```"]) + made
+        fence = max([*re.findall("`+", "".join(lines)), "``"], key=len) + "`"
+        return "\n".join(["## Repeat it", "", note, "", f"{fence}sh", *lines, fence]) + made
 
     def _data(self) -> str:
         images, weights = self._images, self.license
         said = f"Licence of the weights: {weights}."
         if weights == "unknown":
             said = "Licence of the weights: unknown; ask the owner before you use them."
-        return "\n".join(["## Data and licences", "", f"- {images.sentence}", f"- {said}"])
+        return "\n".join(["## Data and licences", "", f"- {in_markdown(images.sentence)}", f"- {said}"])
 
 
 _PUBLIC = ("VAE", "ConvVAE", "DRAW", "MLP", "LeNet", "CvNet")
@@ -249,4 +272,4 @@ def _as_yaml(value: Any) -> str:
 
 
 def _command(said: object) -> str:
-    return shlex.join(str(without_paths(word)) for word in said) if isinstance(said, list) else ""
+    return shlex.join(plain(str(without_paths(word))) for word in said) if isinstance(said, list) else ""

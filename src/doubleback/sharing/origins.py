@@ -40,15 +40,31 @@ _KNOWN = {
 }
 
 
-def origin_of(run: RunFolder) -> Origin:
+def learned_from(run: RunFolder) -> Origin:
     """The images that a run was trained on; or else those that its audit attacked. A folder is named without its path.
 
     >>> from pathlib import Path
-    >>> origin_of(RunFolder("plain", Path("plain"), {"train": {"data": "/home/me/photos"}})).sentence
+    >>> learned_from(RunFolder("plain", Path("plain"), {"train": {"data": "/home/me/photos"}})).sentence
     'Images: photos. Licence: unknown; ask whoever owns them before you use them.'
     """
-    audit = run.audit.config if run.audit else {}
-    said = (lookup(run.config, "train.data"), lookup(run.config, "harden.data"), lookup(audit, "audit.data"))
+    return _origin(*_trained_on(run), _audited_on(run))
+
+
+def attacked_from(run: RunFolder) -> Origin:
+    """The images that its audit attacked: other ones, or else those that it was trained on."""
+    return _origin(_audited_on(run), *_trained_on(run))
+
+
+def _trained_on(run: RunFolder) -> tuple[object, object]:
+    return lookup(run.config, "train.data"), lookup(run.config, "harden.data")
+
+
+def _audited_on(run: RunFolder) -> object:
+    return lookup(run.audit.config if run.audit else {}, "audit.data")
+
+
+def _origin(*said: object) -> Origin:
+    """The first that is named."""
     named = next((one for one in said if isinstance(one, str) and one), None)
     if named is None:
         return Origin("unknown")

@@ -10,6 +10,7 @@ No image is passed on, and no folder of this machine is named.
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,10 @@ from doubleback.files import (
     write_json,
     write_text,
 )
-from doubleback.folders import CONFIG, CURVES, RESULTS, is_finished, within
+from doubleback.folders import CONFIG, CURVES, RESULTS, WEIGHTS, is_finished, within
 from doubleback.models import Wrapped
 from doubleback.models.pulling import save_model
+from doubleback.report.archives import lookup
 from doubleback.report.protocol import HARDENED, made_words
 from doubleback.report.runs import RunFolder, read_run
 from doubleback.settings.commands import Push
@@ -39,6 +41,13 @@ from doubleback.sharing.private import without_paths
 
 CARD, EVALUATED, AUDIT = "README.md", ".eval_results", "audit"
 _MESSAGE = "Pushed by doubleback"
+_OURS = (  # of an earlier push, which may be of another model
+    f"{AUDIT}/*",
+    f"{EVALUATED}/doubleback.yaml",
+    RESULTS,
+    WEIGHTS,
+    f"diffusion_pytorch_{WEIGHTS}",
+)
 
 
 @dataclass(frozen=True)
@@ -103,12 +112,15 @@ def _read(folder: Path, asked: Path | None) -> Pushed:
 
 
 def _audited(run: RunFolder, asked: Path | None) -> tuple[RunFolder, Path | None]:
-    """The run with the audit that is meant, and where that lies."""
-    if asked is None and run.audit is not None:
+    """The run with the audit that is meant, and where that lies: one of the model itself, without a defence."""
+    if asked is None and run.audit is not None and not _defended(run.audit.config):
         return run, run.folder / AUDIT
     if asked is None:
+        run = replace(run, audit=None)
         beside = [
-            one for one in sorted(run.folder.glob(f"{AUDIT}-*")) if _weights_in(one) == run.results.get("weights")
+            one
+            for one in sorted(run.folder.glob(f"{AUDIT}-*"))
+            if _weights_in(one) == run.results.get("weights") and not _defended(read_json(one / CONFIG))
         ]
         if len(beside) > 1:
             names = ", ".join(one.name for one in beside)
@@ -120,7 +132,15 @@ def _audited(run: RunFolder, asked: Path | None) -> tuple[RunFolder, Path | None
         raise InputError(f"{asked} is not a finished audit; give a folder that `doubleback audit` has written")
     elif weights != run.results.get("weights"):
         raise InputError(f"{asked} was made from other weights than {run.folder}; audit that first")
+    elif steps := _defended(read_json(asked / CONFIG)):
+        raise InputError(f"{asked} is of the model behind {steps}, which is not pushed; audit it without --defend")
     return replace(run, audit=read_run(asked, read_json(asked / CONFIG)).audit), asked
+
+
+def _defended(config: Mapping[str, Any]) -> str:
+    """What an audit has put before the model as a defence; empty: nothing."""
+    steps = lookup(config, "audit.defend")
+    return ", ".join(map(str, steps)) if isinstance(steps, list) else ""
 
 
 def _weights_in(folder: Path) -> str | None:
@@ -175,7 +195,10 @@ def _fill(pushed: Pushed, command: Push, home: Path) -> None:
 def _copy(layout: Path, home: Path) -> None:
     """The JSON and the safetensors of a library's folder, regular files alone."""
     for path in sorted(layout.iterdir()):
-        if path.suffix in (".json", ".safetensors") and path.name != RESULTS:
+        if path.name == CONFIG:
+            config = {key: value for key, value in read_json(path).items() if key != "_name_or_path"}
+            write_json(home / CONFIG, without_paths(config))
+        elif path.suffix in (".json", ".safetensors") and path.name != RESULTS:
             with opened(path) as source, (home / path.name).open("wb") as target:
                 shutil.copyfileobj(source, target)
 
@@ -190,7 +213,9 @@ def _upload(command: Push, home: Path) -> str:
         if private == command.public:  # it was there before
             seen = "private; change that on its page" if private else "public; say --public, or give another name"
             raise InputError(f"{command.name} exists and is {seen}")
-        done = api.upload_folder(repo_id=command.name, folder_path=str(home), commit_message=_MESSAGE)
+        done = api.upload_folder(
+            repo_id=command.name, folder_path=str(home), commit_message=_MESSAGE, delete_patterns=_OURS
+        )
     except InputError:
         raise
     except Exception as error:
