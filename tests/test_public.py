@@ -12,11 +12,11 @@ import doubleback
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
 Attack Audited Auditing Autoencoder AutoencoderAdapter BallSearch Budget Canvas Classifier ConvVAE CvNet DRAW Damage
-Drift Goal Hardened Hardening ImageData InputError Latent LatentMixtureClassifier Layers LeNet LipschitzAE Loop MLP
-Objective Output Pairing Penalty Price Range Rate Reconstruction STANDARD Scores Search Split Surrogate Surviving
-Threat Threats TrainingObjective VAE Walk apgd auddc audit check damage defended fgsm fit harden image_transition
-latent_attack load_classifier load_images load_run output_attack penalty pgd r_margin robust_accuracy square universal
-untargeted_attack wrap write_report
+Drift Goal Hardened Hardening ImageData InputError Labelled Latent LatentMixtureClassifier Layers LeNet LipschitzAE
+Loop MLP Objective Output Pairing Penalty Price Range Rate Reconstruction STANDARD Scores Search Split Surrogate
+Surviving Threat Threats TrainingObjective VAE Walk apgd auddc audit check damage defended fgsm fit harden
+image_transition latent_attack load_classifier load_images load_run output_attack penalty pgd r_margin robust_accuracy
+square universal untargeted_attack wrap write_report
 """
 NAMES = PUBLIC.split()
 

@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # for editors and type checkers: the same names as below
     from doubleback.models import Reconstruction as Reconstruction
     from doubleback.models import Surviving as Surviving
     from doubleback.models import wrap as wrap
+    from doubleback.objective import Labelled as Labelled
     from doubleback.objective import Objective as Objective
     from doubleback.objective import TrainingObjective as TrainingObjective
     from doubleback.objective import penalty as penalty
@@ -97,7 +98,7 @@ _ROOMS = {
     "mixture": "LatentMixtureClassifier",
     "models": "DRAW MLP VAE Autoencoder AutoencoderAdapter Classifier ConvVAE CvNet LeNet LipschitzAE "
     "Reconstruction Surviving wrap",
-    "objective": "Objective TrainingObjective penalty",
+    "objective": "Labelled Objective TrainingObjective penalty",
     "report": "write_report",
     "robustness": "robust_accuracy",
     "settings": "Auditing BallSearch Budget Hardening Loop Pairing Penalty Price Range Search Threat Threats Walk",

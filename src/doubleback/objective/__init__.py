@@ -18,6 +18,7 @@ from doubleback.objective import penalties
 from doubleback.objective.autoencoder import Objective
 from doubleback.objective.base import Terms, TrainingObjective
 from doubleback.objective.classifier import Classification, classification_loss
+from doubleback.objective.labelled import Labelled
 from doubleback.objective.losses import ELBO, Loss
 from doubleback.objective.penalties.gradient import Penalised, reconstruction_loss
 from doubleback.objective.penalties.taken import PenaltyTaken
@@ -28,6 +29,7 @@ from doubleback.tensors import Images, placed
 __all__ = [
     "ELBO",
     "Classification",
+    "Labelled",
     "Loss",
     "Objective",
     "Terms",
