@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import doubleback
 from doubleback.errors import InputError
-from doubleback.models import AE, VAE
+from doubleback.models import VAE
 from doubleback.objective import ELBO, Labelled
 from doubleback.objective.labelled import SMOOTHING, shifted
 
@@ -88,7 +88,7 @@ def test_half_of_the_images_are_inverted_if_that_is_asked_for() -> None:
         (lambda: Labelled(VAE(SHAPE), 1, 1.0), "classes is 1"),
         (lambda: Labelled(VAE(SHAPE), 2, -1.0), "weight is -1"),
         (lambda: Labelled(VAE(SHAPE), 2, 1.0, shift=-1), "shift is -1"),
-        (lambda: Labelled(AE(SHAPE), 2, 1.0), "no variational code"),
+        (lambda: Labelled(VAE(SHAPE, variational=False), 2, 1.0), "no variational code"),
         (lambda: objective().share(X, None, torch.Generator(), slice(None)), "no labels to learn"),
         (lambda: objective().share(X, Y + 1, torch.Generator(), slice(None)), "labels reach from 1 to 4"),
     ],

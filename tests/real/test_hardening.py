@@ -34,7 +34,8 @@ def test_a_real_model_is_hardened_within_its_budget(name: str, images: Tensor, n
     net = copy.deepcopy(net_of(name))
     victim, data = KINDS[name].wrap(net), shown(name, images)
     before = measured(victim, data.validation.images)
-    found = harden(victim, data, 0.2, **FEW)
+    settings = FEW | {"epochs": 6} if name == "pythae VQVAE" else FEW  # its tokens jump: no early step is within it
+    found = harden(victim, data, 0.2, **settings)
     assert found.start == before
     assert measured(victim, data.validation.images) == found.end
     assert found.end.reconstruction_l2 <= 1.2 * before.reconstruction_l2

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from doubleback.data import Split
 from doubleback.errors import InputError
 from doubleback.evaluation import reconstruction_quality
-from doubleback.models.base import Autoencoder
+from doubleback.models.base import Autoencoder, is_variational
 from doubleback.objective.base import Terms, TrainingObjective
 from doubleback.objective.losses import ELBO
 from doubleback.settings.checks import at_least, not_negative
@@ -59,7 +59,7 @@ class Labelled(TrainingObjective):
         at_least(2, classes=classes)
         at_least(0, shift=shift)
         not_negative(weight=weight, gradient_weight=gradient_weight)
-        if not model.noise_shape:
+        if not (is_variational(model) and model.noise_shape):
             raise InputError("the model has no variational code of a known size; give a VAE")
         self.model, self.classes, self.weight, self.gradient_weight = model, classes, weight, gradient_weight
         self.shift, self.invert = shift, invert

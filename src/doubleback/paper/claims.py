@@ -107,8 +107,8 @@ def _areas(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
             said,
             "agrees" if len(up) == len(found) else "in part" if len(up) > len(down) else "does not",
             "On DRAW the latent attack is hardly better than blending the target in, with or without DBP, and proves "
-            "little: the last steps' codes hold what is still to be corrected, not what the image shows "
-            "(docs/choices.md)."
+            "little: the last steps' codes hold what is still to be corrected, not what the image shows. The attack on "
+            "its canvases, `--attack canvas`, does more (docs/choices.md)."
             if attack == "latent" and all(row["model"] == "draw" for row in open_)
             else "",
         )
