@@ -17,6 +17,7 @@ from doubleback.data import Split
 from doubleback.evaluation import reconstruction_quality
 from doubleback.settings import Loop
 
+_OF_THE_TRAINING = ("run", "epochs", "weight", "gradient_weight", "learning_rate", "shift", "invert", "seed")
 MIXTURES = list(product(("full", "tied", "diag"), (1, 2, 4, 8)))
 
 
@@ -62,6 +63,9 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--images", type=int, default=300, help="test images that are attacked")
     parser.add_argument("--queries", type=int, default=300, help="of the Square attack")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--output", type=Path, default=Path("labelled-codes"), help="the checkpoint; type again to go on"
+    )
     given = parser.parse_args(arguments)
 
     run = doubleback.load_run(given.run)
@@ -77,7 +81,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         invert=given.invert,
     )
     loop = Loop(given.epochs, 128, given.learning_rate, max_grad_norm=given.weight, seed=given.seed, precision="fast")
-    doubleback.fit(objective, images, loop)
+    asked = {name: str(value) for name, value in vars(given).items() if name in _OF_THE_TRAINING}
+    doubleback.fit(objective, images, loop, folder=given.output, resume=True, identity=str(asked))
     found["l2"] = reconstruction_quality(model, images.test.images)["reconstruction_l2"]
 
     classifier = chosen(model, images)
@@ -85,7 +90,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     x, y = images.test.images[: given.images], images.test.labels[: given.images]
     models = {"labelled": classifier}
     if given.against is not None:
-        models["other"] = doubleback.load_classifier(given.against)
+        models["other"] = doubleback.load_classifier(given.against).model
     threats = doubleback.Threats(eps=tuple(given.eps), queries=given.queries, seed=given.seed)
     for name, withstood in doubleback.robust_accuracy(models, x, y, threats=threats).items():
         results = withstood.results(given.eps)
