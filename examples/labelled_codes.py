@@ -23,16 +23,18 @@ MIXTURES = list(product(("full", "tied", "diag"), (1, 2, 4, 8)))
 
 def accuracy(classifier: doubleback.LatentMixtureClassifier, split: Split) -> float:
     """The share of the images that it classifies rightly."""
-    told = torch.tensor(classifier.predict(split.images))
-    return float((told == torch.as_tensor(split.labels)).double().mean())
+    told = [classifier.classes.index(one) for one in classifier.predict(split.images)]
+    return float((torch.tensor(told) == torch.as_tensor(split.labels)).double().mean())
 
 
 def chosen(model: doubleback.Autoencoder, images: doubleback.ImageData) -> doubleback.LatentMixtureClassifier:
     """The mixture that classifies most of the validation images rightly."""
     best, most = None, -1.0
+    names = images.label_names or range(int(images.train.labels.max()) + 1)
+    named = [names[label] for label in images.train.labels.tolist()]
     for covariance, components in MIXTURES:
         one = doubleback.LatentMixtureClassifier.fit(
-            model, images.train.images, images.train.labels, covariance=covariance, components=components
+            model, images.train.images, named, covariance=covariance, components=components
         )
         share = accuracy(one, images.validation)
         print(
