@@ -140,6 +140,7 @@ def followed(rounding: Rounding, x: Float[Tensor, "B ..."], value: Float[Tensor,
     constant. It is half as large where descent pushes the coordinate away from that threshold. The identity's gradient
     also follows coordinates that stay 0 whatever an attack does. It measured a damage of 1.53 at L-infinity 8/255
     behind quality 75, where this measures 3.74, and the model without JPEG has 5.50 (SVHN, convolutional, 10 pairs).
+    Where a file is fine and any distance allowed, the identity's is no worse (MNIST, quality 90: AUDDC 0.281, here 0.285).
 
     Args:
         rounding: of the channel.
@@ -147,15 +148,15 @@ def followed(rounding: Rounding, x: Float[Tensor, "B ..."], value: Float[Tensor,
         value: x after it, in [0, 1], without a gradient.
     """
     c = rounding.coordinates(x)
-    d = c.detach() - c.detach().round()
-    near = (2 * d).square() + FAR
-
-    def weighted(slope: Tensor) -> Tensor:
-        return slope * torch.where(d * slope < 0, near, near / 2)
-
     if c.requires_grad:
-        c.register_hook(weighted)  # type: ignore[no-untyped-call]  # torch has no hint
+        c.register_hook(lambda slope: slope * _nearness(c.detach(), slope))  # type: ignore[no-untyped-call]  # no hint
     return rounding.moved(value, c - c.detach())
+
+
+def _nearness(c: Float[Tensor, "B n"], slope: Float[Tensor, "B n"]) -> Float[Tensor, "B n"]:
+    d = c - c.round()
+    near = (2 * d).square() + FAR
+    return torch.where(d * slope < 0, near, near / 2)
 
 
 @cache

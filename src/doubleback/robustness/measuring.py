@@ -140,8 +140,10 @@ def _classes(models: Mapping[str, Classifier]) -> int:
         raise InputError("no model to attack; give one or more")
     for name, model in models.items():
         if not hasattr(model, "classes"):
-            raise InputError(f"{name} is a {type(model).__name__}, no classifier; give load_classifier(...).model, or one "
-                             "with `classes`")  # fmt: skip
+            kind = type(model).__name__
+            raise InputError(
+                f"{name} is a {kind}, no classifier; give load_classifier(...).model, or one with `classes`"
+            )
     (first, one), *others = models.items()
     for name, other in others:
         if other.classes != one.classes:
