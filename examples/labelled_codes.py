@@ -17,7 +17,7 @@ from doubleback.data import Split
 from doubleback.evaluation import reconstruction_quality
 from doubleback.settings import Loop
 
-_OF_THE_TRAINING = ("run", "epochs", "weight", "gradient_weight", "learning_rate", "shift", "invert", "seed")
+_OF_THE_TRAINING = ("epochs", "weight", "gradient_weight", "learning_rate", "shift", "invert", "seed")
 MIXTURES = list(product(("full", "tied", "diag"), (1, 2, 4, 8)))
 
 
@@ -83,8 +83,9 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         invert=given.invert,
     )
     loop = Loop(given.epochs, 128, given.learning_rate, max_grad_norm=given.weight, seed=given.seed, precision="fast")
-    asked = {name: str(value) for name, value in vars(given).items() if name in _OF_THE_TRAINING}
-    doubleback.fit(objective, images, loop, folder=given.output, resume=True, identity=str(asked))
+    asked = {name: value for name, value in vars(given).items() if name in _OF_THE_TRAINING}
+    identity = f"{run.weights} {images.fingerprint} {asked}"
+    doubleback.fit(objective, images, loop, folder=given.output, resume=True, identity=identity)
     found["l2"] = reconstruction_quality(model, images.test.images)["reconstruction_l2"]
 
     classifier = chosen(model, images)
