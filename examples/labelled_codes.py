@@ -14,7 +14,7 @@ import torch
 
 import doubleback
 from doubleback.data import Split
-from doubleback.evaluation import reconstruction_quality
+from doubleback.evaluation import classification_quality, reconstruction_quality
 from doubleback.settings import Loop
 
 _OF_THE_TRAINING = ("epochs", "weight", "gradient_weight", "learning_rate", "shift", "invert", "seed")
@@ -23,18 +23,15 @@ MIXTURES = list(product(("full", "tied", "diag"), (1, 2, 4, 8)))
 
 def accuracy(classifier: doubleback.LatentMixtureClassifier, split: Split) -> float:
     """The share of the images that it classifies rightly."""
-    told = [classifier.classes.index(one) for one in classifier.predict(split.images)]
-    return float((torch.tensor(told) == torch.as_tensor(split.labels)).double().mean())
+    return classification_quality(classifier, split)["accuracy"] or 0.0
 
 
 def chosen(model: doubleback.Autoencoder, images: doubleback.ImageData) -> doubleback.LatentMixtureClassifier:
     """The mixture that classifies most of the validation images rightly."""
     best, most = None, -1.0
-    names = images.label_names or range(int(images.train.labels.max()) + 1)
-    named = [names[label] for label in images.train.labels.tolist()]
     for covariance, components in MIXTURES:
         one = doubleback.LatentMixtureClassifier.fit(
-            model, images.train.images, named, covariance=covariance, components=components
+            model, images.train.images, images.train.labels, covariance=covariance, components=components
         )
         share = accuracy(one, images.validation)
         print(
@@ -43,7 +40,7 @@ def chosen(model: doubleback.Autoencoder, images: doubleback.ImageData) -> doubl
         if share > most:
             best, most = one, share
     assert best is not None
-    return best
+    return doubleback.LatentMixtureClassifier(model, best.mixtures, images.label_names or best.classes)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, float]:

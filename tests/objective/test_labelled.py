@@ -1,5 +1,8 @@
 """The loss of an autoencoder that learns classes, too: against the softmax and its gradient by hand."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -14,9 +17,9 @@ from doubleback.objective.labelled import SMOOTHING, shifted
 SHAPE = (1, 4, 4)
 
 
-def objective(**settings: object) -> Labelled:
+def objective(**settings: Any) -> Labelled:
     torch.manual_seed(0)
-    return Labelled(VAE(SHAPE, hidden=(8,), latent=3).double(), 4, 2.0, **settings).double()  # type: ignore[arg-type]
+    return Labelled(VAE(SHAPE, hidden=(8,), latent=3).double(), 4, 2.0, **settings).double()
 
 
 X = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -64,6 +67,16 @@ def test_the_penalty_has_a_gradient_of_its_own_and_can_be_left_out() -> None:
     assert not objective(gradient_weight=0)(X, Y, NOISE)["penalty"].any()
 
 
+def test_what_is_watched_is_the_reading_of_the_mean_code() -> None:
+    one = objective()
+    seen = one.validated(doubleback.Split((255 * X).byte(), Y))
+    x = (255 * X).byte().double() / 255
+    told = one.reading(one.model.encode(x).mean).argmax(1)
+    assert seen["accuracy"] == pytest.approx((told == Y).double().mean().item())
+    assert seen["l2"] == pytest.approx((one.model(x).likelihood.mean - x).flatten(1).norm(dim=1).mean().item())
+    assert one.validated(doubleback.Split((255 * X).byte()))["accuracy"] is None
+
+
 @given(st.integers(0, 3), st.integers(0, 2**31))
 def test_every_image_is_moved_by_its_own_number_of_pixels(most: int, seed: int) -> None:
     by = torch.randint(-most, most + 1, (5, 2), generator=torch.Generator().manual_seed(seed))
@@ -93,9 +106,9 @@ def test_half_of_the_images_are_inverted_if_that_is_asked_for() -> None:
         (lambda: objective().share(X, Y + 1, torch.Generator(), slice(None)), "labels reach from 1 to 4"),
     ],
 )
-def test_what_it_cannot_take(make: object, says: str) -> None:
+def test_what_it_cannot_take(make: Callable[[], Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
-        make()  # type: ignore[operator]
+        make()
 
 
 def test_labels_shape_the_code() -> None:

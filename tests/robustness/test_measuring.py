@@ -260,8 +260,9 @@ def test_epsilons_are_words_or_numbers() -> None:
 
 def test_models_that_cannot_be_measured_together(trained: MLP, labelled: tuple[Tensor, Tensor]) -> None:
     other = MLP((1, 8, 8), ("left", "right"))
+    linear: Any = torch.nn.Linear(2, 2)
     with pytest.raises(InputError, match=r"b is a Linear, no classifier; give load_classifier\(...\).model"):
-        robust_accuracy({"a": trained, "b": torch.nn.Linear(2, 2)}, *labelled)  # type: ignore[dict-item]
+        robust_accuracy({"a": trained, "b": linear}, *labelled)
     with pytest.raises(InputError, match="no model"):
         robust_accuracy({}, *labelled, threats=QUICK, progress=False)
     with pytest.raises(InputError, match="both attacked and a black box"):

@@ -223,8 +223,7 @@ def _try_on(victim: Any, loss: Loss, images: Tensor) -> None:
     """Take the loss and its gradient once, before hours of work; nothing is kept."""
     x, learning = placed(victim, images), [one for one in victim.parameters() if one.requires_grad]
     with evaluating(victim):
-        terms = loss(victim, x, x.new_zeros(len(x), *victim.noise_shape))
-        total = torch.stack([values.sum() for values in terms.values()]).sum()
+        total = loss.total(loss(victim, x, x.new_zeros(len(x), *victim.noise_shape)))
         if total.requires_grad:
             torch.autograd.grad(total, learning, allow_unused=True)
 

@@ -72,10 +72,7 @@ def as_markdown(found: Sequence[Table]) -> str:
     lines = [MARK, "# Leaderboard", "", _EXPLAINED, ""]
     for table in found:
         lines += [f"## {in_markdown(table.images)}: {in_markdown(table.label)}", ""]
-        lines += [
-            f"{in_markdown(table.threat)} {in_markdown(table.search)}. Ranked by {in_markdown(table.ranked_by)}.",
-            "",
-        ]
+        lines += [in_markdown(f"{table.threat} {table.search}. Ranked by {table.ranked_by}."), ""]
         lines += ["| | model | made | worst case | damage | reconstruction, L2 |", "|---:|---|---|---:|---:|---:|"]
         lines += [_line(one) for one in table.entries]
         lines.append("")
@@ -85,10 +82,8 @@ def as_markdown(found: Sequence[Table]) -> str:
 
 
 def _line(one: Entry) -> str:
-    name, made = (
-        in_markdown(one.name),
-        " ".join(filter(None, (one.made, f"({in_markdown(one.how)})" if one.how else ""))),
-    )
+    name = in_markdown(one.name)
+    made = f"{one.made} ({in_markdown(one.how)})" if one.how else one.made
     words = [name, made, *map(_figure, (one.worst, one.damage, one.reconstruction))]
     if one.flags:
         words = [f"~~{word}~~" for word in words]

@@ -10,7 +10,7 @@ chrominance at half the resolution, their cosine transform, and the tables of th
 import io
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Protocol
 
 import torch
@@ -150,14 +150,14 @@ def followed(rounding: Rounding, x: Float[Tensor, "B ..."], value: Float[Tensor,
     """
     c = rounding.coordinates(x)
     if c.requires_grad:
-        c.register_hook(lambda slope: slope * _nearness(c.detach(), slope))  # type: ignore[no-untyped-call]  # no hint
+        c.register_hook(partial(_weighted, c.detach()))  # type: ignore[no-untyped-call]  # torch has no hint
     return rounding.moved(value, c - c.detach())
 
 
-def _nearness(c: Float[Tensor, "B n"], slope: Float[Tensor, "B n"]) -> Float[Tensor, "B n"]:
+def _weighted(c: Float[Tensor, "B n"], slope: Float[Tensor, "B n"]) -> Float[Tensor, "B n"]:
     d = c - c.round()
     near = (2 * d).square() + FAR
-    return torch.where(d * slope < 0, near, near / 2)
+    return slope * torch.where(d * slope < 0, near, near / 2)
 
 
 @cache

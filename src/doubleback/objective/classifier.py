@@ -17,6 +17,20 @@ def classification_loss(scores: Float[Tensor, "B K"], y: Int[Tensor, "B"]) -> Fl
     return F.cross_entropy(scores, y, reduction="none")
 
 
+def known_labels(labels: Int[Tensor, "B"] | None, known: int) -> Int[Tensor, "B"]:
+    """The labels, which are those of so many classes.
+
+    Raises:
+        InputError: there are none, or one is not from 0 to `known` - 1.
+    """
+    if labels is None:
+        raise InputError("the images have no labels to learn; give a data set that has them")
+    low, high = int(labels.min()), int(labels.max())
+    if not 0 <= low <= high < known:
+        raise InputError(f"labels reach from {low} to {high}; the model knows {known} classes, 0 to {known - 1}")
+    return labels
+
+
 class Classification(TrainingObjective):
     """A classifier with the loss it is trained on. Its one term is `cross_entropy`, in nats.
 
@@ -39,12 +53,7 @@ class Classification(TrainingObjective):
             InputError: the images have no labels.
         """
         del generator
-        if labels is None:
-            raise InputError("the images have no labels to learn; give a data set that has them")
-        low, high, known = int(labels.min()), int(labels.max()), len(self.model.classes)
-        if not 0 <= low <= high < known:
-            raise InputError(f"labels reach from {low} to {high}; the model knows {known} classes, 0 to {known - 1}")
-        return x[mine], labels[mine]
+        return x[mine], known_labels(labels, len(self.model.classes))[mine]
 
     def forward(self, x: Float[Tensor, "B C H W"], y: Int[Tensor, "B"], penalised: bool = False) -> Terms:
         """The cross-entropy of each example."""

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from doubleback.data import Split
 from doubleback.errors import InputError
-from doubleback.evaluation import reconstruction_quality
+from doubleback.evaluation import classification_quality, reconstruction_quality
 from doubleback.models.base import Autoencoder, is_variational
 from doubleback.objective.base import Terms, TrainingObjective
+from doubleback.objective.classifier import known_labels
 from doubleback.objective.losses import ELBO
 from doubleback.settings.checks import at_least, not_negative
-from doubleback.state import evaluating
-from doubleback.tensors import norm, placed, rows_at_once
+from doubleback.tensors import norm
 
 SMOOTHING = 0.05  # of the labels
 
@@ -74,10 +74,7 @@ class Labelled(TrainingObjective):
         Raises:
             InputError: the images have no labels, or not these.
         """
-        if labels is None:
-            raise InputError("the images have no labels to learn; give a data set that has them")
-        if not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
-            raise InputError(f"labels reach from {int(labels.min())} to {int(labels.max())}; give 0 to classes - 1")
+        labels = known_labels(labels, self.classes)
         where = generator.device
         noise = torch.randn(len(x), *self.model.noise_shape, generator=generator, dtype=x.dtype, device=where)
         by = torch.randint(-self.shift, self.shift + 1, (len(x), 2), generator=generator, device=where)
@@ -112,12 +109,22 @@ class Labelled(TrainingObjective):
 
     def validated(self, split: Split) -> dict[str, float | None]:
         """The accuracy of the reading, and the L2 error, on held-out images; on the mean path."""
-        with evaluating(self.model), torch.no_grad():
-            quality = reconstruction_quality(self.model, split.images)
-            parts = [placed(self.model, part) for part in torch.split(split.images, rows_at_once(split.images))]
-            told = torch.cat([self.reading(self.model.encode(x).mean.flatten(1)).argmax(1) for x in parts])
-        right = None if split.labels is None else float((told.cpu() == torch.as_tensor(split.labels)).double().mean())
-        return {"l2": quality["reconstruction_l2"], "accuracy": right}
+        reader = _Reader(self.model, self.reading)
+        right = None if split.labels is None else classification_quality(reader, split)["accuracy"]
+        return {"l2": reconstruction_quality(self.model, split.images)["reconstruction_l2"], "accuracy": right}
+
+
+class _Reader(nn.Module):
+    """The classifier that the code and its linear reading are, on the mean path."""
+
+    def __init__(self, model: Autoencoder, reading: nn.Linear) -> None:
+        super().__init__()
+        self.model, self.reading = model, reading
+        self.classes: tuple[str | int, ...] = tuple(range(reading.out_features))
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        scores: Tensor = self.reading(self.model.encode(x).mean.flatten(1))
+        return scores
 
 
 def shifted(x: Float[Tensor, "B C H W"], by: Int[Tensor, "B 2"], most: int) -> Float[Tensor, "B C H W"]:

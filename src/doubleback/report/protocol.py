@@ -81,11 +81,17 @@ def search_words(audit: AuditFolder) -> str:
     return ", ".join([*said, f"seed {asked.get('seed', 0)}"])
 
 
+def defence_words(audit: Mapping[str, Any]) -> str:
+    """What an audit, by its config.json, has put before the model as a defence; empty: nothing."""
+    steps = lookup(audit, ("audit", "defend"))
+    return ", ".join(map(str, steps)) if isinstance(steps, list) else ""
+
+
 def made_words(run: RunFolder) -> tuple[str, str]:
     """How the model was made: one of `PLAIN`, `HARDENED`, `DEFENDED`, and the means in a few words."""
     audit: Mapping[str, Any] = run.audit.config if run.audit else {}
-    if isinstance(steps := lookup(audit, ("audit", "defend")), list) and steps:
-        return DEFENDED, ", ".join(map(str, steps))
+    if steps := defence_words(audit):
+        return DEFENDED, steps
     for config in (audit, run.config):
         if isinstance(harden := config.get("harden"), Mapping) and harden.get("penalty") not in (None, "none"):
             within = f" within {harden['within']}" if harden.get("within") else ""

@@ -10,7 +10,6 @@ No image is passed on, and no folder of this machine is named.
 
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,7 @@ from doubleback.files import (
 from doubleback.folders import CONFIG, CURVES, RESULTS, WEIGHTS, is_finished, within
 from doubleback.models import Wrapped
 from doubleback.models.pulling import save_model
-from doubleback.report.archives import lookup
-from doubleback.report.protocol import HARDENED, made_words
+from doubleback.report.protocol import HARDENED, defence_words, made_words
 from doubleback.report.runs import RunFolder, read_run
 from doubleback.settings.commands import Push
 from doubleback.sharing.card import Card
@@ -113,14 +111,14 @@ def _read(folder: Path, asked: Path | None) -> Pushed:
 
 def _audited(run: RunFolder, asked: Path | None) -> tuple[RunFolder, Path | None]:
     """The run with the audit that is meant, and where that lies: one of the model itself, without a defence."""
-    if asked is None and run.audit is not None and not _defended(run.audit.config):
+    if asked is None and run.audit is not None and not defence_words(run.audit.config):
         return run, run.folder / AUDIT
     if asked is None:
         run = replace(run, audit=None)
         beside = [
             one
             for one in sorted(run.folder.glob(f"{AUDIT}-*"))
-            if _weights_in(one) == run.results.get("weights") and not _defended(read_json(one / CONFIG))
+            if _weights_in(one) == run.results.get("weights") and not defence_words(read_json(one / CONFIG))
         ]
         if len(beside) > 1:
             names = ", ".join(one.name for one in beside)
@@ -132,15 +130,9 @@ def _audited(run: RunFolder, asked: Path | None) -> tuple[RunFolder, Path | None
         raise InputError(f"{asked} is not a finished audit; give a folder that `doubleback audit` has written")
     elif weights != run.results.get("weights"):
         raise InputError(f"{asked} was made from other weights than {run.folder}; audit that first")
-    elif steps := _defended(read_json(asked / CONFIG)):
+    elif steps := defence_words(read_json(asked / CONFIG)):
         raise InputError(f"{asked} is of the model behind {steps}, which is not pushed; audit it without --defend")
     return replace(run, audit=read_run(asked, read_json(asked / CONFIG)).audit), asked
-
-
-def _defended(config: Mapping[str, Any]) -> str:
-    """What an audit has put before the model as a defence; empty: nothing."""
-    steps = lookup(config, "audit.defend")
-    return ", ".join(map(str, steps)) if isinstance(steps, list) else ""
 
 
 def _weights_in(folder: Path) -> str | None:
