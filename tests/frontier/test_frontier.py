@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import doubleback
 from doubleback.cli.main import main
 from doubleback.data import load_images
 from doubleback.errors import InputError
@@ -53,6 +54,7 @@ def test_rows_keep_to_the_budget_and_say_what_was_measured(done: tuple[Path, lis
     wanted = reconstruction_quality(run.model, run.images().test.images)["reconstruction_l2"]
     assert first.reconstruction_l2 == pytest.approx(wanted)
     assert len(first.worst_case) == len(first.damage) == 3
+    assert {row.version for row in rows if row.measured} == {doubleback.__version__}
     for row in rows:
         if row.defence == "noise" and row.measured:
             results = json.loads((output / f"noise-{100 * row.within:g}%" / "model" / "results.json").read_text())
@@ -216,7 +218,8 @@ def test_the_sentence_names_the_best_of_each_budget_and_its_price() -> None:
     rows = [made(PLAIN, None, 2.0, 0.3, 1.0), made("a", 0.02, 2.04, 0.4, 0.9), made("b", 0.02, 2.02, 0.35, 0.5)]
     (said,) = sentences(rows)
     assert "Within 2%, a (s; +2.0% on test images) is the hardest to steer: AUDDC 0.300 becomes 0.400 (+0.100" in said
-    assert "B (s; +1.0% on test images) is the hardest to break: damage 0.50 (-0.500" in said
+    assert "B (s; +1.0% on test images) is the hardest to break: AUDDC 0.300 becomes 0.350 (+0.050" in said
+    assert "damage 1.00 becomes 0.50 (-0.500" in said.partition("to break")[2]
     assert sentences([rows[0], replace(rows[1], reconstruction_l2=None)]) == ["Within 2% no defence was found."]
 
 

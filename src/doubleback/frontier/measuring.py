@@ -5,14 +5,15 @@ terminals, and on several machines that share the folder: each takes what nobody
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from doubleback._version import __version__
 from doubleback.auditing import Audited, plan_audit
 from doubleback.data import ImageData
 from doubleback.defences import defended
@@ -35,6 +36,7 @@ from doubleback.settings.hardening import Hardening, share_of
 from doubleback.settings.stored import flat
 from doubleback.settings.words import words
 
+_Command = TypeVar("_Command", Harden, Train)
 LOOKED_AT = 1000  # images whose reconstruction counts, of validation and of test
 
 
@@ -172,11 +174,7 @@ class Bench:
         asked = self.command
         command = Harden(asked.victim, within(folder, "model"), hardening, asked.data, asked.image_size, asked.wrapping)
         line = ["doubleback", *words(command)]
-        try:
-            return command, line, harden(command, line)
-        except DivergedError as error:
-            note(f"{folder}: {error}")
-            return command, line, None
+        return command, line, _results(folder, harden, command, line)
 
     def _at_test_time(self, name: str, contender: AtTestTime, share: float) -> Row:
         bound = (1 + share) * self._error("")
@@ -199,10 +197,8 @@ class Bench:
         )
         command = Train(within(folder, "model"), training, resume=True)
         line = ["doubleback", *words(command)]
-        try:
-            results = train(command, line)
-        except DivergedError as error:
-            note(f"{folder}: {error}")
+        results = _results(folder, train, command, line)
+        if results is None:
             return Row(f"{name}:{slope:g}", None, "diverged", self.identity, command=line)
         model = load_run(command.output).autoencoder
         return self._row(f"{name}:{slope:g}", None, f"slope {slope:g}", model, line, results["train"]["seconds"])
@@ -226,6 +222,7 @@ class Bench:
             seconds,
             list(line),
             machine(),
+            __version__,
         )
 
     def _error(self, step: str) -> float:
@@ -243,6 +240,17 @@ class Bench:
             return load_run(command.output).autoencoder
         found = audit_of(command)
         return load_victim(found.runs[0], found.wrapping).autoencoder
+
+
+def _results(
+    folder: Path, run: Callable[[_Command, list[str]], dict[str, Any]], command: _Command, line: list[str]
+) -> dict[str, Any] | None:
+    """What `train` or `harden` measures; None, and a line about the row's folder: it diverged."""
+    try:
+        return run(command, line)
+    except DivergedError as error:
+        note(f"{folder}: {error}")
+        return None
 
 
 def _each(found: Audited, values: np.ndarray) -> list[float | None]:

@@ -102,12 +102,9 @@ def sentences(rows: Sequence[Row]) -> list[str]:
         said = f"Within {share:.0%}, {_said(best, plain)} is the hardest to steer"
         also = best.defence == least.defence
         said += " and to break: " if also else ": "
-        (worst, worst_now), (damage, damage_now) = (means([plain, best], name) for name in (WORST, DAMAGE))
-        said += f"AUDDC {worst:.3f} becomes {worst_now:.3f} ({_gain(best, plain, WORST)}), "
-        said += f"damage {damage:.2f} becomes {damage_now:.2f}."
+        said += _changes(best, plain)
         if not also:
-            said += f" {_said(least, plain).capitalize()} is the hardest to break: damage "
-            said += f"{least.mean(DAMAGE):.2f} ({_gain(least, plain, DAMAGE)}), AUDDC {least.mean(WORST):.3f}."
+            said += f" {_said(least, plain).capitalize()} is the hardest to break: {_changes(least, plain)}"
         found.append(said)
     return found
 
@@ -119,6 +116,14 @@ def bounded(row: Row) -> bool:
 
 def _said(row: Row, plain: Row) -> str:
     return f"{row.defence} ({row.setting}; {row.cost(plain):+.1%} on test images)"
+
+
+def _changes(row: Row, plain: Row) -> str:
+    (worst, worst_now), (damage, damage_now) = (means([plain, row], name) for name in (WORST, DAMAGE))
+    return (
+        f"AUDDC {worst:.3f} becomes {worst_now:.3f} ({_gain(row, plain, WORST)}), "
+        f"damage {damage:.2f} becomes {damage_now:.2f} ({_gain(row, plain, DAMAGE)})."
+    )
 
 
 def _gain(row: Row, plain: Row, name: str) -> str:

@@ -32,6 +32,7 @@ class Row:
         seconds: of training, on this machine.
         command: what repeats it.
         machine: where it was measured.
+        version: of doubleback, which measured it; empty: an early one.
     """
 
     defence: str
@@ -45,6 +46,7 @@ class Row:
     seconds: float = 0.0
     command: Sequence[str] = ()
     machine: dict[str, Any] | None = None
+    version: str = ""
 
     @property
     def measured(self) -> bool:
