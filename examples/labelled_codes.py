@@ -34,9 +34,7 @@ def chosen(model: doubleback.Autoencoder, images: doubleback.ImageData) -> doubl
             model, images.train.images, images.train.labels, covariance=covariance, components=components
         )
         share = accuracy(one, images.validation)
-        print(
-            f"{covariance:5} {components:2} components: validation {share:.4f}, test {accuracy(one, images.test):.4f}"
-        )
+        print(f"{covariance:5} {components:2} components: validation {share:.4f}")
         if share > most:
             best, most = one, share
     assert best is not None

@@ -148,9 +148,10 @@ def followed(rounding: Rounding, x: Float[Tensor, "B ..."], value: Float[Tensor,
         x: before it.
         value: x after it, in [0, 1], without a gradient.
     """
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return value
     c = rounding.coordinates(x)
-    if c.requires_grad:
-        c.register_hook(partial(_weighted, c.detach()))  # type: ignore[no-untyped-call]  # torch has no hint
+    c.register_hook(partial(_weighted, c.detach()))  # type: ignore[no-untyped-call]  # torch has no hint
     return rounding.moved(value, c - c.detach())
 
 
