@@ -3,9 +3,12 @@
 import atexit
 import shutil
 import tempfile
+from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 
+from doubleback.cli.main import main
+from doubleback.paper.compared import JUDGE
 from doubleback.paper.members import ARTEFACTS, Member, members
 from doubleback.paper.scales import SCALES
 from doubleback.settings.commands import Audit, Classify, Harden, Robustness, Train
@@ -14,7 +17,7 @@ from tests.report.synthetic_studies import make_classifier_run, make_classify, m
 
 SCALE = SCALES["smoke"]
 STAND_INS = {"celeba": "faces"}
-STRENGTH = {"plain": 0.27, "hardened": 0.4, "best": 0.48, "lambda-1": 0.45, "output-10": 0.42}
+STRENGTH = {"plain": 0.27, "hardened": 0.4, "best": 0.48, "lambda-1": 0.45, "output-10": 0.42, "labelled": 0.46}
 MACHINE = {"processor": "abacus", "cores": 2, "gpu": None, "python": "3.11", "torch": "2.13", "commands_at_once": 2}
 
 
@@ -51,6 +54,17 @@ def _make_reproduction(folder: Path, without: str) -> Path:
     return folder
 
 
+@cache
+def _judge() -> Path:
+    """A classifier that can be asked: it says what the outputs of Figure 1 show."""
+    home = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    words = ["train", "--data", "digits", "--image-size", "28", "--limit", "300", "--model", "lenet", "--epochs", "1"]
+    with redirect_stdout(None):
+        assert main([*words, "--output", str(home / "lenet")]) == 0
+    return home / "lenet"
+
+
 def _make(folder: Path, member: Member) -> None:
     home, command = folder / member.folder, member.command
     channels, size = (3, 64) if member.data == "celeba" else (3, 32) if member.data == "svhn" else (1, 28)
@@ -60,6 +74,8 @@ def _make(folder: Path, member: Member) -> None:
         make_run(home, penalty="spectral", images=images)
     elif isinstance(command, Train) and kind:
         make_run(home, penalty="none" if kind == "plain" else "reconstruction", images=images)
+    elif member.folder == JUDGE:
+        shutil.copytree(_judge(), home)
     elif isinstance(command, Train):
         make_classifier_run(home, model=command.training.architecture.model)
     elif isinstance(command, Audit):

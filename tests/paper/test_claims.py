@@ -88,6 +88,32 @@ def test_gradients(results: dict[str, Any]) -> None:
     assert claim(other, "1/100").verdict == "agrees"
 
 
+def test_the_1_stays_where_the_judge_sees_it(results: dict[str, Any]) -> None:
+    words, other = "from 1 to 0", copy.deepcopy(results)
+    found = other["one_to_zero"]
+    told = {"mean": 0.1, "ci95": [0.05, 0.15], "settled": True, "pairs": 8}
+    gone, kept = [0.0, 0.32], [0.53, 0.98]
+    for before, after, verdict in ((gone, kept, "agrees"), (gone, gone, "in part"), (kept, kept, "in part")):
+        for side, ends in (("plain", before), ("hardened", after)):
+            judged = {"judge": {"1": sum(ends) / 2}, "ci95": {"judge": {"1": ends}}}
+            found[side] |= {**judged, "difference": told if side == "hardened" else None}
+        assert claim(other, words).verdict == verdict
+    assert "sees a 1 in 75.5% [53%, 98%] of the plain model's outputs" in claim(other, words).measured
+
+
+def test_the_best_mixture_is_of_an_encoder_that_has_learned_the_labels(results: dict[str, Any]) -> None:
+    other, words = copy.deepcopy(results), "encoder (DBP) + GMM reaches 83.80"
+    models = other["classifiers"]["svhn"]["models"]
+    models["svhn-conv-vae-best-0"]["accuracy"], models["svhn-conv-vae-labelled-0"]["accuracy"] = 0.7, 0.85
+    best = claim(other, words).best
+    assert best is not None
+    assert (best.verdict, best.measured) == ("agrees", "85.00 % (the encoder has learned the labels)")
+    del models["svhn-conv-vae-labelled-0"]
+    best = claim(other, words).best
+    assert best is not None
+    assert (best.verdict, best.measured) == ("does not", "70.00 %")
+
+
 def test_transitions(results: dict[str, Any]) -> None:
     words = "gets only noise"
     assert claim(results, words).verdict == "agrees"

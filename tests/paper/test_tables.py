@@ -12,6 +12,7 @@ from doubleback.paper.compared import SIDES, classifiers, comparisons
 from doubleback.paper.results import paired_difference, read_results
 from doubleback.paper.scales import SCALES
 from doubleback.paper.tables import NOTHING, ONE_SEED, Part, Table, markdown, spread, tables
+from doubleback.report.cells import written
 from tests.paper.synthetic import make_reproduction
 from tests.report.synthetic import change, read_json
 from tests.report.synthetic_studies import keep
@@ -108,10 +109,11 @@ def test_table_3(results: dict[str, Any]) -> None:
     cells = row(results, "table3", "MNIST", "encoder (DBP) + GMM")
     model = results["classifiers"]["mnist"]["models"]["mnist-vae-hardened-0"]
     assert cells[:2] == ["95.1", "97.0"]
-    assert cells[2] == f"{100 * model['fgsm']['0.05']:.1f}"
-    assert cells[3] == f"{100 * model['pgd']['0.05']:.1f}"
-    assert cells[4].startswith(f"{100 * model['worst_case']['0.05']:.1f}\n[")
-    assert row(results, "table3", "MNIST", "LeNet")[0] == "98.4"
+    assert cells[2] == written(model["reconstruction_l2"])
+    assert cells[3] == f"{100 * model['fgsm']['0.05']:.1f}"
+    assert cells[4] == f"{100 * model['pgd']['0.05']:.1f}"
+    assert cells[5].startswith(f"{100 * model['worst_case']['0.05']:.1f}\n[")
+    assert row(results, "table3", "MNIST", "MLP")[::2][:2] == ["98.4", NOTHING], "it reconstructs nothing"
     assert row(results, "table3", "SVHN", "CvNet")
 
 
@@ -162,7 +164,7 @@ def test_rows_and_models_have_ids(results: dict[str, Any]) -> None:
         assert set(ids) == {one.name for one in classifiers(SCALES["smoke"], data)}
         assert {kind for kind, penalty in ids.values() if penalty is None} <= {"mlp", "lenet", "cvnet"}
     sixth = results["transitions"]["figure6"]["models"].values()
-    assert [one["penalty"] for one in sixth] == ["plain", "hardened", "best", "lambda-1", "output-10"]
+    assert [one["penalty"] for one in sixth] == ["plain", "hardened", "best", "lambda-1", "output-10", "labelled"]
 
 
 def test_classifiers_are_compared_on_the_same_images_where_these_are_known(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from doubleback.settings import (
     Auditing,
     Data,
     Hardening,
+    Labels,
     Loop,
     Mixture,
     Pairing,
@@ -84,6 +85,7 @@ def said(name: str) -> list[Any]:
             commands.Train(B, Training(penalty=Penalty("kept-code", radius=0.5, ascent_steps=2))),
             commands.Train(B, Training(architecture=Architecture("lipschitz", Sizes(slope=1.5)))),
             commands.Train(B, Training(loop=Loop(cuda_graph=True))),
+            commands.Train(B, Training(labels=Labels(200.0, 0.5, 2, invert=True))),
         ],
         "Harden": [
             commands.Harden(
@@ -282,6 +284,10 @@ READ: dict[str, dict[str, str]] = {
         "power_steps": "--power-steps 2; --penalty targeted --power-steps 3",
         "radius": "--radius 0.1; --penalty spectral --radius 0.1",
         "ascent_steps": "--ascent-steps 2; --penalty noise --ascent-steps 2",
+        "label_weight": "--model lenet --label-weight 2; --penalty output --label-weight 2",
+        "label_gradient": "--label-gradient 1",
+        "shift": "--shift 1",
+        "invert": "--invert",
         "kl_weight": "--model ae --kl-weight 1; --model conv-ae --kl-weight 2; --model lenet --kl-weight 1",
         "epochs": ALWAYS,
         "batch_size": ALWAYS,

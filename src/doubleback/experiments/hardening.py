@@ -47,6 +47,7 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
     if processes(command.hardening.loop.devices) > 1:
         raise InputError("harden is for one process; start it without torchrun, and with --devices 1")
     victim = load_victim(command.victim, command.wrapping)
+    _refuse_labelled(victim)
     images = images_of(victim, command.data, command.image_size)
     settings, loop = command.hardening, _loop(victim, command.hardening.loop)
     owners = named_object(settings.loss) if settings.loss else _own_loss(victim)
@@ -73,6 +74,15 @@ def harden(command: Harden, words: Sequence[str]) -> dict[str, Any]:
             images,
             {"harden": found.results(), "train": training_figures(found.history, images)}
             | ({"flags": flags} if flags else {}),
+        )
+
+
+def _refuse_labelled(victim: TrainedRun | Stranger) -> None:
+    """`harden` goes on with the ELBO, and would unlearn what the labels have taught."""
+    if isinstance(victim, TrainedRun) and victim.settings.labels.label_weight:
+        raise InputError(
+            f"{victim.folder} has learned labels, which harden would unlearn; harden the run that it came from, then "
+            "train with --init and --label-weight"
         )
 
 

@@ -14,7 +14,7 @@ from doubleback.experiments.resolving import resolve
 from doubleback.experiments.runs import build_model, load_run
 from doubleback.files import write_arrays
 from doubleback.folders import IMAGES, SEEN, WEIGHTS, Folder
-from doubleback.objective import Classification, Objective, TrainingObjective
+from doubleback.objective import Classification, Labelled, Objective, TrainingObjective
 from doubleback.processes import rank
 from doubleback.settings import Training
 from doubleback.settings.commands import Train
@@ -48,7 +48,7 @@ def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
         model = build_model(settings, images.image_shape, classes, copies=_COPIES)
     if parent:
         load_weights(model, parent.model.state_dict(), parent.folder)
-    objective = _objective(model, settings)
+    objective = _objective(model, settings, images)
     if isinstance(objective, Objective):
         settings = settings.changed(penalty_weight=objective.full_penalty_weight)
     described = {"train": settings.described, "image_shape": list(images.image_shape), "images": images.fingerprint}
@@ -98,10 +98,32 @@ def train(command: Train, words: Sequence[str]) -> dict[str, Any]:
         )
 
 
-def _objective(model: Any, settings: Training) -> TrainingObjective:
+def _objective(model: Any, settings: Training, images: ImageData) -> TrainingObjective:
     if settings.architecture.classifies:
         return Classification(model)
+    if settings.labels.label_weight:
+        return _labelled(model, settings, images.train)
     return Objective(model, settings.penalty, kl_weight=settings.kl_weight)
+
+
+def _labelled(model: Any, settings: Training, train: Split) -> Labelled:
+    """The objective that learns labels, too.
+
+    Raises:
+        InputError: there are none.
+    """
+    if train.labels is None:
+        raise InputError("the images have no labels to learn; leave --label-weight out, or give images that have them")
+    labels = settings.labels
+    return Labelled(
+        model,
+        int(train.labels.max()) + 1,
+        labels.label_weight,
+        gradient_weight=labels.label_gradient,
+        shift=labels.shift,
+        invert=labels.invert,
+        kl_weight=1.0 if settings.kl_weight is None else settings.kl_weight,
+    )
 
 
 def training_figures(history: History, images: ImageData) -> dict[str, Any]:

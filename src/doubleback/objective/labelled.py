@@ -2,9 +2,10 @@
 
     L + w (CE + lambda ||d CE / dx||^2),    CE = -log softmax(A z + b)_y,    z ~ q(z|x)
 
-L is the negative ELBO, A and b are learned and thrown away: the code is for a mixture (`mixture`), which takes their
-place. The last term is double backpropagation as Drucker & Le Cun have it (1992). The classes see images that are
-shifted by a few pixels and, if that is asked for, inverted; a few thousand images teach more so.
+L is the negative ELBO, the KL weighed by lambda1. A and b are learned and thrown away: the code is for a mixture
+(`mixture`), which takes their place. The last term is double backpropagation as Drucker & Le Cun have it (1992). The
+classes see images that are shifted by a few pixels and, if that is asked for, inverted; a few thousand images teach
+more so.
 """
 
 import math
@@ -37,6 +38,7 @@ class Labelled(TrainingObjective):
         gradient_weight: lambda.
         shift: images are moved by up to so many pixels, up or down and sideways.
         invert: whether half of the images are inverted, x -> 1 - x.
+        kl_weight: lambda1, of the KL in L.
 
     Raises:
         InputError: a number is out of range, or the model has no code with noise; of a training: images without labels,
@@ -54,6 +56,7 @@ class Labelled(TrainingObjective):
         gradient_weight: float = 0.3,
         shift: int = 0,
         invert: bool = False,
+        kl_weight: float = 1.0,
     ) -> None:
         super().__init__()
         at_least(2, classes=classes)
@@ -64,7 +67,7 @@ class Labelled(TrainingObjective):
         self.model, self.classes, self.weight, self.gradient_weight = model, classes, weight, gradient_weight
         self.shift, self.invert = shift, invert
         self.reading = nn.Linear(math.prod(model.noise_shape), classes)
-        self.loss = ELBO()
+        self.loss = ELBO(kl_weight)
 
     def share(
         self, x: Float[Tensor, "B C H W"], labels: Int[Tensor, "B"] | None, generator: torch.Generator, mine: slice

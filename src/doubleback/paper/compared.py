@@ -12,10 +12,12 @@ from doubleback.settings import Penalty
 
 PAIR = ("plain", "hardened")  # what the paper compares
 BEST = "best"
+LABELLED = "labelled"
 SIDES = (*PAIR, BEST)  # columns of Tables 1 and 2: BEST is what `harden` makes of the plain run
 HARDENED = SIDES[1:]
 SHORT = {"plain": "plain", "hardened": "DBP", BEST: "within 2 %"}  # a side's name in tables and figures
 MOVED = {"plain": "plain", "hardened": "lambda-1", BEST: BEST}  # by side, of `KINDS`, the classifiers of Figure 6
+TOLD_APART = (*HARDENED, LABELLED)  # the mixtures that are compared with the other classifiers
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Kind:
         key: its id.
         name: as the tables say it.
         detail: what the tables add to that, perhaps nothing.
-        penalty: its settings; None: the plain run is hardened, as the scale says.
+        penalty: its settings; None: the plain run is hardened, or the best one learns labels, as the scale says.
         kl_weight: lambda1, None where the scale says it.
     """
 
@@ -47,9 +49,13 @@ KINDS = {
         # best classifier (docs/choices.md).
         Kind("lambda-1", "DBP", "lambda1 = lambda2 = 1", Penalty("reconstruction", 1.0), kl_weight=1.0),
         Kind("output-10", "DBP", "output penalty, weight 10", Penalty("output", 10.0)),
+        # What the hardened run becomes when it learns labels, too; of the first autoencoder of each data set that has
+        # them, for the classifiers (docs/classifiers.md).
+        Kind(LABELLED, "DBP", "with labels", None),
     )
 }
-FURTHER = tuple(key for key in KINDS if key not in SIDES)
+JUDGE = "runs/mnist-lenet"  # says what the images of Figures 1, 3 and 6 show
+FURTHER = tuple(key for key in KINDS if key not in (*SIDES, LABELLED))
 _CLASSIFIERS = {"mlp": "MLP", "lenet": "LeNet", "cvnet": "CvNet"}
 
 
@@ -134,10 +140,15 @@ class Classifier:
         return {"kind": self.kind, "penalty": self.penalty}
 
 
+def first_row(scale: Scale, data: str) -> Autoencoder:
+    """The first autoencoder of a data set, whose code is classified."""
+    return next(row for row in scale.autoencoders if row.data == data)
+
+
 def classifiers(scale: Scale, data: str) -> list[Classifier]:
     """Those of one data set: mixtures on the codes of its first autoencoder, then those that owe nothing to one."""
-    row = next(row for row in scale.autoencoders if row.data == data)
-    kinds: Sequence[str] = tuple(KINDS) if data == "mnist" else SIDES
+    row = first_row(scale, data)
+    kinds: Sequence[str] = tuple(KINDS) if data == "mnist" else (*SIDES, LABELLED)
     mixtures = [Classifier(f"classifiers/{_name(row.run(kind))}", "mixture", kind) for kind in kinds]
     return mixtures + [Classifier(f"runs/{at}-{model}", model) for at, model in scale.classifiers if at == data]
 

@@ -10,11 +10,15 @@ from pathlib import Path
 from doubleback.paper.compared import (
     BEST,
     FURTHER,
+    JUDGE,
     KINDS,
+    LABELLED,
     SIDES,
+    TOLD_APART,
     Kind,
     classifiers,
     comparisons,
+    first_row,
     from_1_to_0,
     shown_under_attack,
 )
@@ -107,6 +111,7 @@ def _all(scale: Scale, data: Mapping[str, str]) -> Iterator[Member]:
         folder = f"runs/{dataset}-{model}"
         yield Member(folder, Train(Path(folder), _on(dataset, training, data), resume=True), dataset)
     for dataset in scale.robustness:
+        yield _labelled(scale, dataset, data)
         yield from _classified(scale, dataset)
     yield from _figures(scale)
 
@@ -132,12 +137,21 @@ def _trained_and_audited(row: Autoencoder, kind: Kind, seed: int, data: Mapping[
     yield Member(f"{run}/audit", Audit((Path(run),), auditing=row.auditing), row.data, (run,))
 
 
+def _labelled(scale: Scale, dataset: str, data: Mapping[str, str]) -> Member:
+    """The best hardened run of this data set, as it learns labels."""
+    row = first_row(scale, dataset)
+    run, best = row.run(LABELLED), row.run(BEST)
+    training = _on(dataset, replace(scale.labelled[dataset], images=row.training.images, init=Path(best)), data)
+    return Member(run, Train(Path(run), training, resume=True), dataset, (best,))
+
+
 def _classified(scale: Scale, dataset: str) -> Iterator[Member]:
     """Mixtures on the codes of an autoencoder, and what all classifiers of a data set withstand."""
     every = classifiers(scale, dataset)
     for one in every:
         if one.penalty is not None:
-            run, mixture = f"runs/{one.name}", scale.mixtures[dataset]
+            run = f"runs/{one.name}"
+            mixture = scale.of_labelled if one.penalty == LABELLED else scale.mixtures[dataset]
             yield Member(one.folder, Classify(Path(run), mixture, Path(one.folder)), dataset, (run,))
     attacked, folder = tuple(one.folder for one in every), f"robustness/{dataset}"
     robustness = replace(scale.robustness[dataset], models=_paths(attacked), output=Path(folder))
@@ -149,16 +163,15 @@ def _figures(scale: Scale) -> Iterator[Member]:
     towards_0 = replace(scale.figure_1.pairing, source_label="1", target_label="0")
     for folder, run in from_1_to_0(scale).items():
         auditing = replace(scale.figure_1, pairing=towards_0)
-        yield Member(folder, Audit((Path(run),), auditing=auditing, output=Path("figure1")), "mnist", (run,))
+        yield Member(folder, Audit((Path(run),), auditing=auditing, output=Path("figure1")), "mnist", (run, JUDGE))
     mixtures = {one.penalty: one.folder for one in classifiers(scale, "mnist") if one.kind == "mixture"}
-    judge = "runs/mnist-lenet"
     ways = {
-        "figure3": ((mixtures["hardened"], mixtures[BEST]), Transition((), from_class="9", to="7")),
+        "figure3": (tuple(mixtures[kind] for kind in TOLD_APART), Transition((), from_class="9", to="7")),
         "figure6": (tuple(mixtures.values()), scale.transitions),
     }
     for folder, (models, transition) in ways.items():
-        filled = replace(transition, classifiers=_paths(models), judge=Path(judge), output=Path(folder))
-        yield Member(folder, filled, "mnist", (*models, judge))
+        filled = replace(transition, classifiers=_paths(models), judge=Path(JUDGE), output=Path(folder))
+        yield Member(folder, filled, "mnist", (*models, JUDGE))
 
 
 def _paths(folders: Iterable[str]) -> tuple[Path, ...]:

@@ -113,21 +113,27 @@ def _below(cells: Sequence[Sequence[Shown | None]]) -> float:
 
 def usable(audits: Sequence[AuditFolder]) -> int | None:
     """Of the shown pairs that no model flags, the one on which all attacks spend the most of the budget."""
-    shown = min(min(len(audit.images["source"]), len(audit.curves["flagged"])) for audit in audits)
-    spent = np.min([audit.images["output/distortion"][:shown, _budget(audit)] for audit in audits], axis=0)
-    flagged = np.any([audit.curves["flagged"][:shown] for audit in audits], axis=0)
-    fit = ~flagged & np.isfinite(spent) & (spent <= BUDGET)
+    fine = usable_pairs(audits)
+    spent = np.min([audit.images["output/distortion"][: len(fine), budget_of(audit)] for audit in audits], axis=0)
+    fit = fine & np.isfinite(spent) & (spent <= BUDGET)
     return int(np.where(fit, spent, -1).argmax()) if fit.any() else None
 
 
-def _budget(audit: AuditFolder) -> int:
+def usable_pairs(audits: Sequence[AuditFolder]) -> NDArray[np.bool_]:
+    """Of the shown pairs, which no model flags."""
+    shown = min(min(len(audit.images["source"]), len(audit.curves["flagged"])) for audit in audits)
+    flagged: NDArray[np.bool_] = np.any([audit.curves["flagged"][:shown] for audit in audits], axis=0)
+    return ~flagged
+
+
+def budget_of(audit: AuditFolder) -> int:
     """The place of the budget among those of the gallery."""
     return int(np.argmin(np.abs(audit.images["budgets"] - BUDGET)))
 
 
 def under_attack(audit: AuditFolder, attack: str, pair: int) -> list[Shown | None]:
     """The adversarial input within the budget, and what comes out."""
-    budget = _budget(audit)
+    budget = budget_of(audit)
     u, v = (float(audit.images[f"{attack}/{name}"][pair, budget]) for name in ("distortion", "adversarial_distance"))
     x_adv, out = (audit.images[f"{attack}/{name}"][pair, budget] for name in ("x_adv", "reconstruction"))
     return [Shown(x_adv, f"u = {u:.2f}"), Shown(out, f"v = {v:.2f}")]

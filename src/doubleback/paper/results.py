@@ -16,14 +16,17 @@ from doubleback.metrics.differences import Difference, paired_figures
 from doubleback.metrics.intervals import bootstrap_interval
 from doubleback.paper.compared import (
     HARDENED,
+    JUDGE,
     MOVED,
     PAIR,
     SIDES,
+    TOLD_APART,
     Comparison,
     classifiers,
     comparisons,
     from_1_to_0,
 )
+from doubleback.paper.judging import shown_digits
 from doubleback.paper.record import Audited, Robustness, Transitions, read_reproduction
 from doubleback.paper.scales import SCALES, Scale
 from doubleback.report.archives import lookup, mapping, number, read_record
@@ -219,10 +222,10 @@ def _withstood(folder: Path, scale: Scale, data: str) -> dict[str, Any] | None:
     mixtures = {one["penalty"]: name for name, one in models.items() if one["kind"] == "mixture"}
     sources = [name for name, one in models.items() if one["kind"] != "mixture"]
     if study.outcomes and sources:
-        own = {side: mixtures[side] for side in HARDENED if side in mixtures}
-        found["difference"] = {side: _differences(study, name, sources) for side, name in own.items()}
+        own = {kind: mixtures[kind] for kind in TOLD_APART if kind in mixtures}
+        found["difference"] = {kind: _differences(study, name, sources) for kind, name in own.items()}
         found["black_box"] = {
-            side: _black_box(study, name, mixtures.get("plain"), sources) for side, name in own.items()
+            kind: _black_box(study, name, mixtures.get("plain"), sources) for kind, name in own.items()
         }
     return found
 
@@ -264,15 +267,19 @@ def _reconstruction(folder: Path, name: str) -> float | None:
 
 def _one_to_zero(folder: Path, scale: Scale) -> dict[str, Any] | None:
     """Figure 1: the attacks of DRAW from 1s to 0s."""
-    areas = {side: _areas([run], "output") for side, run in by_side(folder, list(from_1_to_0(scale))).items()}
+    runs = by_side(folder, list(from_1_to_0(scale)))
+    areas = {side: _areas([run], "output") for side, run in runs.items()}
     if not areas:
         return None
     found = {side: paired_difference(areas["plain"], area) for side, area in areas.items() if side != "plain"}
     if found["hardened"] is None:
         return None
     usable = np.isfinite([area[0] for area in areas.values()]).all(axis=0)
+    audits = {side: run.audit for side, run in runs.items() if run.audit}
+    seen = shown_digits(folder / JUDGE, audits) if is_finished(folder / JUDGE) else {}
     return {
-        side: {"output": float(area[usable].mean()), "difference": found.get(side)} for side, (area,) in areas.items()
+        side: {"output": float(area[usable].mean()), "difference": found.get(side)} | seen.get(side, {})
+        for side, (area,) in areas.items()
     }
 
 

@@ -17,6 +17,7 @@ from doubleback.settings import (
     Auditing,
     Data,
     Hardening,
+    Labels,
     Loop,
     Mixture,
     Pairing,
@@ -79,6 +80,8 @@ class Scale:
         autoencoders: the rows of Tables 1 and 2.
         classifiers: training of each classifier that owes nothing to an autoencoder, by data set and model.
         mixtures: of `classify`, by data set.
+        labelled: how the hardened run of a data set learns labels, but for where it starts; by data set.
+        of_labelled: the mixtures of `classify` on such a code.
         robustness: of `robustness`, by data set.
         transitions: of `transition`, for Figure 6.
         figure_1: of the audits of Figure 1, but for the classes.
@@ -89,7 +92,9 @@ class Scale:
     autoencoders: tuple[Autoencoder, ...]
     classifiers: Mapping[tuple[str, str], Training]
     mixtures: Mapping[str, Mixture]
+    labelled: Mapping[str, Training]
     robustness: Mapping[str, Robustness]
+    of_labelled: Mixture = Mixture(components=1, covariance="diag")
     transitions: Transition = _TRANSITIONS
     figure_1: Auditing = _FIGURE_1
 
@@ -178,11 +183,20 @@ def _training(limit: Unsaid[int] = LEFT_OUT, **loop: Any) -> Training:
     return Training(Data(limit=limit), loop=Loop(precision="fast", **loop))
 
 
+def _learning(labels: Labels, **loop: Any) -> Training:
+    """With labels, from a run that will be named; its images are that run's."""
+    return replace(_training(max_grad_norm=labels.label_weight, **loop), labels=labels)
+
+
 _WINDOW = {"read_size": 12, "write_size": 12}
 _TWICE, _THRICE = (0, 1), (0, 1, 2)
 _ALL_IMAGES = _training()
 _COLOUR_EPS = Threats(eps=("2/255", "4/255", "8/255"))
 _TIED = {"mnist": Mixture(), "svhn": Mixture(covariance="tied")}
+_LABELLED = {
+    "mnist": _learning(Labels(500.0, 1.5), epochs=20, batch_size=128, learning_rate=2e-3),
+    "svhn": _learning(Labels(3000.0, shift=3, invert=True), epochs=45, batch_size=128, learning_rate=2e-3),
+}
 
 
 def _smoke() -> Scale:
@@ -205,6 +219,7 @@ def _smoke() -> Scale:
         ),
         classifiers=_classifiers(training, training),
         mixtures=dict.fromkeys(("mnist", "svhn"), Mixture(components=1)),
+        labelled=dict.fromkeys(("mnist", "svhn"), _learning(Labels(100.0), epochs=2, batch_size=50)),
         robustness={
             "mnist": Robustness((), threats, samples=20),
             "svhn": Robustness((), replace(threats, eps=_COLOUR_EPS.eps), samples=20),
@@ -231,6 +246,7 @@ def _cpu() -> Scale:
         ),
         classifiers=_classifiers(_ALL_IMAGES, _training(6800)),
         mixtures=_TIED,
+        labelled=_LABELLED,
         robustness={
             "mnist": Robustness((), Threats(queries=300), samples=400),
             "svhn": Robustness((), replace(_COLOUR_EPS, queries=300), samples=300),
@@ -255,6 +271,7 @@ def _full() -> Scale:
         ),
         classifiers=_classifiers(_ALL_IMAGES, _ALL_IMAGES),
         mixtures=_TIED,
+        labelled=_LABELLED,
         robustness={"mnist": Robustness(()), "svhn": Robustness((), _COLOUR_EPS)},
     )
 

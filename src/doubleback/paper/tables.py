@@ -131,11 +131,12 @@ def _table2(results: Mapping[str, Any]) -> Table:
 def _table3(results: Mapping[str, Any]) -> Table:
     parts, records = [], []
     for data, found in mapping(results, "classifiers").items():
-        heads = [("untouched:", ["all images", "attacked"])]
+        heads = [("untouched:", ["all images", "attacked", "L2"])]
         heads += [(f"eps {eps}:", ["FGSM", "PGD", "worst case"]) for eps in found["eps"]]
         rows = []
         for name, one in found["models"].items():
-            cells = [_share(one["accuracy"]), _share(one["attacked"])]
+            error = one.get("reconstruction_l2")
+            cells = [_share(one["accuracy"]), _share(one["attacked"]), NOTHING if error is None else written(error)]
             for eps in found["eps"]:
                 cells += [_share(number(one, (attack, eps))) for attack in ("fgsm", "pgd")]
                 cells.append(_share(number(one, ("worst_case", eps)), lookup(one, ("ci95", "worst_case", eps))))
@@ -147,9 +148,10 @@ def _table3(results: Mapping[str, Any]) -> Table:
             rows.append((one["label"], cells))
         parts.append(Part(_attacked_title(results, data, found), heads, rows))
     notes = [
-        "Per cent classified rightly; untouched, of all test images and of those attacked. FGSM and PGD: over the "
-        "losses cross-entropy, margin and DLR. Worst case: image by image over FGSM, PGD, APGD, random noise, the "
-        "score-only Square attack and the examples made on the other models, with Wilson's 95 % interval."
+        "Per cent classified rightly; untouched, of all test images and of those attacked; L2: the autoencoder's "
+        "reconstruction error. FGSM and PGD: over the losses cross-entropy, margin and DLR. Worst case: image by image "
+        "over FGSM, PGD, APGD, random noise, the score-only Square attack and the examples made on the other models, "
+        "with Wilson's 95 % interval."
     ]
     return Table("table3", "Table 3. Accuracy under white-box examples", parts, notes, records)
 

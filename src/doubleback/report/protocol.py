@@ -97,6 +97,8 @@ def made_words(run: RunFolder) -> tuple[str, str]:
             within = f" within {harden['within']}" if harden.get("within") else ""
             return HARDENED, f"{harden['penalty']}{within}"
     penalty = run.settings.get("penalty")
+    if weight := run.settings.get("label_weight"):
+        return HARDENED, f"labels, weight {weight}"
     if penalty in (None, "none") or isinstance(penalty, Mapping):
         return (PLAIN, "") if run.is_plain else (HARDENED, json.dumps(penalty))
     return HARDENED, f"{penalty} penalty"

@@ -141,7 +141,9 @@ class RunFolder:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it was trained without a penalty, and not hardened since."""
+        """Whether it was trained without a penalty and without labels, and not hardened since."""
+        if self.settings.get("label_weight"):
+            return False
         hardened = self.config.get("harden")
         penalty = hardened.get("penalty") if isinstance(hardened, Mapping) else self.settings.get("penalty")
         if isinstance(penalty, Mapping):

@@ -8,6 +8,7 @@ from doubleback.settings.ball import BallSearch
 from doubleback.settings.checks import Settings
 from doubleback.settings.hardening import Hardening
 from doubleback.settings.images import Data
+from doubleback.settings.labels import Labels
 from doubleback.settings.loop import Loop
 from doubleback.settings.mixture import Mixture
 from doubleback.settings.penalty import Penalty
@@ -25,6 +26,7 @@ __all__ = [
     "Budget",
     "Data",
     "Hardening",
+    "Labels",
     "Loop",
     "Mixture",
     "Pairing",

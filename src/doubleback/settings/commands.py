@@ -58,7 +58,7 @@ class Train(Command):
     """Go on from the checkpoint in the folder. The weights will be those of a run that never stopped."""
 
     def __post_init__(self) -> None:
-        for name, need in self.training.penalty.unread.items():
+        for name, need in (self.training.penalty.unread | self.training.labels.unread).items():
             raise InputError(f"--{name.replace('_', '-')} has no effect without {need}; add that, or leave it out")
         model = self.training.architecture.model
         if model and not MODELS[model].variational and self.training.kl_weight is not None:

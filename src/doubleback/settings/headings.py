@@ -23,6 +23,7 @@ class Heading(Enum):
     MODEL = "model"
     TRAINING = "training"
     PENALTY = "penalty"
+    LABELS = "labels"
     CLASSIFIER = "classifier"
     WALK = "the way from class to class"
     OUTPUT = "output"
