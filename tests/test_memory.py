@@ -11,8 +11,8 @@ import doubleback
 from doubleback import memory
 from doubleback.attacks.engine import MAX_ROWS, rows_together
 from doubleback.data import ImageData
-from doubleback.errors import InputError
-from doubleback.memory import halve, in_words, ran_out, recomputing, row_bytes, rows_within, weighed
+from doubleback.errors import InputError, ran_out
+from doubleback.memory import halve, in_words, recomputing, row_bytes, rows_within, weighed
 from doubleback.models import wrap
 from doubleback.settings.checks import as_bytes
 from doubleback.tensors import rows_at_once
@@ -123,6 +123,7 @@ def test_what_says_that_memory_ran_out() -> None:
     assert ran_out(MemoryError())
     assert ran_out(torch.OutOfMemoryError("CUDA out of memory"))
     assert ran_out(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert ran_out(RuntimeError("CUDA error: out of memory"))
     assert not ran_out(RuntimeError("shapes do not match"))
 
 

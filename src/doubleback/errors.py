@@ -54,12 +54,19 @@ def said_in_a_line(what: str) -> Iterator[None]:
         raise InputError(f"{what} raises {type(error).__name__} ({reason(error)[:200]}); correct it") from error
 
 
+def ran_out(error: BaseException) -> bool:
+    """Whether this error says that there was not enough memory, of the machine or of a GPU."""
+    said = str(error).lower()
+    of_torch = isinstance(error, RuntimeError) and ("allocate" in said or "out of memory" in said)
+    return isinstance(error, MemoryError) or of_torch
+
+
 def out_of_reach(error: Exception) -> InputError | None:
     """What the system refused, as a line: memory that is not there, a file that nobody may touch. None: another fault.
 
     What can be seen beforehand is refused beforehand; this is for the rest.
     """
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error)):
+    if ran_out(error):
         return InputError("there is not enough memory for this; give smaller sizes, or fewer images at once")
     if isinstance(error, OSError) and error.filename is not None:
         return InputError(f"cannot use {error.filename}: {error.strerror}; give another path")

@@ -139,11 +139,3 @@ def give_back() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether this error says that there was not enough memory."""
-    text = str(error)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text.lower())
-    )

@@ -67,6 +67,16 @@ def test_the_penalty_has_a_gradient_of_its_own_and_can_be_left_out() -> None:
     assert not objective(gradient_weight=0)(X, Y, NOISE)["penalty"].any()
 
 
+def test_it_compiles() -> None:
+    one = objective()
+    compiled = torch.compile(one, backend="aot_eager")
+    terms, again = one(X, Y, NOISE), compiled(X, Y, NOISE)
+    for name, value in terms.items():
+        assert torch.allclose(again[name], value)
+    again["penalty"].sum().backward()
+    assert one.reading.weight.grad is not None
+
+
 def test_what_is_watched_is_the_reading_of_the_mean_code() -> None:
     one = objective()
     seen = one.validated(doubleback.Split((255 * X).byte(), Y))

@@ -27,8 +27,8 @@ from doubleback.auditing.pairs import Pairs
 from doubleback.auditing.record import BLEND, Audited, has_curve
 from doubleback.auditing.sheet import Rows, Sheet
 from doubleback.auditing.trust import audit_checks
-from doubleback.errors import InputError
-from doubleback.memory import give_back, halve, ran_out, rows_within
+from doubleback.errors import InputError, ran_out
+from doubleback.memory import give_back, halve, rows_within
 from doubleback.models import Autoencoder
 from doubleback.models.base import attacked
 from doubleback.progress import note, progress_bar

@@ -1,4 +1,4 @@
-"""The defences that are compared: trained ones, those at test time, and the one with a proof. Imports no torch."""
+"""The defences that are compared: trained ones, those at test time, and the one with a proof."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -120,7 +120,7 @@ def harden(
         loss: what it is trained on with the penalty: (net, x) -> one number, or one for each image, x in [0, 1]. None:
             for a model of this package its negative ELBO; for another its reconstruction as deployed, the KL of its
             code, its rate, its commitment, with weights estimated from the model.
-        settings: the rest of it; its own `within` is not read.
+        settings: the rest of it; its own `within` and `loss` are not read.
         home: where logs and checkpoints go; None leaves nothing on disk.
         progress: show bars with the time left.
         changes: fields of `settings` by name, such as `penalty`, `freeze`, `alone` or `epochs`.

@@ -1,1 +1,5 @@
-"""What is measured, from tensors and callables alone: `curve`, `smoothness`, `images`."""
+"""What is measured, from tensors, arrays and callables alone.
+
+`images`: errors; `curve`: AUDDC; `smoothness`: Jacobians; `certificate`: proven bounds; `intervals` and `differences`:
+how sure a mean and a paired difference are; `described`: figures of which some may fail.
+"""

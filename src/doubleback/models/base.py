@@ -15,7 +15,7 @@ class Reconstruction:
     """What an autoencoder makes of a batch.
 
     Attributes:
-        posterior: q(z|x), (B, D).
+        posterior: q(z|x), over codes (B, ...).
         likelihood: p(x|z) over (B, C, H, W); its mean in [0, 1] is the reconstruction.
         rate: bits per pixel, (B,), of a codec.
         tokens: places in a codebook, (B, n), of a quantised code.

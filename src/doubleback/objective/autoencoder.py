@@ -21,27 +21,15 @@ from doubleback.models.base import Autoencoder, acquaint
 from doubleback.objective.base import Terms, TrainingObjective
 from doubleback.objective.losses import ELBO, Loss
 from doubleback.objective.penalties.gradient import perturbed_gradient_penalty, target_moves
-from doubleback.objective.penalties.kinds import Site
+from doubleback.objective.penalties.kinds import KINDS, Site
 from doubleback.objective.penalties.taken import PenaltyTaken
 from doubleback.progress import note
 from doubleback.settings.checks import not_negative
 from doubleback.settings.penalty import Penalty
 
-# The values that work best on MNIST (docs/choices.md says how each was measured): [penalty][likelihood]. A
-# Gaussian's are for a variance of 0.02, and go with it: the penalty over the loss falls as 1 / variance.
-DEFAULT_WEIGHTS = {
-    "none": {"bernoulli": 0.0, "gaussian": 0.0, "gaussian-learned": 0.0},
-    "reconstruction": {"bernoulli": 0.03, "gaussian": 0.01, "gaussian-learned": 0.001},
-    "output": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
-    "targeted": {"bernoulli": 30.0, "gaussian": 30.0, "gaussian-learned": 30.0},
-    "spectral": {"bernoulli": 100.0, "gaussian": 100.0, "gaussian-learned": 100.0},
-    "targeted+spectral": {"bernoulli": 30.0, "gaussian": 30.0, "gaussian-learned": 30.0},
-    "latent": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
-    # as heavy as the squared error of the images themselves at a variance of 0.02; and guesses
-    "noise": {"bernoulli": 25.0, "gaussian": 25.0, "gaussian-learned": 25.0},
-    "smooth-code": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
-    "kept-code": {"bernoulli": 1.0, "gaussian": 1.0, "gaussian-learned": 1.0},
-}
+# Of `reconstruction`, by likelihood; the other penalties have one default each (`penalties.kinds`). A Gaussian's is for
+# a variance of 0.02, and goes with it: the penalty over the loss falls as 1 / variance.
+RECONSTRUCTION_WEIGHTS = {"bernoulli": 0.03, "gaussian": 0.01, "gaussian-learned": 0.001}
 
 
 class Objective(TrainingObjective):
@@ -113,16 +101,15 @@ class Objective(TrainingObjective):
         penalty, given = self.settings.penalty, self.settings.penalty_weight
         if given is not None:
             return given if penalty != "none" else 0.0
+        if penalty != "reconstruction":
+            return KINDS[penalty].weight if penalty != "none" else 0.0
         likelihood = getattr(self.model, "likelihood", None)
-        if penalty == "reconstruction" and likelihood not in DEFAULT_WEIGHTS["reconstruction"]:
+        if likelihood not in RECONSTRUCTION_WEIGHTS:
             raise InputError(
                 "the model does not say its `likelihood`, and the default depends on it; give penalty_weight"
             )
-        weights = DEFAULT_WEIGHTS[penalty]
-        weight = weights.get(str(likelihood), weights["gaussian"])
-        if penalty == "reconstruction" and likelihood == "gaussian":
-            weight *= getattr(self.model, "variance", 0.02) / 0.02
-        return weight
+        of_variance = getattr(self.model, "variance", 0.02) / 0.02 if likelihood == "gaussian" else 1.0
+        return RECONSTRUCTION_WEIGHTS[likelihood] * of_variance
 
     def prepare(self, x: Float[Tensor, "n ..."]) -> None:
         """Let the model see its first images; where it has no second derivative, take finite differences instead."""

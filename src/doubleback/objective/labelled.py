@@ -1,11 +1,11 @@
 """An autoencoder that learns classes, too: its code is to tell them apart, and to go on doing so near each image.
 
-    L + w (CE + lambda ||d CE / dx||^2),    CE = -log softmax(A z + b)_y,    z ~ q(z|x)
+    L + w (CE + lambda ||d CE / dx||^2),    CE = -sum_k t_k log softmax(A z + b)_k,    z ~ q(z|x)
 
-L is the negative ELBO, the KL weighed by lambda1. A and b are learned and thrown away: the code is for a mixture
-(`mixture`), which takes their place. The last term is double backpropagation as Drucker & Le Cun have it (1992). The
-classes see images that are shifted by a few pixels and, if that is asked for, inverted; a few thousand images teach
-more so.
+t is the label, smoothed: `SMOOTHING` of it is spread over all classes (Szegedy et al. 2016). L is the negative ELBO,
+the KL weighed by lambda1. A and b are learned and thrown away: the code is for a mixture (`mixture`), which takes their
+place. The last term is double backpropagation as Drucker & Le Cun have it (1992). All terms see images that are shifted
+by a few pixels and, if that is asked for, inverted; a few thousand images teach more so.
 """
 
 import math
@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from doubleback.data import Split
 from doubleback.errors import InputError
 from doubleback.evaluation import classification_quality, reconstruction_quality
-from doubleback.models.base import Autoencoder, is_variational
+from doubleback.models.base import Autoencoder, Reconstruction, is_variational
 from doubleback.objective.base import Terms, TrainingObjective
 from doubleback.objective.classifier import known_labels
 from doubleback.objective.losses import ELBO
+from doubleback.objective.penalties.derivatives import gradient
 from doubleback.settings.checks import at_least, not_negative
-from doubleback.tensors import norm
+from doubleback.tensors import squared_norm
 
 SMOOTHING = 0.05  # of the labels
 
@@ -61,7 +62,7 @@ class Labelled(TrainingObjective):
         super().__init__()
         at_least(2, classes=classes)
         at_least(0, shift=shift)
-        not_negative(weight=weight, gradient_weight=gradient_weight)
+        not_negative(weight=weight, gradient_weight=gradient_weight, kl_weight=kl_weight)
         if not (is_variational(model) and model.noise_shape):
             raise InputError("the model has no variational code of a known size; give a VAE")
         self.model, self.classes, self.weight, self.gradient_weight = model, classes, weight, gradient_weight
@@ -94,15 +95,21 @@ class Labelled(TrainingObjective):
     ) -> Terms:
         """The terms for each image."""
         del penalised
-        x = x.detach().requires_grad_()
-        made = self.model(x, noise)
-        z = made.posterior.mean if noise is None else made.posterior.sample(noise)
-        cross_entropy = F.cross_entropy(self.reading(z.flatten(1)), y, reduction="none", label_smoothing=SMOOTHING)
-        terms = {**self.loss.of(self.model, made, x.detach()), "cross_entropy": cross_entropy}
-        if not self.gradient_weight:
-            return {**terms, "penalty": torch.zeros_like(cross_entropy)}
-        (gradient,) = torch.autograd.grad(cross_entropy.sum(), x, create_graph=True)
-        return {**terms, "penalty": norm(gradient).square()}
+
+        def told_apart(x: Tensor) -> tuple[Tensor, tuple[Tensor, Reconstruction]]:
+            made = self.model(x, noise)
+            z = made.posterior.mean if noise is None else made.posterior.sample(noise)
+            scores = self.reading(z.flatten(1))
+            cross_entropy = F.cross_entropy(scores, y, reduction="none", label_smoothing=SMOOTHING)
+            return cross_entropy, (cross_entropy, made)
+
+        if self.gradient_weight:
+            slope, (cross_entropy, made) = gradient(told_apart, x)
+            penalty = squared_norm(slope)
+        else:
+            cross_entropy, (_, made) = told_apart(x)
+            penalty = torch.zeros_like(cross_entropy)
+        return {**self.loss.of(self.model, made, x), "cross_entropy": cross_entropy, "penalty": penalty}
 
     def total(self, terms: Terms, penalty_weight: float) -> Float[Tensor, ""]:
         """L + w (CE + lambda penalty), averaged over the batch."""

@@ -26,7 +26,6 @@ from doubleback.paper.compared import (
     comparisons,
     from_1_to_0,
 )
-from doubleback.paper.judging import shown_digits
 from doubleback.paper.record import Audited, Robustness, Transitions, read_reproduction
 from doubleback.paper.scales import SCALES, Scale
 from doubleback.report.archives import lookup, mapping, number, read_record
@@ -276,6 +275,8 @@ def _one_to_zero(folder: Path, scale: Scale) -> dict[str, Any] | None:
         return None
     usable = np.isfinite([area[0] for area in areas.values()]).all(axis=0)
     audits = {side: run.audit for side, run in runs.items() if run.audit}
+    from doubleback.paper.judging import shown_digits  # it asks a model: only here torch is needed
+
     seen = shown_digits(folder / JUDGE, audits) if is_finished(folder / JUDGE) else {}
     return {
         side: {"output": float(area[usable].mean()), "difference": found.get(side)} | seen.get(side, {})

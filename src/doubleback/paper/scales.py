@@ -194,7 +194,7 @@ _ALL_IMAGES = _training()
 _COLOUR_EPS = Threats(eps=("2/255", "4/255", "8/255"))
 _TIED = {"mnist": Mixture(), "svhn": Mixture(covariance="tied")}
 _LABELLED = {
-    "mnist": _learning(Labels(500.0, 1.5), epochs=20, batch_size=128, learning_rate=2e-3),
+    "mnist": _learning(Labels(2000.0, 1.5), epochs=20, batch_size=128, learning_rate=2e-3),
     "svhn": _learning(Labels(3000.0, shift=3, invert=True), epochs=45, batch_size=128, learning_rate=2e-3),
 }
 

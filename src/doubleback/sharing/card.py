@@ -2,7 +2,7 @@
 
 The head is the hub's metadata (`library_name`, `tags`, `license`, `model-index`). `.eval_results/doubleback.yaml` holds
 the same figures in the hub's newer format (https://huggingface.co/docs/hub/eval-results), where the images are a data
-set of the hub. Knows no torch.
+set of the hub.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any
 
 from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]  # its way to write cards
 
+from doubleback.registry import MODELS
 from doubleback.report.archives import interval, mapping, number
 from doubleback.report.cells import in_markdown, written
 from doubleback.report.doubts import doubts
@@ -219,7 +220,7 @@ class Card:
         return "\n".join(["## Data and licences", "", f"- {in_markdown(images.sentence)}", f"- {said}"])
 
 
-_PUBLIC = ("VAE", "ConvVAE", "DRAW", "MLP", "LeNet", "CvNet")
+_PUBLIC = {architecture.home.rpartition(":")[2] for architecture in MODELS.values()}
 
 
 def damages(audit: AuditFolder) -> list[tuple[str, str, float, tuple[float, float] | None]]:

@@ -1,4 +1,4 @@
-"""Where the images of a run are from, and under which licence, as far as that is known. Knows no torch."""
+"""Where the images of a run are from, and under which licence, as far as that is known."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is passed on names no folder of the machine that made it. Knows no torch."""
+"""What is passed on names no folder of the machine that made it."""
 
 import re
 from pathlib import PurePosixPath, PureWindowsPath

@@ -74,6 +74,7 @@ class Kind:
         needs: what is drawn for it beside the images.
         elsewhere: the reconstruction that the loss needs is not part of it.
         remembers: it looks at the weights of the start.
+        weight: lambda2, if none is given: what works best on MNIST (docs/choices.md says how it was measured).
     """
 
     exact: Taker
@@ -81,6 +82,7 @@ class Kind:
     needs: Needs = "nothing"
     elsewhere: bool = False
     remembers: bool = False
+    weight: float = 1.0
 
 
 def _first(site: Site) -> Tensor:
@@ -167,10 +169,11 @@ KINDS: dict[str, Kind] = {
     "reconstruction": Kind(_reconstruction, _reconstruction_by_differences),
     "output": _jacobian("output"),
     "latent": _jacobian("latent"),
-    "targeted": Kind(_targeted, _targeted_by_differences, "target"),
-    "spectral": Kind(_spectral, _spectral_by_differences, "directions"),
-    "targeted+spectral": Kind(_targeted_and_spectral, _targeted_and_spectral, "target and directions"),
-    "noise": Kind(_noise, _noise, "directions", elsewhere=True),
+    "targeted": Kind(_targeted, _targeted_by_differences, "target", weight=30.0),
+    "spectral": Kind(_spectral, _spectral_by_differences, "directions", weight=100.0),
+    "targeted+spectral": Kind(_targeted_and_spectral, _targeted_and_spectral, "target and directions", weight=30.0),
+    # as heavy as the squared error of the images themselves at a variance of 0.02
+    "noise": Kind(_noise, _noise, "directions", elsewhere=True, weight=25.0),
     "smooth-code": Kind(_smooth_code, _smooth_code, "directions", elsewhere=True),
     "kept-code": Kind(_kept_code, _kept_code, "directions", elsewhere=True, remembers=True),
 }

@@ -3,7 +3,8 @@
     L2 = relu(||J||_2 - margin)^2,    J = d x_hat / d x           "spectral"
 
 ||J||_2 = max ||J'v|| over unit vectors v. The best v is found by power iteration, v <- J J'v / ||J J'v||, and held
-fixed while ||J'v|| is differentiated (as spectral normalisation does it with weights: Miyato et al. 2018). The other
+fixed while ||J'v|| is differentiated (as spectral normalisation does it with weights: Miyato et al. 2018). In the
+iteration a secant, f(x + w / 2) - f(x) with w = J'v / ||J'v||, stands for J w / 2: it costs one forward pass. The other
 estimator moves the image along J'v and looks how far the reconstruction goes, as virtual adversarial training does
 (Miyato et al. 2017).
 """
