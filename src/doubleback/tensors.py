@@ -49,7 +49,7 @@ def as_images(given: Images, model: object = None, name: str = "images") -> Tens
     return images
 
 
-def as_unit(images: Images, name: str = "images") -> Float[Tensor, "N C H W"]:
+def as_unit(images: Images) -> Float[Tensor, "N C H W"]:
     """Return images as floats in [0, 1], in 32 bits at least: uint8 is divided by 255.
 
     Raises:
@@ -58,7 +58,7 @@ def as_unit(images: Images, name: str = "images") -> Float[Tensor, "N C H W"]:
     >>> as_unit(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)).item()
     1.0
     """
-    return _scaled(as_images(images, name=name))
+    return _scaled(as_images(images))
 
 
 def as_labels(

@@ -51,7 +51,7 @@ def gathered(batches: Iterable[Any]) -> tuple[Tensor, Tensor | None]:
     return torch.cat(images), torch.cat(known) if len(known) == len(images) else None
 
 
-def as_data(given: ImageData | Any, labels: Any = None, seed: int = 0) -> ImageData:
+def as_data(given: ImageData | Any, labels: Any = None) -> ImageData:
     """A data set of whatever images are given: a fifth to test on, a tenth of the rest to validate on.
 
     Which part an image is in depends on its pixels, not on how many there are.
@@ -70,7 +70,7 @@ def as_data(given: ImageData | Any, labels: Any = None, seed: int = 0) -> ImageD
     parts, own_keys = {}, {}
     for part, (_, rows) in rows_to_read({"train": keys}, None, draw).items():
         parts[part], own_keys[part] = whole.at(torch.from_numpy(rows)), keys[rows]
-    train, validation = hold_out("the images", parts, own_keys, None, seed, draw)
+    train, validation = hold_out("the images", parts, own_keys, None, 0, draw)
     return ImageData("given", train, validation, parts["test"])
 
 

@@ -25,6 +25,7 @@ from doubleback.evaluation import answer
 from doubleback.metrics.images import l2
 from doubleback.models.base import acquaint
 from doubleback.objective import Objective, Terms, TrainingObjective
+from doubleback.objective.losses import TOGETHER
 from doubleback.randomness import Stream, generator
 from doubleback.state import at_work
 from doubleback.tensors import placed, rows_at_once
@@ -77,17 +78,16 @@ def measured(model: Any, images: Float[Tensor, "N ..."]) -> Measured:
         return Measured(torch.cat(errors).mean().item(), torch.cat(rates).mean().item() if rates else None)
 
 
-def balanced(objective: Objective, x: Float[Tensor, "N ..."], batch: int = 32) -> float:
+def balanced(objective: Objective, x: Float[Tensor, "N ..."]) -> float:
     """The weight at which the penalty pulls at the weights as hard as the loss does, on average over batches.
 
     Args:
         objective: whatever its own weight is.
         x: training images in [0, 1], where the model is.
-        batch: images at once.
     """
     learned = [one for one in objective.parameters() if one.requires_grad]
     random, norms = generator(0, Stream.NOISE), []
-    for images in torch.split(x, batch):
+    for images in torch.split(x, TOGETHER):
         draws = (None if one is None else one.to(images) for one in objective.draw(images.cpu(), random))
         terms = objective(images, *draws)
         parts = objective.total(terms, 0.0), terms["penalty"].mean()

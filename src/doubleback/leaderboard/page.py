@@ -69,7 +69,13 @@ def as_html(found: Sequence[Table], command: str | None = None) -> str:
 
 def as_markdown(found: Sequence[Table]) -> str:
     """The tables in Markdown, with every name made harmless."""
-    lines = [MARK, "# Leaderboard", "", _EXPLAINED, ""]
+    lines = [
+        MARK,
+        "# Leaderboard",
+        "",
+        f"{_EXPLAINED} ≈: it cannot be told apart from the one above, pair by pair.",
+        "",
+    ]
     for table in found:
         lines += [f"## {in_markdown(table.images)}: {in_markdown(table.label)}", ""]
         lines += [in_markdown(f"{table.threat} {table.search}. Ranked by {table.ranked_by}."), ""]
@@ -87,9 +93,8 @@ def _line(one: Entry) -> str:
     words = [name, made, *map(_figure, (one.worst, one.damage, one.reconstruction))]
     if one.flags:
         words = [f"~~{word}~~" for word in words]
-    small = "; ".join(filter(None, (one.pairs, one.note)))
-    words[0] += f" ({small})" if small else ""
-    return f"| {one.place or ''} | {' | '.join(words)} |"
+    words[0] += f" ({one.pairs})" if one.pairs else ""
+    return f"| {'≈ ' if one.note else ''}{one.place or ''} | {' | '.join(words)} |"
 
 
 def _figure(cell: Cell) -> str:

@@ -16,6 +16,8 @@ from doubleback.objective.penalties.gradient import reconstruction_loss
 from doubleback.randomness import Stream, generator
 from doubleback.state import evaluating
 
+TOGETHER = 32  # images at once, where gradients of all weights are summed
+
 
 class Loss(ABC):
     """Named terms for each image, and the weight of each.
@@ -137,7 +139,7 @@ def further_terms(model: Autoencoder, x: Float[Tensor, "B ..."]) -> Terms:
     return {} if further is None else further(x)
 
 
-def weights_of(model: nn.Module, x: Float[Tensor, "N ..."], batch: int = 32) -> dict[str, float]:
+def weights_of(model: nn.Module, x: Float[Tensor, "N ..."]) -> dict[str, float]:
     """The weights that a trained model's terms had, read off from its weights: where its loss is lowest,
 
         0 = d L0 / d theta + sum_t w_t d L_t / d theta,
@@ -147,13 +149,12 @@ def weights_of(model: nn.Module, x: Float[Tensor, "N ..."], batch: int = 32) -> 
     Args:
         model: trained, where the images are.
         x: in [0, 1].
-        batch: images at once.
     """
     loss = Deployed({})
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sums: dict[str, Tensor] = {}
     random = generator(0, Stream.NOISE)
-    for part in torch.split(x, batch):
+    for part in torch.split(x, TOGETHER):
         noise = torch.randn(len(part), *getattr(model, "noise_shape", ()), generator=random).to(part)
         terms = loss(model, part, noise)  # type: ignore[arg-type]
         for name, values in terms.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import mean, median
 from typing import Any
 
-from doubleback.paper.compared import BEST, MOVED
+from doubleback.paper.compared import BEST, LABELLED, MOVED
 from doubleback.paper.results import ATTACKS, known_mean
 from doubleback.paper.tables import NAMES, data_name, sides_of
 from doubleback.paper.verdicts import (
@@ -20,7 +20,7 @@ from doubleback.paper.verdicts import (
     leads,
     mean_held,
     mixture_of,
-    model_of,
+    models_of,
     per_cent,
     share_left,
     taught,
@@ -151,19 +151,21 @@ def _seen(found: Mapping[str, Any], side: str) -> str:
 
 
 def _accuracies(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
-    for data, kind, penalty, stated in (
-        ("mnist", "mlp", None, 0.9784),
-        ("mnist", "lenet", None, 0.9937),
-        ("mnist", "mixture", side, 0.9528),
-        ("svhn", "cvnet", None, 0.9114),
-        ("svhn", "mixture", side, 0.838),
+    for data, kind, stated in (
+        ("mnist", "mlp", 0.9784),
+        ("mnist", "lenet", 0.9937),
+        ("mnist", "mixture", 0.9528),
+        ("svhn", "cvnet", 0.9114),
+        ("svhn", "mixture", 0.838),
     ):
-        model = model_of(results, data, kind, penalty) if penalty is None else mixture_of(results, data, side)
+        models = models_of(results, data)
+        others = (one for one in models if one["kind"] == kind)
+        model = mixture_of(models, side) if kind == "mixture" else next(others, None)
         accuracy = number(model, "accuracy") if model else None
         if model and accuracy is not None:
             yield Claim(
                 "section 5.5",
-                f"{model['label'] if penalty is None else _OWN} reaches {100 * stated:.2f} % on "
+                f"{_OWN if kind == 'mixture' else model['label']} reaches {100 * stated:.2f} % on "
                 f"{data_name(results, data)}",
                 f"{100 * accuracy:.2f} %{taught(model)}",
                 "agrees" if accuracy > stated - 0.01 else "does not",
@@ -173,7 +175,7 @@ def _accuracies(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
 
 def _attacks(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
     for data, found in mapping(results, "classifiers").items():
-        mixture = mixture_of(results, data, side)
+        mixture = mixture_of(models_of(results, data), side)
         others = [one for one in found["models"].values() if one["kind"] != "mixture"]
         if not mixture or not others:
             continue
@@ -192,7 +194,7 @@ def _attacks(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
             "Attacked by every means at once, image by image, a convolutional classifier holds more than the paper's "
             "text suggests.",
         )
-        plain = model_of(results, data, "mixture", "plain")
+        plain = mixture_of(models_of(results, data), "plain")
         sources = [name for name, one in found["models"].items() if one["kind"] != "mixture"]
         if plain:
             held, before = (mean_held(one, sources, eps) for one in (mixture, plain))
@@ -207,14 +209,12 @@ def _attacks(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
 
 def _transitions(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
     third, sixth = (lookup(results, ("transitions", name)) for name in ("figure3", "figure6"))
-    for label, one in mapping(third or {}, "models").items():
-        if one["penalty"] != side:
-            continue
+    if third and (one := mixture_of(third["models"].values(), side)):
         yield Claim(
             "section 4, Figure 3",
             "following the gradient turns a 9 into a 7",
-            f"{label}: of {third['images']} images {judged(one, 'image')} are 7s to {third['judge']}, of what comes "
-            f"out {judged(one, 'reconstruction')}",
+            f"of {third['images']} images {judged(one, 'image')} are 7s to {third['judge']}, of what comes out "
+            f"{judged(one, 'reconstruction')}{taught(one)}",
             "agrees" if (share := number(one, "judge.image") or 0) >= 0.5 else "in part" if share > 0 else "does not",
             "The classifier is sure before an independent judge is; examples that the judge takes are among them.",
         )
@@ -227,7 +227,7 @@ def _transitions(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
             "section 5.4, Figure 6",
             "without DBP the input gets only noise; with lambda1 = lambda2 = 1 it shows features of the target",
             f"share of {sixth['images']} final inputs that {sixth['judge']} takes for the target: {said}"
-            f"{difference_words(paired)}",
+            f"{difference_words(paired)}{' (with labels)' if MOVED[side] == LABELLED else ''}",
             higher(paired, hardened > 2 * plain) if hardened > 2 * plain else "does not",
         )
 

@@ -23,7 +23,7 @@ _CHOSEN = "Of the first eight pairs, the one on which both attacks spend the mos
 RECONSTRUCTED = 8  # images of each data set in Figure 4
 TRANSITIONS = 4  # in Figure 6
 _PLAIN, _HARDENED = "#c2510a", "#0a66b0"
-_BESIDE = {"plain": "without DBP", "hardened": "with DBP, lambda1 = lambda2 = 1", BEST: "hardened within 2 %"}
+_BESIDE = {"plain": "without DBP", "hardened": "with DBP, lambda1 = lambda2 = 1", BEST: "with DBP and labels"}
 
 
 def drawings(folder: Path, results: Mapping[str, Any], withheld: Sequence[str] = ()) -> list[Drawing]:

@@ -1,6 +1,6 @@
 """How a statement is held against what was measured: the classifiers that it is of, verdicts, and figures in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from doubleback.paper.compared import BEST, LABELLED
@@ -10,15 +10,15 @@ from doubleback.report.archives import lookup, mapping, number
 Verdict = Literal["agrees", "in part", "does not", "not settled"]
 
 
-def model_of(results: Mapping[str, Any], data: str, kind: str, penalty: str | None) -> Mapping[str, Any] | None:
-    models = mapping(results, ("classifiers", data, "models")).values()
-    return next((one for one in models if (one["kind"], one["penalty"]) == (kind, penalty)), None)
+def models_of(results: Mapping[str, Any], data: str) -> list[Mapping[str, Any]]:
+    """The classifiers of a data set."""
+    return list(mapping(results, ("classifiers", data, "models")).values())
 
 
-def mixture_of(results: Mapping[str, Any], data: str, side: str) -> Mapping[str, Any] | None:
+def mixture_of(models: Iterable[Mapping[str, Any]], side: str) -> Mapping[str, Any] | None:
     """The mixture on the code of this side; the best one is of an encoder that has learned the labels, where it is."""
-    best = model_of(results, data, "mixture", LABELLED) if side == BEST else None
-    return best or model_of(results, data, "mixture", side)
+    mixtures = {one["penalty"]: one for one in models if one["kind"] == "mixture"}
+    return (mixtures.get(LABELLED) if side == BEST else None) or mixtures.get(side)
 
 
 def taught(mixture: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from doubleback.files import read_json, replacing, write_json, write_rows, write
 from doubleback.folders import CONFIG, RESULTS, names_in, strange, within
 from doubleback.paper import members
 from doubleback.paper.claims import claims
+from doubleback.paper.compared import LABELLED
 from doubleback.paper.drawings import drawings
 from doubleback.paper.joining import joined
 from doubleback.paper.record import Results
@@ -158,7 +159,14 @@ def _as_markdown(value: Any) -> Any:
 def _said(results: Mapping[str, Any]) -> dict[str, Any]:
     stated = claims(results)
     best = [one.best for one in stated if one.best]
-    return {"results": results, "tables": tables(results), "claims": stated, "best": best}
+    mixtures = [one["penalty"] for found in results["classifiers"].values() for one in found["models"].values()]
+    return {
+        "results": results,
+        "tables": tables(results),
+        "claims": stated,
+        "best": best,
+        "taught": LABELLED in mixtures,
+    }
 
 
 def _render(template: str, **shown: Any) -> str:
