@@ -33,11 +33,16 @@ def test_each_command_is_in_one_part_with_all_that_it_needs(scale: str, parts: i
         assert sum(not set(whole).isdisjoint(share) for share in shares) == 1
 
 
-def test_at_cpu_scale_two_parts_take_about_as_long() -> None:
+def test_at_cpu_scale_the_parts_take_about_as_long() -> None:
     size = SCALES["cpu"]
     plan = members(size, ARTEFACTS, STAND_INS)
-    minutes = [sum(one.minutes or 1 for one in part_of(plan, size, part, 2).values()) for part in (1, 2)]
-    assert max(minutes) < 1.2 * min(minutes)
+    for parts, most in ((2, 150), (3, 120)):
+        shares = [part_of(plan, size, part, parts, ["celeba"]) for part in range(1, parts + 1)]
+        minutes = [sum(one.minutes or 1 for one in share.values()) for share in shares]
+        assert max(minutes) < 1.2 * min(minutes)
+        assert max(minutes) / 2 < most, "two commands side by side"
+    shown = [folder for figure in FIGURES for folder in read_from(size, figure) if plan[folder].data != "celeba"]
+    assert sum(not set(shown).isdisjoint(share) for share in shares) == 1, "one part draws every figure"
 
 
 def test_a_plan_of_one_table_has_parts_too() -> None:

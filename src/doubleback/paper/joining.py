@@ -19,7 +19,9 @@ from doubleback.settings.stored import checked
 _SHARED = ("version", "scale", "stand_ins", "withheld")  # by all parts
 
 
-def part_of(plan: Mapping[str, Member], scale: Scale, part: int, parts: int) -> dict[str, Member]:
+def part_of(
+    plan: Mapping[str, Member], scale: Scale, part: int, parts: int, withheld: Collection[str] = ()
+) -> dict[str, Member]:
     """The commands of one part. All parts take about as long, and no table row, figure or classifier is split.
 
     Args:
@@ -27,8 +29,9 @@ def part_of(plan: Mapping[str, Member], scale: Scale, part: int, parts: int) -> 
         scale: whose commands they are.
         part: which, from 1 on.
         parts: how many.
+        withheld: data sets whose images no figure shows; so no figure holds their commands together.
     """
-    groups = sorted(_groups(plan, scale), key=lambda group: -_minutes(plan, group))
+    groups = sorted(_groups(plan, scale, withheld), key=lambda group: -_minutes(plan, group))
     shares: list[list[str]] = [[] for _ in range(parts)]
     for group in groups:
         min(shares, key=lambda share: _minutes(plan, share)).extend(group)
@@ -74,11 +77,13 @@ def _left_out(first: Mapping[str, Any], commands: Mapping[str, Any]) -> dict[str
     return dict.fromkeys(members(scale, begun, first["stand_ins"]), "none of the parts has it")
 
 
-def _groups(plan: Mapping[str, Member], scale: Scale) -> list[list[str]]:
+def _groups(plan: Mapping[str, Member], scale: Scale, withheld: Collection[str]) -> list[list[str]]:
     """Commands that belong together: those that one needs, those of a table's row, those of a figure."""
     rows = [[run for runs in row.runs.values() for run in runs] for row in comparisons(scale)]
     together: list[Collection[str]] = [(name, *member.needs) for name, member in plan.items()]
-    together += [*rows, *(read_from(scale, figure) for figure in FIGURES)]
+    together += rows
+    shown = {name for name, member in plan.items() if member.data not in withheld}
+    together += [[folder for folder in read_from(scale, figure) if folder in shown] for figure in FIGURES]
     group = {folder: {folder} for folder in plan}
     for folders in together:
         if there := [folder for folder in folders if folder in plan]:

@@ -36,7 +36,7 @@ def plan(settings: Reproduce) -> Reproduction:
     _check_folder(folder, identity(settings.scale, data))
     artefacts = ARTEFACTS if "all" in settings.what else settings.what
     scale = SCALES[settings.scale]
-    wanted = part_of(members(scale, artefacts, data), scale, *settings.share)
+    wanted = part_of(members(scale, artefacts, data), scale, *settings.share, settings.withhold)
     jobs, why = (settings.jobs, "as asked for") if settings.jobs is not None else _jobs()
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; give a whole number of at least 1")

@@ -118,7 +118,7 @@ def listed(*words: str) -> str:
 
 @cache
 def _minutes() -> dict[str, dict[str, float]]:
-    """By scale and by folder, without the seed: measured on two cores, two commands side by side, with other work."""
+    """By scale and by folder, without the seed: measured on two cores, two commands side by side."""
     stored: dict[str, Any] = json.loads((files("doubleback.paper") / "minutes.json").read_text(encoding="utf-8"))
     return stored
 
@@ -233,7 +233,7 @@ def _cpu() -> Scale:
     draws, faces, auditing = _training(epochs=4), 9000, Auditing()
     return Scale(
         name="cpu",
-        about="Four hours on two cores: smaller DRAWs, fewer faces and SVHN images than the paper's, VAEs three times.",
+        about="Four to five hours on two cores: smaller DRAWs, fewer faces and SVHN images than the paper's, VAEs three times.",
         autoencoders=(
             _vae("mnist", _ALL_IMAGES, auditing, _THRICE),
             *_hardened(4, *_draws("mnist", 8, draws, auditing, _TWICE), *_variants("mnist", 8, draws, auditing)),

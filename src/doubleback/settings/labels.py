@@ -18,7 +18,7 @@ class Labels(Settings):
 
     label_weight: float = 0.0
     """Let the code tell the classes apart: how many nats of the loss a nat of cross-entropy is worth. 0: no labels are
-    learned. Hundreds or thousands serve."""
+    learned. Some hundreds or thousands work best."""
     label_gradient: float = 0.3
     """Weight of double backpropagation of that cross-entropy: more of it withstands more, and classifies less."""
     shift: int = 0
