@@ -41,11 +41,12 @@ def _caption(record: dict[str, Any]) -> str:
     plain, hardened = (record[name]["worst_case"]["mean"] for name in ("plain", "hardened"))
     before, after = record["validation_l2"]
     said = (
-        "An attacker may change each image by at most 30 % of its distance to the image that he wants. The plain "
-        "model's output moves far towards that image; the hardened model's output stays nearer to the source. AUDDC "
-        f"measures how hard it is to steer the output: {plain:.3f} before hardening, {hardened:.3f} after (higher is "
-        f"better). The validation error grew from {before:.2f} to {after:.2f}. A small VAE, {record['images']:,} MNIST "
-        "images, seed 0, the first three pairs: `python -m benchmarks.front --data-dir DIR`."
+        "An attacker may change each image by at most 30 % of its distance to the image that the attacker wants. The "
+        "plain model's output moves far towards that image; the hardened model's output stays nearer to the source. "
+        f"AUDDC measures how hard it is to steer the output: {plain:.3f} before hardening, {hardened:.3f} after "
+        f"(higher is better). The validation error grew from {before:.2f} to {after:.2f}. A small "
+        f"VAE, {record['images']:,} MNIST images, seed 0, first three pairs: "
+        "`python -m benchmarks.front --data-dir DIR`."
     )
     return textwrap.fill(said, 118, break_on_hyphens=False)
 

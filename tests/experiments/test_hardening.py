@@ -80,7 +80,8 @@ def test_it_says_how_to_measure_what_it_withstands(done: Path, plain: Path, thei
     before = Wrapping(weights=tmp_path / "before.safetensors")
     of_theirs = asked(theirs, tmp_path / "out", data="digits", image_size=8, wrapping=before)
     line = ("--data", "digits", "--image-size", "8")
-    own = ("--weights", str(left / "model.safetensors"), "--output", str(tmp_path / "out" / "audits"))
+    line = (*line, "--output", str(tmp_path / "out" / "audits"))
+    own = ("--weights", str(left / "model.safetensors"))
     assert sorted(words(audit_of(of_theirs))) == sorted(("audit", theirs, *line, *own))
     (left / "config.json").write_text("{}")  # a library's layout needs no code
     assert sorted(words(audit_of(of_theirs))) == sorted(("audit", str(tmp_path / "out"), *line))

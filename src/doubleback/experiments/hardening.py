@@ -99,11 +99,14 @@ def audit_of(command: Harden) -> Audit:
     left = command.output / LEFT
     if not left.exists():  # a run, which is audited beside the run that it came from
         return Audit((command.victim, command.output))
-    common: dict[str, Any] = {"data": command.data, "image_size": command.image_size}
-    if in_a_layout(left):
-        return Audit((command.output,), wrapping=replace(command.wrapping, weights=None), **common)
-    wrapping = replace(command.wrapping, weights=left / WEIGHTS)
-    return Audit((command.victim,), wrapping=wrapping, output=command.output / "audits", **common)
+    whole = in_a_layout(left)
+    return Audit(
+        (command.output if whole else command.victim,),
+        data=command.data,
+        image_size=command.image_size,
+        wrapping=replace(command.wrapping, weights=None if whole else left / WEIGHTS),
+        output=command.output / "audits",
+    )
 
 
 def _leave(folder: Folder, model: Any, images: ImageData, results: dict[str, Any]) -> dict[str, Any]:

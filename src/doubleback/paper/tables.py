@@ -259,8 +259,9 @@ def _by_data(
 
 def _seed_notes(results: Mapping[str, Any]) -> list[str]:
     seeds = {row["seeds"] for row in results["autoencoders"]}
-    several = f"\u00b1: standard deviation over {max(seeds)} training seeds. " if seeds and max(seeds) > 1 else ""
-    return [f"{several}{ONE_SEED}: one seed."] if 1 in seeds else [several.strip()] if several else []
+    several = " or ".join(map(str, sorted(seeds - {1})))
+    notes = [f"\u00b1: standard deviation over {several} training seeds."] if several else []
+    return [" ".join([*notes, *[f"{ONE_SEED}: one seed."] * (1 in seeds)])] if seeds else []
 
 
 def _attacked_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:

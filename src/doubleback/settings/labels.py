@@ -17,8 +17,8 @@ class Labels(Settings):
     HEADING = Heading.LABELS
 
     label_weight: float = 0.0
-    """Let the code tell the classes apart: how many nats of the loss a nat of cross-entropy is worth. 0: no labels are
-    learned. Some hundreds or thousands work best."""
+    """Weight of the labels in the loss: of a cross-entropy that is read off the code. 0: labels are not used. Good
+    values lie between a few hundred and a few thousand."""
     label_gradient: float = 0.3
     """Weight of double backpropagation of that cross-entropy: more of it withstands more, and classifies less."""
     shift: int = 0

@@ -39,8 +39,9 @@ class Frontier(Command):
     within: Annotated[tuple[str, ...], arg(metavar="SHARE [SHARE ...]")] = ("0%", "1%", "2%", "5%", "10%")
     """The budgets: how much the L2 error of the reconstruction may grow on validation images."""
     defences: Annotated[tuple[str, ...], arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: all)")] = ()
-    """Which defences: spectral, targeted, reconstruction, reconstruction-blends, output, noise, smooth-code, kept-code
-    and longer are trained; jpeg, quantize, resize, smooth and hmc act at test time; lipschitz is proven."""
+    """Which defences: spectral, targeted, targeted+spectral, reconstruction, reconstruction-blends, output, noise,
+    smooth-code, kept-code and longer are trained; jpeg, quantize, resize, smooth and hmc act at test time; lipschitz is
+    proven."""
     pairs: Annotated[int, Heading.PAIRS] = 20
     """How many pairs of images to attack, the same for every row."""
     coefficients: Annotated[int, Heading.GOALS] = 25

@@ -26,7 +26,7 @@ Place = Literal["images", "blends"]
 MARGINS = {
     "targeted": 0.5,
     "spectral": 1.0,
-}  # values up to these are free; an isometry has 1 (docs/choices.md says how they were measured)
+}  # values up to these are free; an isometry has 1
 STEERING = (*MARGINS, "targeted+spectral")  # by default these are taken at blends
 RADII = {"noise": 0.2, "smooth-code": 0.1, "kept-code": 0.1}  # the defaults, in units of a pixel
 if TYPE_CHECKING:

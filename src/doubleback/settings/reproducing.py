@@ -39,7 +39,7 @@ class Reproduce(Command):
     ] = ("all",)
     """Which tables and figures."""
     scale: Literal["smoke", "cpu", "full"] = "cpu"
-    """smoke: does it run? cpu: four hours on two cores; full: the paper's sizes, for a GPU."""
+    """smoke: does it run? cpu: 4.3 hours on two cores; full: the paper's sizes, for a GPU."""
     data_dir: Annotated[
         Path | None,
         arg(metavar="DIR", help_behavior_hint="(default: $DOUBLEBACK_DATA, or the hub)"),
