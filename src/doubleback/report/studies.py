@@ -32,8 +32,8 @@ _ABOUT: dict[Sees, str] = {
     "scores": "sees scores only",
     "nothing": "sees nothing",
 }
-# Folders of version 0.1 do not describe their attacks. These are the words that the names alone do not give.
-_EARLIER: dict[str, dict[str, str]] = {
+# What the attacks of `robustness` are, where the name alone does not say it. A folder may describe others itself.
+_KNOWN: dict[str, dict[str, str]] = {
     "fgsm": {"title": "FGSM"},
     "pgd": {"title": "PGD"},
     "apgd": {"title": "APGD"},
@@ -85,7 +85,7 @@ class Study:
 
     def attack(self, name: str) -> AttackWords:
         """What is known of an attack. By default its title is its name, and it follows the gradient."""
-        said = mapping(self.results, ("attacks", name)) or _EARLIER.get(name, {})
+        said = mapping(self.results, ("attacks", name)) or _KNOWN.get(name, {})
         sees: Sees = next((sees for sees in _ABOUT if sees == said.get("sees")), "gradient")
         return AttackWords(str(said.get("title") or title(name)), sees, str(said.get("about") or _ABOUT[sees]))
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -32,6 +32,11 @@ class Frontier(Command):
 
     FIRST = ("victim", "output", "within", "defences")
     REFUSED = ("devices", "cuda_graph")
+    DEFAULTS: ClassVar = {
+        "epochs": "15; for lipschitz as measured",
+        "batch_size": "as in harden",
+        "learning_rate": "as in harden",
+    }
 
     victim: Victim
     output: Annotated[Path, arg(metavar="DIR")]
@@ -106,10 +111,10 @@ class Push(Command):
 
     Example: doubleback push runs/hardened owner/name --license mit
 
-    The first example only writes a folder: look at it first, nothing leaves this machine. The second one pushes; log in
-    with `hf auth login` before that. The repository is private unless you say --public. It gets config.json,
-    model.safetensors, README.md (the card), and the figures of the run and of its audit, but no images. Other commands
-    then know the model as hub:owner/name.
+    The first example only writes a folder. Look at it first: nothing leaves this machine. The second one pushes; log in
+    with `hf auth login` before that. A new repository is private unless you give --public; an existing one stays as it
+    is. It gets config.json, model.safetensors, README.md (the card), and the figures of the run and of its audit, but no
+    images. Other commands then know the model as hub:owner/name.
     """
 
     FIRST = ("run", "name", "output", "public")

@@ -24,7 +24,7 @@ class Walk(Settings):
     confidence: float = 0.95
     """Stop once the target class has this probability."""
     beyond: int = 40
-    """Go on for N steps after that, because the classifier is sure before other classifiers are."""
+    """Take N more steps after that. They make the change visible to other classifiers, too."""
 
     def __post_init__(self) -> None:
         positive(eta=self.eta)
