@@ -113,8 +113,8 @@ class Push(Command):
 
     The first example only writes a folder. Look at it first: nothing leaves this machine. The second one pushes; log in
     with `hf auth login` before that. A new repository is private unless you give --public; an existing one stays as it
-    is. It gets config.json, model.safetensors, README.md (the card), and the figures of the run and of its audit, but no
-    images. Other commands then know the model as hub:owner/name.
+    is. It gets config.json, model.safetensors, README.md (the card), and the figures of the run and of its audit, but
+    no images. Other commands then know the model as hub:owner/name.
     """
 
     FIRST = ("run", "name", "output", "public")
