@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import doubleback
 from doubleback.errors import InputError
-from doubleback.models import VAE
+from doubleback.models import DRAW, VAE
 from doubleback.objective import ELBO, Labelled
 from doubleback.objective.labelled import SMOOTHING, shifted
 
@@ -65,6 +65,18 @@ def test_the_penalty_has_a_gradient_of_its_own_and_can_be_left_out() -> None:
     assert one.reading.weight.grad is not None
     assert any(p.grad is not None and p.grad.any() for p in one.model.parameters())
     assert not objective(gradient_weight=0)(X, Y, NOISE)["penalty"].any()
+
+
+def test_the_steps_of_draw_are_one_code() -> None:
+    model = DRAW(SHAPE, hidden=8, latent=3, steps=2)
+    noise = torch.randn(5, *model.noise_shape, generator=torch.Generator().manual_seed(1))
+    one, x = Labelled(model, 4, 2.0), X.float()
+    codes = [q.sample(noise[:, step]) for step, (q, _) in enumerate(model.trajectory(x, noise))]
+    logs = one.reading(torch.cat(codes, 1)).log_softmax(1)
+    by_hand = -(1 - SMOOTHING) * logs[torch.arange(5), Y] - SMOOTHING * logs.mean(1)
+    terms = one(x, Y, noise)
+    assert torch.allclose(terms["cross_entropy"], by_hand, atol=1e-6)
+    terms["penalty"].sum().backward()
 
 
 def test_it_compiles() -> None:

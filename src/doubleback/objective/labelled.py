@@ -98,7 +98,8 @@ class Labelled(TrainingObjective):
 
         def told_apart(x: Tensor) -> tuple[Tensor, tuple[Tensor, Reconstruction]]:
             made = self.model(x, noise)
-            z = made.posterior.mean if noise is None else made.posterior.sample(noise)
+            q = made.posterior
+            z = q.mean if noise is None else q.sample(noise.view_as(q.mean))  # DRAW has its steps side by side
             scores = self.reading(z.flatten(1))
             cross_entropy = F.cross_entropy(scores, y, reduction="none", label_smoothing=SMOOTHING)
             return cross_entropy, (cross_entropy, made)
