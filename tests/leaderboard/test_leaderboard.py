@@ -54,6 +54,14 @@ def test_the_hardest_to_steer_comes_first(three: Path) -> None:
     assert "20 pairs" in table.search
 
 
+def test_images_that_were_brought_to_a_size_are_said_with_it(tmp_path: Path) -> None:
+    path = victim(tmp_path, "small", 0.3) / "audit" / "config.json"
+    config = read_json(path)
+    write_json(path, config | {"audit": config["audit"] | {"data": "faces", "image_size": 32}})
+    (table,) = ranked(tmp_path)
+    assert table.images == "faces at 32x32, test images"
+
+
 def test_what_is_flagged_is_last_and_has_no_rank(three: Path) -> None:
     flag(three / "best")
     (table,) = ranked(three)
@@ -121,6 +129,7 @@ def test_two_that_cannot_be_told_apart_say_so(tmp_path: Path) -> None:
     (table,) = ranked(tmp_path)
     assert [bool(one.note) for one in table.entries] == [False, True]
     assert "cannot be told apart" in table.entries[1].note
+    assert "| ≈ 2 |" in as_markdown([table])
 
 
 def test_pairs_that_are_left_out_are_said(tmp_path: Path) -> None:

@@ -30,11 +30,16 @@ def _size(eps: str) -> Fraction:
 
 
 def images_words(run: RunFolder) -> str:
-    """The attacked images, without the folders that hold them: `mnist, test images`; `unknown` if no file tells."""
+    """The attacked images, without the folders that hold them: `mnist, test images`; `unknown` if no file tells.
+
+    If images were brought to a size, the words say it: `faces at 32x32, test images`.
+    """
     asked = mapping(run.audit.config if run.audit else {}, "audit")
     named = asked.get("data") or run.settings.get("data")
     name = PurePath(named).name if isinstance(named, str) and PurePath(named).is_absolute() else named
-    return f"{name or 'unknown'}, {asked.get('split', 'test')} images"
+    size = asked.get("image_size") or run.settings.get("image_size")
+    brought = f" at {size}x{size}" if isinstance(size, int) else ""
+    return f"{name or 'unknown'}{brought}, {asked.get('split', 'test')} images"
 
 
 def threat_words(audit: AuditFolder) -> str:
