@@ -79,13 +79,29 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (not a mapping)
 
 
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Its weights and buffers, by name.
+
+    Raises:
+        InputError: its state holds something else, too, which a file of weights could not hold.
+    """
+    state: dict[str, Any] = module.state_dict()
+    for name, one in state.items():
+        if not isinstance(one, Tensor):
+            raise InputError(
+                f"the model's state holds {name}, a {type(one).__name__}, and files of weights hold tensors alone; "
+                "leave it out of the state_dict"
+            )
+    return state
+
+
 def weights_digest(module: nn.Module) -> str:
     """A digest of a module's weights, buffers among them: names, types, shapes and every bit."""
     found = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors_of(module).items()):
         flat = tensor.detach().cpu().contiguous().flatten()
         found.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
-        found.update(flat.view(torch.uint8).numpy())
+        found.update(flat.view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -48,14 +48,17 @@ def at_work(*models: object, warn: bool = False) -> Iterator[None]:
 @contextmanager
 def kept(*modules: nn.Module) -> Iterator[None]:
     """Buffers of these that change meanwhile, and the state of torch's random numbers, are put back."""
-    buffers = {id(buffer): buffer for module in modules for buffer in module.buffers()}
-    before = [(buffer, buffer.detach().clone()) for buffer in buffers.values()]
+    parts = {id(part): part for module in modules for part in module.modules()}.values()
+    held = [(part._buffers, name, buffer) for part in parts for name, buffer in part._buffers.items()]
+    before = [(home, name, buffer, buffer.detach().clone()) for home, name, buffer in held if buffer is not None]
     with torch.random.fork_rng(devices=[]):
         try:
             yield
         finally:
             with torch.no_grad():
-                for buffer, values in before:
+                for home, name, buffer, values in before:
+                    if home.get(name) is not buffer:  # another one was put in its place
+                        home[name] = buffer
                     if not torch.equal(buffer, values):  # BatchNorm moves its statistics without a new version
                         buffer.copy_(values)
 

@@ -44,7 +44,8 @@ def weights_of_part(victim: Any, part: Part, images: Tensor) -> list[nn.Paramete
     """The weights that the code follows are the encoder's; those that the output follows besides are the decoder's.
 
     Raises:
-        InputError: it has no code, or the code follows every weight, as in DRAW.
+        InputError: it has no code, the code follows every weight, as in DRAW, or the decoder is to be held still and
+            shares a weight with the encoder.
     """
     if not encodes(victim):
         raise InputError("this model has no code, so its encoder cannot be told from its decoder; leave freeze out")
@@ -55,6 +56,11 @@ def weights_of_part(victim: Any, part: Part, images: Tensor) -> list[nn.Paramete
         code = q.mean.sum() + q.log_var.sum()
         of_code = _followed(code, parameters)
         of_output = _followed(followed(x).likelihood.mean.sum(), parameters)
+        tied = part == "decoder" and any(
+            map(all, zip(of_code, _decoding(followed, q.mean, x, parameters), strict=True))
+        )
+    if tied:
+        raise InputError("the decoder shares a weight with the encoder, so it cannot be held still; leave freeze out")
     encoder = [one for one, used in zip(parameters, of_code, strict=True) if used]
     decoder = [one for one, used, out in zip(parameters, of_code, of_output, strict=True) if out and not used]
     if not decoder or not encoder:
@@ -62,6 +68,17 @@ def weights_of_part(victim: Any, part: Part, images: Tensor) -> list[nn.Paramete
     return encoder if part == "encoder" else decoder
 
 
+def _decoding(model: Any, z: Tensor, x: Tensor, parameters: list[nn.Parameter]) -> list[bool]:
+    """The weights that the output follows while the code is held still; none, where a given code cannot be decoded."""
+    try:
+        out = model.decode_as(z.detach(), x).mean.sum()
+    except (AttributeError, InputError):
+        return [False] * len(parameters)
+    return _followed(out, parameters)
+
+
 def _followed(value: Tensor, parameters: list[nn.Parameter]) -> list[bool]:
+    if not value.requires_grad:
+        return [False] * len(parameters)
     found = torch.autograd.grad(value, parameters, allow_unused=True, retain_graph=True)
     return [one is not None for one in found]

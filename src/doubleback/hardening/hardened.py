@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from doubleback.checkpoints import tensors_of
 from doubleback.data import ImageData, Split
 from doubleback.data.given import as_data
 from doubleback.errors import InputError, said_in_a_line
@@ -19,7 +20,7 @@ from doubleback.objective import ELBO, Loss, Objective
 from doubleback.objective.losses import Deployed, InEvaluation, Said, weights_of
 from doubleback.objective.penalties.taken import acts_otherwise
 from doubleback.settings.checks import not_negative
-from doubleback.settings.hardening import Hardening
+from doubleback.settings.hardening import Hardening, share_of
 from doubleback.settings.loop import Loop
 from doubleback.settings.penalty import Penalty
 from doubleback.state import at_work, evaluating, refuse_untrainable
@@ -102,7 +103,7 @@ def _said(found: Measured | None) -> dict[str, float]:
 def harden(
     model: Autoencoder | nn.Module,
     images: ImageData | Split | Images | Iterable[Any],
-    within: float = 0.02,
+    within: float | str = 0.02,
     loss: Loss | Owners | None = None,
     *,
     settings: Hardening | None = None,
@@ -115,8 +116,8 @@ def harden(
     Args:
         model: a trained autoencoder; one that is not known yet is wrapped (`doubleback.wrap`).
         images: `train` is learned from, `validation` decides; or images, of which a part is held out (`data.given`).
-        within: how much the reconstruction's L2, and the rate of a codec, may grow on validation images, as a share; 0:
-            not at all.
+        within: how much the reconstruction's L2, and the rate of a codec, may grow on validation images, as a share,
+            0.02 or "2%"; 0: not at all.
         loss: what it is trained on with the penalty: (net, x) -> one number, or one for each image, x in [0, 1]. None:
             for a model of this package its negative ELBO; for another its reconstruction as deployed, the KL of its
             code, its rate, its commitment, with weights estimated from the model.
@@ -134,6 +135,7 @@ def harden(
         DivergedError: as `fit`; the model has its old weights again.
     """
     settings = (settings or Hardening()).changed(**changes)
+    within = share_of(within) if isinstance(within, str) else within
     not_negative(within=within)
     if settings.loop.cuda_graph:
         raise InputError("the weight of the penalty changes all the time, and a CUDA graph keeps one; leave it out")
@@ -148,7 +150,7 @@ def harden(
     codes = _codes(victim, data.validation.images[:64])
     twin = None
     try:
-        with frozen(victim, settings.freeze, data.validation.images[:2]):
+        with torch.enable_grad(), frozen(victim, settings.freeze, data.validation.images[:2]):
             with said_in_a_line("the gradient of the model's loss"):
                 own = _loss(victim, loss, data)
                 _try_on(victim, own, data.train.images[:2])
@@ -192,7 +194,7 @@ def _filled(settings: Hardening, *, ours: bool) -> Hardening:
 
 
 def _weights(victim: Any) -> dict[str, Tensor]:
-    return {name: one.clone() for name, one in victim.state_dict().items()}
+    return {name: one.clone() for name, one in tensors_of(victim).items()}
 
 
 def _penalised(victim: Any, penalty: Penalty, loss: Loss, data: ImageData) -> Objective:
@@ -224,6 +226,8 @@ def _try_on(victim: Any, loss: Loss, images: Tensor) -> None:
     x, learning = placed(victim, images), [one for one in victim.parameters() if one.requires_grad]
     with evaluating(victim):
         total = loss.total(loss(victim, x, x.new_zeros(len(x), *victim.noise_shape)))
+        if not total.isfinite():
+            raise InputError(f"the loss of the model as it is now is {total.item()}; correct the loss, or the model")
         if total.requires_grad:
             torch.autograd.grad(total, learning, allow_unused=True)
 

@@ -1,8 +1,9 @@
 """`wrap`: anyone's model as a victim of attacks, audits and training. A module, functions, or a library's own model."""
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,6 +13,7 @@ from doubleback.models.answers import Spread, described
 from doubleback.models.base import Autoencoder
 from doubleback.models.found import modules_in
 from doubleback.models.victim import Function, Parts, Wrapped
+from doubleback.settings.checks import at_least, one_of
 from doubleback.settings.victim import Range, as_range, check_normalisation
 
 
@@ -72,12 +74,15 @@ def wrap(
         if further:
             raise InputError(f"{min(further)} is not a setting of wrap for a {type(net).__name__}; leave it out")
         own = _parts(net, encode, decode, forward)
+    mean, std = (None if one is None else tuple(np.ravel(one).tolist()) for one in (mean, std))
     check_normalisation(mean, std)
+    one_of(get_args(Spread), spread=spread)
+    at_least(1, multiple=multiple)
     said: dict[str, Any] = {
         "input": None if input is None else as_range(input),
         "output": output if output is None or output == "normalised" or callable(output) else as_range(output),
-        "mean": mean and tuple(mean),
-        "std": std and tuple(std),
+        "mean": mean,
+        "std": std,
         "spread": spread,
         "multiple": multiple,
         "floor": floor,

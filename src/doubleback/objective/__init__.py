@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from doubleback.errors import InputError
 from doubleback.models import Autoencoder, Classifier
 from doubleback.models.base import acquaint
+from doubleback.models.wrapping import as_victim
 from doubleback.objective import penalties
 from doubleback.objective.autoencoder import Objective
 from doubleback.objective.base import Terms, TrainingObjective
@@ -88,6 +89,7 @@ def penalty(
     chosen = (Penalty(penalty=settings) if isinstance(settings, str) else settings).changed(**changes)  # type: ignore[arg-type]  # checked
     if chosen.penalty == "none" or chosen.estimator == "perturbed":
         raise InputError("there is no penalty to give: name one, and take the estimator exact or finite-difference")
+    model = as_victim(model)
     taken = PenaltyTaken(model, chosen)
 
     def of(x: Images) -> Tensor:

@@ -9,6 +9,7 @@ by a few pixels and, if that is asked for, inverted; a few thousand images teach
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,8 +64,11 @@ class Labelled(TrainingObjective):
         at_least(2, classes=classes)
         at_least(0, shift=shift)
         not_negative(weight=weight, gradient_weight=gradient_weight, kl_weight=kl_weight)
-        if not (is_variational(model) and model.noise_shape):
-            raise InputError("the model has no variational code of a known size; give a VAE")
+        shape: Any = getattr(model, "noise_shape", ())
+        if not (is_variational(model) and shape):
+            raise InputError(
+                "the model has no variational code, or its size is not known yet; give a VAE, or send an image through"
+            )
         self.model, self.classes, self.weight, self.gradient_weight = model, classes, weight, gradient_weight
         self.shift, self.invert = shift, invert
         self.reading = nn.Linear(math.prod(model.noise_shape), classes)
