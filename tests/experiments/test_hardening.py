@@ -68,6 +68,7 @@ def test_it_leaves_a_run(done: Path, plain: Path) -> None:
     seconds = [json.loads((folder / "results.json").read_text())["train"]["seconds"] for folder in (done, done / TWIN)]
     logged = [(folder / "log.csv").read_text().splitlines()[-1].split(",")[2] for folder in (done, done / TWIN)]
     assert seconds == pytest.approx([float(one) for one in logged], abs=0.1)
+    assert seconds[1] < 0.8 * seconds[0]
     assert json.loads((done / "config.json").read_text())["parent"] == parent.weights
     assert results["test"]["reconstruction_l2"] > 0
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from doubleback.errors import InputError
@@ -25,8 +26,8 @@ def wrap(
     forward: Function | str | None = None,
     input: Range | tuple[float, float] | None = None,
     output: Range | tuple[float, float] | Function | Literal["normalised"] | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
+    mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
     surrogate: Any = None,
     spread: Spread | None = None,
     multiple: int | None = None,
@@ -46,7 +47,7 @@ def wrap(
         input: the pixels that the model takes; None: [0, 1].
         output: the pixels that it gives; None: as `input`, without `mean` and `std`; "normalised": with them; or a
             function that brings them to [0, 1].
-        mean, std: of each channel: the model takes (pixels of `input` - mean) / std.
+        mean, std: of each channel, or one number for all: the model takes (pixels of `input` - mean) / std.
         surrogate: another model, or another victim: it is attacked instead, and the real one is scored.
         spread: what the second of a pair (mean, second) is: "log_var", "var" or "std"; None: `answers.code_of`.
         multiple: the sides must be multiples of this: images are padded for the model, outputs cropped.
@@ -74,22 +75,22 @@ def wrap(
         if further:
             raise InputError(f"{min(further)} is not a setting of wrap for a {type(net).__name__}; leave it out")
         own = _parts(net, encode, decode, forward)
-    mean, std = (None if one is None else tuple(np.ravel(one).tolist()) for one in (mean, std))
-    check_normalisation(mean, std)
+    means, stds = (None if one is None else tuple(np.ravel(one).tolist()) for one in (mean, std))
+    check_normalisation(means, stds)
     one_of(get_args(Spread), spread=spread)
     at_least(1, multiple=multiple)
     said: dict[str, Any] = {
         "input": None if input is None else as_range(input),
         "output": output if output is None or output == "normalised" or callable(output) else as_range(output),
-        "mean": mean,
-        "std": std,
+        "mean": means,
+        "std": stds,
         "spread": spread,
         "multiple": multiple,
         "floor": floor,
     }
     parts = replace(own, **{name: value for name, value in said.items() if value is not None})
     if surrogate is not None and not (isinstance(surrogate, Autoencoder) and hasattr(surrogate, "noise_shape")):
-        ranges: dict[str, Any] = {"input": parts.input, "output": parts.output, "mean": mean, "std": std}
+        ranges: dict[str, Any] = {"input": parts.input, "output": parts.output, "mean": means, "std": stds}
         surrogate = wrap(surrogate, **ranges)
     return Wrapped(parts, surrogate=surrogate)
 

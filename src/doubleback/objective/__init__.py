@@ -70,12 +70,12 @@ spectral_penalty = _of_any_images(penalties.spectral_penalty)
 
 
 def penalty(
-    model: Autoencoder, settings: Penalty | str = "spectral", **changes: Any
+    model: Autoencoder | nn.Module, settings: Penalty | str = "spectral", **changes: Any
 ) -> Callable[[Images], Float[Tensor, "n"]]:
     """A penalty for your own training loop: `loss = own_loss + weight * doubleback.penalty(model)(x).mean()`.
 
     Args:
-        model: any autoencoder, such as `wrap` gives; its parts may be in training mode.
+        model: any autoencoder; one that is not known yet is wrapped. Its parts may be in training mode.
         settings: of the penalty, or only what is kept small; weights and the start are the loop's own.
         changes: fields of the settings by name, such as `at` or `margin`.
 
@@ -89,15 +89,15 @@ def penalty(
     chosen = (Penalty(penalty=settings) if isinstance(settings, str) else settings).changed(**changes)  # type: ignore[arg-type]  # checked
     if chosen.penalty == "none" or chosen.estimator == "perturbed":
         raise InputError("there is no penalty to give: name one, and take the estimator exact or finite-difference")
-    model = as_victim(model)
-    taken = PenaltyTaken(model, chosen)
+    victim = as_victim(model)
+    taken = PenaltyTaken(victim, chosen)
 
     def of(x: Images) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad(), exact_float32():
-            x = placed(model, x)
-            acquaint(model, x)
+            x = placed(victim, x)
+            acquaint(victim, x)
             generator = torch.Generator(device="cpu").manual_seed(int(torch.randint(2**62, ())))
-            noise = torch.randn(len(x), *model.noise_shape, generator=generator).to(x)
+            noise = torch.randn(len(x), *victim.noise_shape, generator=generator).to(x)
             return taken(taken.site(x, noise, generator).to(x))[1]
 
     return of

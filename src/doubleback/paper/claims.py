@@ -131,13 +131,14 @@ def _figure1(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
     found = mapping(results, "one_to_zero")
     if difference := lookup(found, (side, "difference")):
         before, after = (lookup(found, (one, "ci95", "judge", "1")) for one in ("plain", side))
-        parted = bool(before and after) and before[1] < 0.5 < after[0]
+        kept = bool(before and after) and before[1] < 0.5 < after[0]
+        verdict = higher(difference, seems=False)
         yield Claim(
             "Figure 1",
             "attacked from 1 to 0, plain DRAW shows the 0; with DBP the 1 stays",
             f"AUDDC of the output attack {written(found['plain']['output'])} -> {written(found[side]['output'])} "
             f"({difference['pairs']} pairs){_seen(found, side)}",
-            "in part" if (found_so := higher(difference, False)) == "agrees" and not parted else found_so,
+            "in part" if verdict == "agrees" and not kept else verdict,
             "The attack needs more than on the plain model, but at u = 0.3 most 1s give way all the same.",
         )
 
@@ -175,8 +176,9 @@ def _accuracies(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
 
 def _attacks(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
     for data, found in mapping(results, "classifiers").items():
-        mixture = mixture_of(models_of(results, data), side)
-        others = [one for one in found["models"].values() if one["kind"] != "mixture"]
+        models = models_of(results, data)
+        mixture, plain = mixture_of(models, side), mixture_of(models, "plain")
+        others = [one for one in models if one["kind"] != "mixture"]
         if not mixture or not others:
             continue
         eps = found["eps"]
@@ -194,7 +196,6 @@ def _attacks(results: Mapping[str, Any], side: str) -> Iterator[Claim]:
             "Attacked by every means at once, image by image, a convolutional classifier holds more than the paper's "
             "text suggests.",
         )
-        plain = mixture_of(models_of(results, data), "plain")
         sources = [name for name, one in found["models"].items() if one["kind"] != "mixture"]
         if plain:
             held, before = (mean_held(one, sources, eps) for one in (mixture, plain))

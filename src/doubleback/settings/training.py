@@ -57,8 +57,12 @@ class Training(Settings):
             "likelihood": self.architecture.likelihood,
             "variance": self.architecture.variance,
             "kl_weight": self.kl_weight,
-            **{name: value for name, value in vars(self.penalty).items() if value != getattr(Penalty(), name)},
-            **{name: value for name, value in vars(self.labels).items() if value != getattr(Labels(), name)},
+            **{
+                name: value
+                for part in (self.penalty, self.labels)
+                for name, value in vars(part).items()
+                if value != getattr(type(part), name)
+            },
         }
         for name, value in of_autoencoders.items():
             if value is not None:
